@@ -1,0 +1,1 @@
+"""GLMix on Spark: the same descent, with data in the executors and only small sums at the driver."""

@@ -1,0 +1,1 @@
+"""The Flask tier: models from the blob store, answers over REST."""

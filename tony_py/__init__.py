@@ -1,0 +1,1 @@
+"""Distributed training on YARN: a typed application becomes a plan, the plan a Skein application."""

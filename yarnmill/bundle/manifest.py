@@ -1,0 +1,84 @@
+"""The records of a bundle: manifest, signature, lineage.
+
+A bundle's id is the SHA-256 of its ``bundle.json`` in canonical form. The manifest lists every file
+with size and SHA-256, so the id names every byte.
+"""
+
+import datetime as dt
+import hashlib
+from typing import Final, Literal
+
+from yarnmill.records import Record, canonical_json, parse_json
+
+MANIFEST_NAME: Final = "bundle.json"
+
+Flavour = Literal["glmix", "onnx", "tensorflow", "torch", "sklearn", "python"]
+Dtype = Literal["int64", "int32", "float32", "float64", "string", "bag"]
+"""``bag``: a mapping of terms to values a row; its shape is empty."""
+
+
+class Field(Record):
+    """One named input or output. ``shape`` is that of one row: ``()`` for a number, ``(20,)`` for a vector.
+
+    A ``required`` input must be in every request; one that is not takes ``default``.
+    """
+
+    name: str
+    dtype: Dtype
+    shape: tuple[int, ...] = ()
+    required: bool = True
+    default: float | None = None
+
+
+class Signature(Record):
+    """What a model takes and gives, row by row."""
+
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+
+
+class BundleFile(Record):
+    """One file: its path in the bundle (with ``/``), size and SHA-256 (hex)."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Lineage(Record):
+    """Where a model comes from."""
+
+    inputs: tuple[str, ...]
+    code_version: str
+    run_id: str
+    application_id: str
+    configuration: dict[str, str]
+    parent: str | None = None
+
+
+class Manifest(Record):
+    """The content of ``bundle.json``."""
+
+    flavour: Flavour
+    signature: Signature
+    files: tuple[BundleFile, ...]
+    lineage: Lineage
+    metrics: dict[str, float]
+    environment: dict[str, str]
+    created_at: dt.datetime
+    schema_version: int = 1
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Return the canonical bytes of ``bundle.json``."""
+    return canonical_json(manifest)
+
+
+def bundle_id(data: bytes) -> str:
+    """Return the id of the bundle whose ``bundle.json`` holds ``data``."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def parse_manifest(data: bytes, *, source: str) -> Manifest:
+    """Return the manifest in ``bundle.json``; BadDataError, naming ``source``, if it does not fit."""
+    return parse_json(data, Manifest, source=source)

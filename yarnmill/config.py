@@ -1,0 +1,186 @@
+"""The one typed configuration: ``conf/yarnmill.yaml``, then the user's file, then ``--set key=value``.
+
+The defaults file is the only place of a default: every field below is required, and the shipped file
+has every field. An error names the key path and the layer that the wrong value stands in.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from yarnmill.errors import ConfigurationError, NotFoundError
+from yarnmill.records import Record, convert, parse_yaml_mapping
+from yarnmill.units import Mebibytes, Seconds
+
+
+class Storage(Record):
+    """Roots of what lives on HDFS (URLs)."""
+
+    tables: str
+    runs: str
+    blobs: str
+
+
+class RegistrySettings(Record):
+    """Where the registry and MLflow keep their rows; empty means embedded SQLite."""
+
+    url: str
+    tracking: str
+
+
+class ClusterSettings(Record):
+    """Shape of the local cluster."""
+
+    nodemanagers: int
+    nodemanager_memory: Mebibytes
+    nodemanager_vcores: int
+    nodemanager_gpus: int
+    daemon_heap: Mebibytes
+    start_timeout: Seconds
+
+
+class SparkSettings(Record):
+    """Resources of a spark-submit."""
+
+    queue: str
+    driver_memory: Mebibytes
+    executors: int
+    executor_cores: int
+    executor_memory: Mebibytes
+    executor_memory_overhead: Mebibytes
+    shuffle_partitions: int
+    python: str
+
+
+class TrainingSettings(Record):
+    """Resources shared by tony_py applications."""
+
+    queue: str
+    python: str
+    gang_timeout: Seconds
+
+
+class ServingSettings(Record):
+    """Shape of the serving tier."""
+
+    host: str
+    port: int
+    workers: int
+    threads: int
+    poll: Seconds
+    max_body: Mebibytes
+    timeout: Seconds
+
+
+class Config(Record):
+    """Everything that can be set."""
+
+    home: str
+    storage: Storage
+    registry: RegistrySettings
+    cluster: ClusterSettings
+    spark: SparkSettings
+    training: TrainingSettings
+    serving: ServingSettings
+
+    @property
+    def home_path(self) -> Path:
+        """The home folder, ``~`` resolved."""
+        return Path(self.home).expanduser().absolute()
+
+    @property
+    def registry_url(self) -> str:
+        """SQLAlchemy URL of the registry."""
+        return self.registry.url or f"sqlite:///{self.home_path / 'registry.db'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow tracking URI."""
+        return self.registry.tracking or f"sqlite:///{self.home_path / 'mlflow.db'}"
+
+    @property
+    def training_python(self) -> str:
+        """Python of the training environment."""
+        return self.training.python or str(self.home_path / "environments" / "training" / "bin" / "python")
+
+    @property
+    def spark_python(self) -> str:
+        """Python of Spark's driver and executors."""
+        return self.spark.python or sys.executable
+
+
+class _Layer(msgspec.Struct, frozen=True):
+    """One source of settings: its name in errors and its keys."""
+
+    source: str
+    values: dict[str, Any]
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *, home: str | None = None) -> Config:
+    """Return the configuration.
+
+    Parameters
+    ----------
+    path
+        The user's YAML file; None takes ``YARNMILL_CONFIG`` if that is set.
+    overrides
+        ``key.path=value`` texts, each parsed as YAML.
+    home
+        Home folder that a command's ``--home`` names; wins over all other layers.
+
+    Raises
+    ------
+    NotFoundError
+        If the named file is not there.
+    ConfigurationError
+        If a key is unknown, missing or ill-typed: key path and source are named.
+    """
+    layers = [_defaults()]
+    named = path if path is not None else os.environ.get("YARNMILL_CONFIG") or None
+    if named is not None:
+        layers.append(_from_file(Path(named)))
+    layers.extend(_from_override(text) for text in overrides)
+    if home is not None:
+        layers.append(_Layer("--home", {"home": home}))
+    # Layer by layer, so that the first layer that breaks the configuration is the one named.
+    merged = layers[0].values
+    config = convert(merged, Config, source=layers[0].source)
+    for layer in layers[1:]:
+        merged = _merge(merged, layer.values)
+        config = convert(merged, Config, source=layer.source)
+    return config
+
+
+def _defaults() -> _Layer:
+    resource = files("conf") / "yarnmill.yaml"
+    return _Layer("conf/yarnmill.yaml", parse_yaml_mapping(resource.read_text(), source="conf/yarnmill.yaml"))
+
+
+def _from_file(path: Path) -> _Layer:
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such configuration file", mend="correct --config or YARNMILL_CONFIG")
+    return _Layer(str(path), parse_yaml_mapping(path.read_text(), source=str(path)))
+
+
+def _from_override(text: str) -> _Layer:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigurationError(f"--set {text}: no key=value", expected="such as --set spark.executors=4")
+    nested: Any = yaml.safe_load(value)
+    for name in reversed(key.strip().split(".")):
+        nested = {name: nested}
+    return _Layer(f"--set {text}", nested)
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,314 @@
+"""The one door to HDFS and local files.
+
+Every path in the platform is a URL: ``hdfs:///tables`` (the cluster of ``HADOOP_CONF_DIR``),
+``hdfs://host:8020/tables``, ``file:///tmp/x`` or a plain local path. What is written becomes visible
+by one atomic act: bytes and trees are written beside their place and renamed into it, and nothing
+that is there is ever overwritten unless the caller says so.
+"""
+
+import os
+import secrets
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+from urllib.parse import urlsplit
+
+import hdfs_native
+import msgspec
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from hdfs_native.fsspec import HdfsFileSystem
+
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
+
+COPY_CHUNK_BYTES = 4 * 1024 * 1024
+"""How much a copy holds in memory at once."""
+
+
+class FileInfo(msgspec.Struct, frozen=True):
+    """One entry of a folder: its full URL, its last name, its size in bytes, whether it is a folder."""
+
+    url: str
+    name: str
+    size_bytes: int
+    is_folder: bool
+
+
+class Location(NamedTuple):
+    """A URL taken apart: the open file system (fsspec) and the path in it."""
+
+    filesystem: AbstractFileSystem
+    path: str
+
+
+def default_hdfs_url(conf_dir: str | None = None) -> str:
+    """Return ``fs.defaultFS`` of a Hadoop configuration folder, such as ``hdfs://localhost:8020``.
+
+    Raises
+    ------
+    ConfigurationError
+        If no folder is named, it holds no core-site.xml, or the file names no HDFS.
+    """
+    folder = conf_dir if conf_dir is not None else os.environ.get("HADOOP_CONF_DIR", "")
+    if not folder:
+        raise ConfigurationError(
+            "an hdfs:/// URL needs a cluster and HADOOP_CONF_DIR is not set",
+            mend='eval "$(yarnmill cluster env)", or export HADOOP_CONF_DIR=<your cluster\'s configuration folder>',
+        )
+    core_site = Path(folder) / "core-site.xml"
+    if not core_site.is_file():
+        raise ConfigurationError(
+            f"HADOOP_CONF_DIR={folder} holds no core-site.xml",
+            expected="a Hadoop configuration folder",
+            mend="yarnmill cluster up, then eval \"$(yarnmill cluster env)\"",
+        )
+    for entry in ET.parse(core_site).iter("property"):
+        if entry.findtext("name") == "fs.defaultFS":
+            value = (entry.findtext("value") or "").rstrip("/")
+            if value.startswith("hdfs://"):
+                return value
+    raise ConfigurationError(f"{core_site}: fs.defaultFS names no HDFS", expected="hdfs://host:port")
+
+
+@lru_cache(maxsize=16)
+def _hdfs(netloc: str) -> HdfsFileSystem:
+    host, _, port = netloc.partition(":")
+    return HdfsFileSystem(host, int(port) if port else None, skip_instance_cache=True)
+
+
+@lru_cache(maxsize=1)
+def _local() -> LocalFileSystem:
+    return LocalFileSystem(auto_mkdir=False)
+
+
+def locate(url: str | Path) -> Location:
+    """Return the file system and path that ``url`` names.
+
+    Raises
+    ------
+    ConfigurationError
+        If the scheme is neither ``hdfs`` nor ``file``.
+    """
+    text = str(url)
+    parts = urlsplit(text)
+    if parts.scheme == "hdfs":
+        netloc = parts.netloc or urlsplit(default_hdfs_url()).netloc
+        return Location(_hdfs(netloc), parts.path.rstrip("/") or "/")
+    if parts.scheme in {"", "file"}:
+        return Location(_local(), os.path.abspath(parts.path if parts.scheme else text))  # noqa: PTH100  # may not exist
+    raise ConfigurationError(f"{text}: unknown file system {parts.scheme!r}", expected="hdfs:// or file://")
+
+
+def join(url: str, *names: str) -> str:
+    """Return ``url`` with ``names`` below it: ``join('hdfs:///a', 'b')`` → ``'hdfs:///a/b'``."""
+    return "/".join([url.rstrip("/"), *(name.strip("/") for name in names)])
+
+
+@contextmanager
+def _translated(url: str | Path) -> Iterator[None]:
+    """Turn what the libraries raise into the platform's errors, naming the URL."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFoundError(f"{url}: no such file or folder") from None
+    except FileExistsError:
+        raise ConflictError(f"{url}: already there, and never overwritten") from None
+    except PermissionError as problem:
+        raise ConfigurationError(f"{url}: permission denied ({problem})") from None
+    except (ConnectionError, RuntimeError) as problem:
+        message = str(problem)
+        if "AlreadyExists" in message or "FileAlreadyExists" in message:
+            raise ConflictError(f"{url}: already there, and never overwritten") from None
+        raise ClusterUnavailableError(
+            f"{url}: HDFS does not answer ({message.splitlines()[0] if message else type(problem).__name__})",
+            mend="yarnmill cluster status; yarnmill cluster up",
+        ) from None
+
+
+def exists(url: str | Path) -> bool:
+    """Return whether a file or folder stands at ``url``."""
+    filesystem, path = locate(url)
+    with _translated(url):
+        return bool(filesystem.exists(path))
+
+
+def info(url: str | Path) -> FileInfo:
+    """Return size and kind of what stands at ``url``; NotFoundError if nothing does."""
+    filesystem, path = locate(url)
+    with _translated(url):
+        return _file_info(str(url), filesystem.info(path))
+
+
+def _file_info(url: str, entry: dict[str, object]) -> FileInfo:
+    return FileInfo(
+        url=url,
+        name=PurePosixPath(str(entry["name"])).name,
+        size_bytes=int(str(entry["size"] or 0)),
+        is_folder=entry["type"] == "directory",
+    )
+
+
+def children(url: str | Path) -> list[FileInfo]:
+    """Return the entries of a folder, ordered by name; NotFoundError if there is no such folder."""
+    filesystem, path = locate(url)
+    with _translated(url):
+        entries = filesystem.ls(path, detail=True)
+    found = [_file_info(join(str(url), PurePosixPath(entry["name"]).name), entry) for entry in entries]
+    return sorted(found, key=lambda child: child.name)
+
+
+def walk_files(url: str | Path) -> Iterator[FileInfo]:
+    """Yield every file below a folder, in order of path; names starting with ``_`` or ``.`` included."""
+    for child in children(url):
+        if child.is_folder:
+            yield from walk_files(child.url)
+        else:
+            yield child
+
+
+def make_folder(url: str | Path) -> None:
+    """Make a folder and its parents; nothing happens if it is there."""
+    filesystem, path = locate(url)
+    with _translated(url):
+        filesystem.makedirs(path, exist_ok=True)
+
+
+def delete(url: str | Path) -> None:
+    """Delete a file or a folder with all below it; nothing happens if it is not there."""
+    filesystem, path = locate(url)
+    with _translated(url), suppress(FileNotFoundError):
+        filesystem.rm(path, recursive=True)
+
+
+def rename(source: str | Path, target: str | Path, *, overwrite: bool = False) -> None:
+    """Move a file or folder within one file system by one atomic act, making the target's parent.
+
+    Raises
+    ------
+    ConflictError
+        If the target is there and ``overwrite`` is false. Two writers racing for one target: one wins.
+    NotFoundError
+        If the source is not there.
+    """
+    filesystem, old = locate(source)
+    new = locate(target).path
+    with _translated(target):
+        filesystem.makedirs(str(PurePosixPath(new).parent), exist_ok=True)
+        if isinstance(filesystem, HdfsFileSystem):
+            # HDFS moves a folder INTO an existing folder instead of failing: refuse that first.
+            if not overwrite and filesystem.exists(new):
+                raise FileExistsError(new)
+            filesystem.client.rename(old, new, overwrite)
+        elif overwrite:
+            os.replace(old, new)  # noqa: PTH105  # paths are text throughout this module
+        else:
+            _rename_local_exclusively(old, new)
+
+
+def _rename_local_exclusively(old: str, new: str) -> None:
+    if os.path.isdir(old):  # noqa: PTH112
+        if os.path.exists(new):  # noqa: PTH110  # rename() would replace an empty folder
+            raise FileExistsError(new)
+        try:
+            os.rename(old, new)  # noqa: PTH104
+        except OSError as problem:
+            if os.path.exists(new):  # noqa: PTH110
+                raise FileExistsError(new) from problem
+            raise
+        return
+    os.link(old, new)  # fails if the name is taken, which rename() does not
+    os.unlink(old)  # noqa: PTH108
+
+
+def open_read(url: str | Path) -> IO[bytes]:
+    """Open a file for reading as a binary stream with seek; NotFoundError if it is not there."""
+    filesystem, path = locate(url)
+    with _translated(url):
+        return filesystem.open(path, "rb")  # type: ignore[no-any-return]  # fsspec is untyped
+
+
+def read_bytes(url: str | Path) -> bytes:
+    """Return a whole (small) file."""
+    with open_read(url) as stream:
+        return stream.read()
+
+
+@contextmanager
+def open_write(url: str | Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
+    """Write a file that appears whole or not at all: a hidden neighbour is renamed when the block ends well.
+
+    Raises
+    ------
+    ConflictError
+        If the file is there already and ``overwrite`` is false.
+    """
+    parent, _, name = str(url).rpartition("/")
+    fresh = f"{parent}/.{name}.{secrets.token_hex(6)}.tmp"
+    filesystem, path = locate(fresh)
+    with _translated(url):
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+    try:
+        with _translated(url):
+            stream = filesystem.open(path, "wb")
+        with stream:
+            yield stream
+            _sync(stream)
+        rename(fresh, url, overwrite=overwrite)
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to tell; a leftover is hidden and harmless
+            delete(fresh)
+        raise
+
+
+def _sync(stream: IO[bytes]) -> None:
+    """Bring a local file to the disk before it gets its name; HDFS does so when the file is closed."""
+    if isinstance(stream, hdfs_native.FileWriter):
+        return
+    stream.flush()
+    with suppress(OSError, ValueError, AttributeError):
+        os.fsync(stream.fileno())
+
+
+def write_bytes(url: str | Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Write a whole (small) file atomically; ConflictError if it is there and ``overwrite`` is false."""
+    with open_write(url, overwrite=overwrite) as stream:
+        stream.write(data)
+
+
+def copy_file(source: str | Path, target: str | Path, *, overwrite: bool = False) -> int:
+    """Copy a file between any two file systems in constant memory; return its size in bytes."""
+    copied = 0
+    with open_read(source) as reader, open_write(target, overwrite=overwrite) as writer:
+        while chunk := reader.read(COPY_CHUNK_BYTES):
+            writer.write(chunk)
+            copied += len(chunk)
+    return copied
+
+
+def copy_tree(source: str, target: str) -> int:
+    """Copy all files below a folder to a fresh folder, visible by one rename; return the bytes copied.
+
+    Raises
+    ------
+    ConflictError
+        If the target is there already.
+    """
+    if exists(target):
+        raise ConflictError(f"{target}: already there, and never overwritten")
+    parent, _, name = target.rstrip("/").rpartition("/")
+    fresh = f"{parent}/.{name}.{secrets.token_hex(6)}.tmp"
+    copied = 0
+    base = source.rstrip("/") + "/"
+    make_folder(fresh)
+    try:
+        for file in walk_files(source):
+            copied += copy_file(file.url, join(fresh, file.url.removeprefix(base)))
+        rename(fresh, target)
+    except BaseException:
+        with suppress(Exception):
+            delete(fresh)
+        raise
+    return copied

@@ -1,0 +1,1 @@
+"""A real Hadoop on this machine: NameNode, DataNode, ResourceManager and NodeManagers."""
