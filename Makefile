@@ -1,0 +1,83 @@
+# YarnMill: `make` lists what there is to make. Python 3.11, OpenJDK 17 and Maven are all it needs.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCKS  := conf/environments
+DEMO_HOME := build/demo/home
+# What runs here must not read an environment that somebody's shell happens to have on.
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH
+
+.PHONY: help env demo demo-down test test-unit lint format lock clean announce hadoop training
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make demo KEEP=1   leave cluster and server up, and print their addresses"
+	@echo "  make demo FAST=1   the GLMix half only: no training frameworks to download"
+
+# ---- set-up ---------------------------------------------------------------------------------------------------
+
+env: $(VENV)/.complete hadoop $(if $(FAST),,training)  ## set everything up: environments, Hadoop
+
+announce:
+	@conf/environments/announce.sh $(if $(FAST),fast,full) $(VENV)
+
+# Built in place and marked complete last: an interrupted set-up is simply done again.
+$(VENV)/.complete: setup.py $(LOCKS)/platform.lock $(LOCKS)/installer.lock | announce
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); to mend it: apt-get install python3.11 python3.11-venv, or make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: $(PYTHON) is not Python 3.11; to mend it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/installer.lock
+	@echo "installing the platform's environment"
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync --quiet --require-hashes $(LOCKS)/platform.lock
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+hadoop: $(VENV)/.complete
+	@$(BIN)/yarnmill cluster fetch
+
+training: $(VENV)/.complete
+	@$(BIN)/yarnmill env build training
+
+# ---- the main job ---------------------------------------------------------------------------------------------
+
+demo: env  ## the main job end to end: MovieLens from HDFS to a REST answer
+	@$(BIN)/yarnmill demo run --home $(DEMO_HOME) $(if $(KEEP),--keep) $(if $(FAST),--fast)
+
+demo-down: $(VENV)/.complete  ## stop what `make demo KEEP=1` left up
+	@$(BIN)/yarnmill demo down --home $(DEMO_HOME)
+
+# ---- checks ---------------------------------------------------------------------------------------------------
+
+test: env  ## all tests: unit, Spark, cluster, training, end to end
+	@$(BIN)/python -m pytest
+
+test-unit: $(VENV)/.complete  ## the quick tests alone
+	@$(BIN)/python -m pytest -m "not spark and not cluster and not training and not e2e" --durations=5
+
+lint: $(VENV)/.complete  ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.complete  ## bring the code into its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# ---- upkeep ---------------------------------------------------------------------------------------------------
+
+LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
+lock: $(VENV)/.complete  ## pin the newest versions that fit; then measure downloads.yaml anew
+	@$(LOCK) setup.py --all-extras -o $(LOCKS)/platform.lock
+	@$(LOCK) $(LOCKS)/training.in -o $(LOCKS)/training.lock
+	@grep -A 30 '^uv==' $(LOCKS)/platform.lock | awk 'NR==1||/^ /{print;next}{exit}' > $(LOCKS)/installer.lock
+
+clean: ## forget the virtual environment and everything built here (the user cache stays)
+	@rm -rf $(VENV) build
