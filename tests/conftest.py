@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from yarnmill.localcluster.cluster import ClusterState, LocalCluster
 
 from yarnmill import environments, fs
 from yarnmill.config import load_config
-from yarnmill.localcluster.cluster import ClusterState, LocalCluster
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,7 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARKER_OF_FIXTURE:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
-    items.sort(key=lambda item: max((ORDER.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in ORDER), default=0))
+    items.sort(
+        key=lambda item: max(
+            (ORDER.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in ORDER), default=0
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from yarnmill.records import Record, convert, parse_yaml_mapping
 from yarnmill.units import Mebibytes, Seconds
 
 
-class Storage(Record):
+class Storage(Record, frozen=True, kw_only=True):
     """Roots of what lives on HDFS (URLs)."""
 
     tables: str
@@ -28,14 +28,14 @@ class Storage(Record):
     blobs: str
 
 
-class RegistrySettings(Record):
+class RegistrySettings(Record, frozen=True, kw_only=True):
     """Where the registry and MLflow keep their rows; empty means embedded SQLite."""
 
     url: str
     tracking: str
 
 
-class ClusterSettings(Record):
+class ClusterSettings(Record, frozen=True, kw_only=True):
     """Shape of the local cluster."""
 
     nodemanagers: int
@@ -46,7 +46,7 @@ class ClusterSettings(Record):
     start_timeout: Seconds
 
 
-class SparkSettings(Record):
+class SparkSettings(Record, frozen=True, kw_only=True):
     """Resources of a spark-submit."""
 
     queue: str
@@ -59,7 +59,7 @@ class SparkSettings(Record):
     python: str
 
 
-class TrainingSettings(Record):
+class TrainingSettings(Record, frozen=True, kw_only=True):
     """Resources shared by tony_py applications."""
 
     queue: str
@@ -67,7 +67,7 @@ class TrainingSettings(Record):
     gang_timeout: Seconds
 
 
-class ServingSettings(Record):
+class ServingSettings(Record, frozen=True, kw_only=True):
     """Shape of the serving tier."""
 
     host: str
@@ -79,7 +79,7 @@ class ServingSettings(Record):
     timeout: Seconds
 
 
-class Config(Record):
+class Config(Record, frozen=True, kw_only=True):
     """Everything that can be set."""
 
     home: str

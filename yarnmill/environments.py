@@ -24,7 +24,7 @@ NAMES: Final[tuple[Name, ...]] = ("training",)
 _COMPLETE: Final = "complete"
 
 
-class Downloads(Record):
+class Downloads(Record, frozen=True, kw_only=True):
     """How much a fresh machine downloads, in MiB; measured when the locks were made."""
 
     platform_mib: int
@@ -91,7 +91,19 @@ def _build(name: Name, target: Path, progress: Callable[[str], None]) -> None:
     _run([_uv(), "venv", "--quiet", "--python", sys.executable, str(target)])
     lock = target / "environment.lock"
     lock.write_text(lock_text(name))
-    _run([_uv(), "pip", "install", "--quiet", "--python", str(target / "bin" / "python"), "--require-hashes", "-r", str(lock)])
+    _run(
+        [
+            _uv(),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(target / "bin" / "python"),
+            "--require-hashes",
+            "-r",
+            str(lock),
+        ]
+    )
     (target / _COMPLETE).touch()
     progress(f"environment {name}: ready")
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import hdfs_native
 import msgspec
 from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 from hdfs_native.fsspec import HdfsFileSystem
 
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
@@ -63,9 +63,9 @@ def default_hdfs_url(conf_dir: str | None = None) -> str:
         raise ConfigurationError(
             f"HADOOP_CONF_DIR={folder} holds no core-site.xml",
             expected="a Hadoop configuration folder",
-            mend="yarnmill cluster up, then eval \"$(yarnmill cluster env)\"",
+            mend='yarnmill cluster up, then eval "$(yarnmill cluster env)"',
         )
-    for entry in ET.parse(core_site).iter("property"):
+    for entry in ET.parse(core_site).iter("property"):  # noqa: S314  # the cluster's own configuration is trusted
         if entry.findtext("name") == "fs.defaultFS":
             value = (entry.findtext("value") or "").rstrip("/")
             if value.startswith("hdfs://"):
@@ -263,12 +263,12 @@ def open_write(url: str | Path, *, overwrite: bool = False) -> Iterator[IO[bytes
         raise
 
 
-def _sync(stream: IO[bytes]) -> None:
+def _sync(stream: object) -> None:
     """Bring a local file to the disk before it gets its name; HDFS does so when the file is closed."""
     if isinstance(stream, hdfs_native.FileWriter):
         return
-    stream.flush()
-    with suppress(OSError, ValueError, AttributeError):
+    if isinstance(stream, LocalFileOpener):
+        stream.flush()
         os.fsync(stream.fileno())
 
 

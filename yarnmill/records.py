@@ -7,7 +7,7 @@ wrong type is reported with its key path and the file it stands in.
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -29,7 +29,7 @@ def _from_text(expected: type, value: object) -> object:
     if expected not in (Mebibytes, Seconds) or isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{value!r} is not a quantity such as '2 GiB' or '10 min'")
     try:
-        return expected.parse(value)  # type: ignore[attr-defined]  # both classes above have it
+        return expected.parse(value)
     except ConfigurationError as problem:
         raise ValueError(f"{problem.what}, expected {problem.expected}") from None
 
@@ -83,13 +83,23 @@ def convert(value: object, record: type[T], *, source: str, error: type[YarnMill
     except msgspec.ValidationError as problem:
         what, path = key_path_of(problem)
         where = f"{source}: {path}" if path else source
-        raise error(f"{where}: {what}", expected=_expected(record, what)) from None
+        raise error(f"{where}: {what}", expected=_known_keys(record, path) if what.endswith(" key") else "") from None
 
 
-def _expected(record: type, what: str) -> str:
-    if what in {"unknown key", "missing key"} and hasattr(record, "__struct_fields__"):
-        return f"the fields of {record.__name__}"
-    return ""
+def _known_keys(record: object, path: str) -> str:
+    """Return the keys that may stand where ``path`` does, found by walking the record's types along it."""
+    holder: object = record
+    for name in re.split(r"\.|\[[^\]]*\]\.?", path)[:-1]:
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(_struct_in(holder) or Record)}
+        holder = fields.get(name, holder)
+    found = _struct_in(holder)
+    return f"one of the keys {', '.join(found.__struct_fields__)}" if found else ""
+
+
+def _struct_in(annotation: object) -> type[msgspec.Struct] | None:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _struct_in(inner))), None)
 
 
 def parse_yaml(text: str, record: type[T], *, source: str) -> T:

@@ -16,7 +16,7 @@ from yarnmill.records import Record, canonical_json, parse_json
 REPORT_NAME = "report.json"
 
 
-class TaskExit(Record):
+class TaskExit(Record, frozen=True, kw_only=True):
     """How one task of a distributed run ended."""
 
     task: str
@@ -25,7 +25,7 @@ class TaskExit(Record):
     host: str = ""
 
 
-class RunReport(Record):
+class RunReport(Record, frozen=True, kw_only=True):
     """What one run read, wrote, counted and measured. Written last, by one atomic act."""
 
     job: str

@@ -22,7 +22,7 @@ FeatureDtype = Literal["float64", "bag"]
 KeyDtype = Literal["int64", "string"]
 
 
-class EntityKey(Record):
+class EntityKey(Record, frozen=True, kw_only=True):
     """A column that names an entity, such as a user."""
 
     name: str
@@ -30,7 +30,7 @@ class EntityKey(Record):
     meaning: str
 
 
-class Feature(Record):
+class Feature(Record, frozen=True, kw_only=True):
     """One feature: a number, or a bag of terms. ``default`` stands in where nothing is known yet."""
 
     name: str
@@ -40,7 +40,7 @@ class Feature(Record):
     default: float | None = None
 
 
-class FeatureTable(Record):
+class FeatureTable(Record, frozen=True, kw_only=True):
     """Definition of a feature table: what is known about an entity, from which moment on."""
 
     namespace: str
@@ -52,7 +52,7 @@ class FeatureTable(Record):
     schema_version: int = 1
 
 
-class ObservationTable(Record):
+class ObservationTable(Record, frozen=True, kw_only=True):
     """Definition of an observation table: what happened to which entities, and the response."""
 
     namespace: str
@@ -67,7 +67,7 @@ class ObservationTable(Record):
     schema_version: int = 1
 
 
-class Partition(Record):
+class Partition(Record, frozen=True, kw_only=True):
     """One complete day of a table."""
 
     day: dt.date

@@ -26,7 +26,7 @@ SPLITS: Final = ("train", "validation", "test")
 RECORD_NAME: Final = "training_set.json"
 
 
-class FeatureColumn(Record):
+class FeatureColumn(Record, frozen=True, kw_only=True):
     """A raw feature as the join leaves it: what a request has to bring."""
 
     name: str
@@ -35,7 +35,7 @@ class FeatureColumn(Record):
     default: float | None = None
 
 
-class Shard(Record):
+class Shard(Record, frozen=True, kw_only=True):
     """A feature shard: which features feed it and how many columns its index map has."""
 
     name: str
@@ -44,7 +44,7 @@ class Shard(Record):
     index_sha256: str
 
 
-class TrainingSet(Record):
+class TrainingSet(Record, frozen=True, kw_only=True):
     """What a training set holds; everything that trains or scores reads this first."""
 
     response: str

@@ -17,7 +17,7 @@ Dtype = Literal["int64", "int32", "float32", "float64", "string", "bag"]
 """``bag``: a mapping of terms to values a row; its shape is empty."""
 
 
-class Field(Record):
+class Field(Record, frozen=True, kw_only=True):
     """One named input or output. ``shape`` is that of one row: ``()`` for a number, ``(20,)`` for a vector.
 
     A ``required`` input must be in every request; one that is not takes ``default``.
@@ -30,14 +30,14 @@ class Field(Record):
     default: float | None = None
 
 
-class Signature(Record):
+class Signature(Record, frozen=True, kw_only=True):
     """What a model takes and gives, row by row."""
 
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
 
 
-class BundleFile(Record):
+class BundleFile(Record, frozen=True, kw_only=True):
     """One file: its path in the bundle (with ``/``), size and SHA-256 (hex)."""
 
     path: str
@@ -45,7 +45,7 @@ class BundleFile(Record):
     sha256: str
 
 
-class Lineage(Record):
+class Lineage(Record, frozen=True, kw_only=True):
     """Where a model comes from."""
 
     inputs: tuple[str, ...]
@@ -56,7 +56,7 @@ class Lineage(Record):
     parent: str | None = None
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True, kw_only=True):
     """The content of ``bundle.json``."""
 
     flavour: Flavour
