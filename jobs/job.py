@@ -1,0 +1,59 @@
+"""The contract of a job: a typed configuration in, an outcome out, and a name to call it by.
+
+A job is a module with three names: ``Config`` (a :class:`JobConfig`), ``inputs(config)`` (the URLs it
+reads, checked to be there before anything is sent) and ``run(spark, config)``. A job does not know how
+it was launched, writes below ``config.output`` only, and leaves the report to :mod:`jobs.entry`.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyspark.sql import SparkSession
+
+from yarnmill.errors import NotFoundError
+from yarnmill.records import Record, convert
+
+JOBS: Final = {
+    "build_training_set": "Join observations with features as of their time, split and index them.",
+    "score": "Score rows with any number of models.",
+    "train_glmix": "Train a GLMix model: a global effect and one per entity.",
+}
+"""Every job by its name, which is also its module in this package, with one line of meaning."""
+
+
+class JobConfig(Record):
+    """What every job is told: the folder (URL) it alone writes to."""
+
+    output: str
+
+
+class Outcome(Record):
+    """What a job wants said in its report."""
+
+    counts: dict[str, int] = {}
+    metrics: dict[str, float] = {}
+    baselines: dict[str, dict[str, float]] = {}
+    outputs: tuple[str, ...] = ()
+    timings_s: dict[str, float] = {}
+
+
+class Job(Record):
+    """A job's module, taken apart. The configuration's type is the module's own ``Config``."""
+
+    name: str
+    config_type: type[JobConfig]
+    inputs: Callable[[Any], tuple[str, ...]]
+    run: Callable[[SparkSession, Any], Outcome]
+
+    def parse(self, plain: object, *, source: str) -> JobConfig:
+        """Return plain data as this job's configuration; errors name ``source`` and the key path."""
+        return convert(plain, self.config_type, source=source)
+
+
+def load_job(name: str) -> Job:
+    """Return the job of that name; NotFoundError, with the names there are, if there is none."""
+    if name not in JOBS:
+        raise NotFoundError(f"{name}: no such job", expected=f"one of {', '.join(sorted(JOBS))}")
+    module = importlib.import_module(f"jobs.{name}")
+    return Job(name=name, config_type=module.Config, inputs=module.inputs, run=module.run)
