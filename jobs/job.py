@@ -22,13 +22,13 @@ JOBS: Final = {
 """Every job by its name, which is also its module in this package, with one line of meaning."""
 
 
-class JobConfig(Record):
+class JobConfig(Record, frozen=True, kw_only=True):
     """What every job is told: the folder (URL) it alone writes to."""
 
     output: str
 
 
-class Outcome(Record):
+class Outcome(Record, frozen=True, kw_only=True):
     """What a job wants said in its report."""
 
     counts: dict[str, int] = {}
@@ -38,7 +38,7 @@ class Outcome(Record):
     timings_s: dict[str, float] = {}
 
 
-class Job(Record):
+class Job(Record, frozen=True, kw_only=True):
     """A job's module, taken apart. The configuration's type is the module's own ``Config``."""
 
     name: str
