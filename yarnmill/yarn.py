@@ -1,0 +1,146 @@
+"""What YARN says of itself over REST: the nodes and what they offer, applications and how they ended.
+
+Knows the ResourceManager's answers only; sending applications is the business of spark-submit and Skein.
+"""
+
+import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, NotFoundError
+from yarnmill.records import Record
+
+GPU: Final = "yarn.io/gpu"
+_TIMEOUT_S: Final = 10.0
+_MEND: Final = "yarnmill cluster status; yarnmill cluster up"
+
+
+class NodeCapacity(Record, frozen=True):
+    """What one running NodeManager offers to containers in all."""
+
+    node: str
+    memory_mib: int
+    vcores: int
+    gpus: int
+
+
+class ApplicationStatus(Record, frozen=True):
+    """A YARN application as the ResourceManager tells it."""
+
+    application_id: str
+    name: str
+    kind: str
+    queue: str
+    state: str
+    final_status: str
+    diagnostics: str
+    progress: float
+    tags: tuple[str, ...]
+    started_ms: int
+    finished_ms: int
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the application has ended, one way or another."""
+        return self.state in {"FINISHED", "FAILED", "KILLED"}
+
+
+def web_addresses(conf_dir: str | None = None) -> list[str]:
+    """Return ``host:port`` of the ResourceManagers' web services (several with high availability).
+
+    Raises
+    ------
+    ConfigurationError
+        If ``HADOOP_CONF_DIR`` is not set or its yarn-site.xml names no ResourceManager.
+    """
+    folder = conf_dir if conf_dir is not None else os.environ.get("HADOOP_CONF_DIR", "")
+    path = Path(folder) / "yarn-site.xml"
+    if not folder or not path.is_file():
+        raise ConfigurationError(
+            f"HADOOP_CONF_DIR={folder!r} holds no yarn-site.xml",
+            expected="a Hadoop configuration folder",
+            mend='eval "$(yarnmill cluster env)", or export HADOOP_CONF_DIR=<your cluster\'s configuration folder>',
+        )
+    properties = ET.parse(path).iter("property")  # noqa: S314  # the configuration of our own cluster
+    settings = {entry.findtext("name"): entry.findtext("value") or "" for entry in properties}
+    ids = [f".{name.strip()}" for name in settings.get("yarn.resourcemanager.ha.rm-ids", "").split(",") if name.strip()]
+    found = []
+    for suffix in ids or [""]:
+        host = settings.get(f"yarn.resourcemanager.hostname{suffix}", "")
+        address = settings.get(f"yarn.resourcemanager.webapp.address{suffix}") or (host and f"{host}:8088")
+        if address:
+            found.append(address.replace(f"${{yarn.resourcemanager.hostname{suffix}}}", host))
+    if not found:
+        raise ConfigurationError(f"{path}: names no ResourceManager", expected="yarn.resourcemanager.webapp.address")
+    return found
+
+
+def nodes() -> list[NodeCapacity]:
+    """Return the running nodes of the cluster of ``HADOOP_CONF_DIR``.
+
+    Raises
+    ------
+    ClusterUnavailableError
+        If no ResourceManager answers.
+    """
+    answer = _get("/ws/v1/cluster/nodes?states=RUNNING")
+    return [_node(entry) for entry in ((answer.get("nodes") or {}).get("node") or [])]
+
+
+def application(application_id: str) -> ApplicationStatus:
+    """Return one application; NotFoundError if the ResourceManager does not know it."""
+    return _application(_get(f"/ws/v1/cluster/apps/{application_id}")["app"])
+
+
+def applications(*, tag: str = "", states: tuple[str, ...] = ()) -> list[ApplicationStatus]:
+    """Return the applications that the ResourceManager remembers, newest first."""
+    query = "&".join(
+        [*([f"applicationTags={tag}"] if tag else []), *([f"states={','.join(states)}"] if states else [])]
+    )
+    answer = _get(f"/ws/v1/cluster/apps?{query}")
+    found = [_application(entry) for entry in ((answer.get("apps") or {}).get("app") or [])]
+    return sorted(found, key=lambda entry: entry.started_ms, reverse=True)
+
+
+def _get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into records by the callers
+    problem = ""
+    for address in web_addresses():
+        try:
+            with requests.Session() as session:
+                session.trust_env = False  # the cluster is never behind the proxy of the internet
+                answer = session.get(
+                    f"http://{address}{path}", timeout=_TIMEOUT_S, headers={"Accept": "application/json"}
+                )
+                if answer.status_code == requests.codes.not_found:
+                    raise NotFoundError(f"{path.rpartition('/')[2]}: not known to the ResourceManager at {address}")
+                answer.raise_for_status()
+                return answer.json()
+        except requests.RequestException as error:
+            problem = f"{address}: {type(error).__name__}"
+    raise ClusterUnavailableError(f"YARN's ResourceManager does not answer ({problem})", mend=_MEND)
+
+
+def _node(entry: dict[str, Any]) -> NodeCapacity:
+    total = entry.get("totalResource") or {}
+    kinds = (total.get("resourceInformations") or {}).get("resourceInformation") or []
+    gpus = sum(int(kind["value"]) for kind in kinds if kind.get("name") == GPU)
+    return NodeCapacity(node=entry["id"], memory_mib=int(total["memory"]), vcores=int(total["vCores"]), gpus=gpus)
+
+
+def _application(entry: dict[str, Any]) -> ApplicationStatus:
+    return ApplicationStatus(
+        application_id=entry["id"],
+        name=entry["name"],
+        kind=entry.get("applicationType", ""),
+        queue=entry.get("queue", ""),
+        state=entry["state"],
+        final_status=entry.get("finalStatus", ""),
+        diagnostics=(entry.get("diagnostics") or "").strip(),
+        progress=float(entry.get("progress") or 0.0) / 100,
+        tags=tuple(tag for tag in (entry.get("applicationTags") or "").split(",") if tag),
+        started_ms=int(entry.get("startedTime") or 0),
+        finished_ms=int(entry.get("finishedTime") or 0),
+    )
