@@ -18,7 +18,7 @@ _TIMEOUT_S: Final = 10.0
 _MEND: Final = "yarnmill cluster status; yarnmill cluster up"
 
 
-class NodeCapacity(Record, frozen=True):
+class NodeCapacity(Record, frozen=True, kw_only=True):
     """What one running NodeManager offers to containers in all."""
 
     node: str
@@ -27,7 +27,7 @@ class NodeCapacity(Record, frozen=True):
     gpus: int
 
 
-class ApplicationStatus(Record, frozen=True):
+class ApplicationStatus(Record, frozen=True, kw_only=True):
     """A YARN application as the ResourceManager tells it."""
 
     application_id: str
