@@ -35,6 +35,7 @@ setup(
         "skein==0.8.2",
         "setuptools>=80",
         "sqlalchemy>=2.1,<3",
+        "typing-extensions>=4.12",
         "uv>=0.13",
     ],
     extras_require={

@@ -87,6 +87,12 @@ def hdfs(cluster: ClusterState) -> Iterator[str]:  # noqa: ARG001  # the URL bel
     fs.delete(url)
 
 
+@pytest.fixture(params=["file", pytest.param("hdfs", marks=pytest.mark.cluster)])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return a fresh folder's URL on each file system in turn: one behaviour suite runs over all."""
+    return str(request.getfixturevalue("hdfs")) if request.param == "hdfs" else f"file://{tmp_path}/root"
+
+
 @pytest.fixture(scope="session")
 def training_python() -> Path:
     """Return the training environment's Python; built on first use (gigabytes), kept in the user cache."""

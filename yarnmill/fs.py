@@ -7,14 +7,14 @@ that is there is ever overwritten unless the caller says so.
 """
 
 import os
+import re
 import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
-from urllib.parse import urlsplit
+from typing import IO, Final, NamedTuple
 
 import hdfs_native
 import msgspec
@@ -23,6 +23,9 @@ from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 from hdfs_native.fsspec import HdfsFileSystem
 
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
+
+# Not urlsplit: a `#` or `?` in the name of a file is a part of the name.
+_URL: Final = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]+):(?://(?P<authority>[^/]*))?(?P<path>/.*|)$", re.DOTALL)
 
 COPY_CHUNK_BYTES = 4 * 1024 * 1024
 """How much a copy holds in memory at once."""
@@ -93,13 +96,15 @@ def locate(url: str | Path) -> Location:
         If the scheme is neither ``hdfs`` nor ``file``.
     """
     text = str(url)
-    parts = urlsplit(text)
-    if parts.scheme == "hdfs":
-        netloc = parts.netloc or urlsplit(default_hdfs_url()).netloc
-        return Location(_hdfs(netloc), parts.path.rstrip("/") or "/")
-    if parts.scheme in {"", "file"}:
-        return Location(_local(), os.path.abspath(parts.path if parts.scheme else text))  # noqa: PTH100  # may not exist
-    raise ConfigurationError(f"{text}: unknown file system {parts.scheme!r}", expected="hdfs:// or file://")
+    match = _URL.match(text)
+    if match is None:
+        return Location(_local(), os.path.abspath(text))  # noqa: PTH100  # may not exist
+    if match["scheme"] == "hdfs":
+        authority = match["authority"] or default_hdfs_url().removeprefix("hdfs://")
+        return Location(_hdfs(authority), match["path"].rstrip("/") or "/")
+    if match["scheme"] == "file":
+        return Location(_local(), os.path.abspath(match["path"]))  # noqa: PTH100
+    raise ConfigurationError(f"{text}: unknown file system {match['scheme']!r}", expected="hdfs:// or file://")
 
 
 def join(url: str, *names: str) -> str:
@@ -202,10 +207,12 @@ def rename(source: str | Path, target: str | Path, *, overwrite: bool = False) -
             if not overwrite and filesystem.exists(new):
                 raise FileExistsError(new)
             filesystem.client.rename(old, new, overwrite)
-        elif overwrite:
+            return
+        if overwrite:
             os.replace(old, new)  # noqa: PTH105  # paths are text throughout this module
         else:
             _rename_local_exclusively(old, new)
+        _sync_folder(os.path.dirname(new))  # noqa: PTH120
 
 
 def _rename_local_exclusively(old: str, new: str) -> None:
@@ -223,6 +230,15 @@ def _rename_local_exclusively(old: str, new: str) -> None:
     os.unlink(old)  # noqa: PTH108
 
 
+def _sync_folder(path: str) -> None:
+    """Bring a new name to the disk: a local file system keeps it in the folder, not in the file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def open_read(url: str | Path) -> IO[bytes]:
     """Open a file for reading as a binary stream with seek; NotFoundError if it is not there."""
     filesystem, path = locate(url)
@@ -232,8 +248,46 @@ def open_read(url: str | Path) -> IO[bytes]:
 
 def read_bytes(url: str | Path) -> bytes:
     """Return a whole (small) file."""
+    return b"".join(read_chunks(url))
+
+
+def read_chunks(url: str | Path, chunk_bytes: int = COPY_CHUNK_BYTES) -> Iterator[bytes]:
+    """Yield a file's bytes in order, never more than one chunk in memory; NotFoundError if it is not there."""
     with open_read(url) as stream:
-        return stream.read()
+        while True:
+            with _translated(url):
+                chunk = stream.read(chunk_bytes)
+            if not chunk:
+                return
+            yield chunk
+
+
+@contextmanager
+def open_fresh(url: str | Path) -> Iterator[IO[bytes]]:
+    """Write a file that a later :func:`rename` makes visible; for writers who learn its name only at the end.
+
+    The bytes are on the disk when the block ends well; the file is gone when it does not. The name must
+    be one that nobody else writes, for it is not guarded.
+    """
+    filesystem, path = locate(url)
+    with _translated(url):
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        stream = filesystem.open(path, "wb")
+    try:
+        with stream:
+            yield stream
+            with _translated(url):
+                _sync(stream)
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to tell; a leftover is hidden and harmless
+            delete(url)
+        raise
+
+
+def _neighbour(url: str) -> str:
+    """Return a hidden name beside ``url`` that nobody else uses."""
+    parent, slash, name = url.rstrip("/").rpartition("/")
+    return f"{parent}{slash}.{name}.{secrets.token_hex(6)}.tmp"
 
 
 @contextmanager
@@ -245,20 +299,13 @@ def open_write(url: str | Path, *, overwrite: bool = False) -> Iterator[IO[bytes
     ConflictError
         If the file is there already and ``overwrite`` is false.
     """
-    parent, _, name = str(url).rpartition("/")
-    fresh = f"{parent}/.{name}.{secrets.token_hex(6)}.tmp"
-    filesystem, path = locate(fresh)
-    with _translated(url):
-        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+    fresh = _neighbour(str(url))
+    with open_fresh(fresh) as stream:
+        yield stream
     try:
-        with _translated(url):
-            stream = filesystem.open(path, "wb")
-        with stream:
-            yield stream
-            _sync(stream)
         rename(fresh, url, overwrite=overwrite)
     except BaseException:
-        with suppress(Exception):  # the first error is the one to tell; a leftover is hidden and harmless
+        with suppress(Exception):
             delete(fresh)
         raise
 
@@ -281,8 +328,8 @@ def write_bytes(url: str | Path, data: bytes, *, overwrite: bool = False) -> Non
 def copy_file(source: str | Path, target: str | Path, *, overwrite: bool = False) -> int:
     """Copy a file between any two file systems in constant memory; return its size in bytes."""
     copied = 0
-    with open_read(source) as reader, open_write(target, overwrite=overwrite) as writer:
-        while chunk := reader.read(COPY_CHUNK_BYTES):
+    with open_write(target, overwrite=overwrite) as writer:
+        for chunk in read_chunks(source):
             writer.write(chunk)
             copied += len(chunk)
     return copied
@@ -298,8 +345,7 @@ def copy_tree(source: str, target: str) -> int:
     """
     if exists(target):
         raise ConflictError(f"{target}: already there, and never overwritten")
-    parent, _, name = target.rstrip("/").rpartition("/")
-    fresh = f"{parent}/.{name}.{secrets.token_hex(6)}.tmp"
+    fresh = _neighbour(target)
     copied = 0
     base = source.rstrip("/") + "/"
     make_folder(fresh)

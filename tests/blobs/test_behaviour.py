@@ -1,0 +1,233 @@
+"""One behaviour suite over every backend of the blob store."""
+
+import hashlib
+import io
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from yarnmill import fs
+from yarnmill.blobs import BlobStore, open_store
+from yarnmill.blobs.scrub import scrub
+from yarnmill.errors import BadDataError, ConfigurationError, ConflictError, NotFoundError
+
+LARGE_BYTES = 9 * 1024 * 1024  # above what an opened blob is held in memory for
+
+
+@pytest.fixture
+def store(root: str) -> BlobStore:
+    return open_store(f"{root}/blobs")
+
+
+def put_bytes(store: BlobStore, data: bytes) -> str:
+    return store.put(io.BytesIO(data)).id
+
+
+def url_of(store: BlobStore, blob_id: str) -> str:
+    return fs.join(store.url, "sha256", blob_id[:2], blob_id)
+
+
+def flip_bit(url: str, position: int = 0) -> None:
+    data = bytearray(fs.read_bytes(url))
+    data[position] ^= 1
+    fs.write_bytes(url, bytes(data), overwrite=True)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024, 1024 * 1024, 1024 * 1024 + 1, LARGE_BYTES])
+def test_what_was_put_is_what_is_read(store: BlobStore, tmp_path: Path, size: int) -> None:
+    data = secrets.token_bytes(size)
+    info = store.put(io.BytesIO(data))
+    assert (info.id, info.size_bytes) == (hashlib.sha256(data).hexdigest(), size)
+    assert store.stat(info.id) == store.check(info.id) == info
+    with store.open(info.id) as stream:
+        assert stream.read() == data
+    assert store.download(info.id, tmp_path / "copy") == info
+    assert (tmp_path / "copy").read_bytes() == data
+
+
+def test_the_same_bytes_are_one_blob(store: BlobStore) -> None:
+    assert put_bytes(store, b"twice") == put_bytes(store, b"twice")
+    assert len(list(store.ids())) == 1
+
+
+def test_ids_are_listed_in_order(store: BlobStore) -> None:
+    assert list(store.ids()) == []
+    put = {put_bytes(store, str(number).encode()) for number in range(12)}
+    assert list(store.ids()) == sorted(put)
+
+
+def test_an_unknown_blob_is_not_found(store: BlobStore, tmp_path: Path) -> None:
+    blob_id = hashlib.sha256(b"nobody put this").hexdigest()
+    assert not store.exists(blob_id)
+    for call in (store.stat, store.open, store.check, lambda b: store.download(b, tmp_path / "x")):
+        with pytest.raises(NotFoundError, match=blob_id):
+            call(blob_id)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("text", ["", "abc", "../../../etc/passwd", "A" * 64, "a" * 63 + "/", "a" * 64 + "\n"])
+def test_no_text_of_a_user_reaches_a_file_name(store: BlobStore, text: str) -> None:
+    for call in (store.exists, store.stat, store.open, store.check):
+        with pytest.raises(ConfigurationError, match="no blob id"):
+            call(text)
+
+
+def test_download_overwrites_nothing(store: BlobStore, tmp_path: Path) -> None:
+    blob_id = put_bytes(store, b"new")
+    (tmp_path / "mine").write_bytes(b"old")
+    with pytest.raises(ConflictError):
+        store.download(blob_id, tmp_path / "mine")
+    assert (tmp_path / "mine").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("size", [100, LARGE_BYTES])
+def test_a_flipped_bit_is_refused_kept_and_reported(store: BlobStore, tmp_path: Path, size: int) -> None:
+    blob_id = put_bytes(store, b"\0" * size)
+    sound = put_bytes(store, b"sound")
+    flip_bit(url_of(store, blob_id), size - 1)
+    kept = fs.read_bytes(url_of(store, blob_id))
+    seen = hashlib.sha256(kept).hexdigest()
+    for call in (store.open, store.check, lambda b: store.download(b, tmp_path / "x")):
+        with pytest.raises(BadDataError) as refused:
+            call(blob_id)
+        assert blob_id in refused.value.what
+        assert seen in refused.value.what
+        assert blob_id in refused.value.expected
+    assert list(tmp_path.glob("**/x")) == []
+    assert fs.read_bytes(url_of(store, blob_id)) == kept
+    report = scrub(store)
+    assert [damage.blob for damage in report.damaged] == [blob_id]
+    assert report.blobs == 2
+    store.check(sound)
+
+
+def test_putting_bytes_over_their_damaged_blob_is_no_success(store: BlobStore) -> None:
+    blob_id = put_bytes(store, b"precious")
+    flip_bit(url_of(store, blob_id))
+    with pytest.raises(BadDataError, match=blob_id):
+        put_bytes(store, b"precious")
+
+
+def test_a_cut_blob_is_refused(store: BlobStore) -> None:
+    blob_id = put_bytes(store, b"x" * 1000)
+    fs.write_bytes(url_of(store, blob_id), b"x" * 999, overwrite=True)
+    with pytest.raises(BadDataError):
+        store.open(blob_id)
+
+
+def test_the_scrubber_names_what_is_no_blob(store: BlobStore) -> None:
+    put_bytes(store, b"sound")
+    stray = fs.join(store.url, "sha256", "ab", "notes.txt")
+    fs.write_bytes(stray, b"hello")
+    assert [damage.url for damage in scrub(store).damaged] == [stray]
+
+
+def test_the_scrubber_finds_nothing_in_an_empty_store(store: BlobStore) -> None:
+    report = scrub(store)
+    assert (report.blobs, report.size_bytes, report.damaged) == (0, 0, ())
+
+
+class _Meeting(io.BytesIO):
+    """Bytes whose end is reached by all writers before any of them may go on: the closest of races."""
+
+    def __init__(self, data: bytes, barrier: threading.Barrier) -> None:
+        super().__init__(data)
+        self._barrier = barrier
+
+    def read(self, size: int | None = -1) -> bytes:
+        chunk = super().read(size)
+        if not chunk:
+            self._barrier.wait(timeout=60)
+        return chunk
+
+
+def test_concurrent_puts_of_the_same_bytes_are_the_same_blob(store: BlobStore) -> None:
+    barrier = threading.Barrier(8)
+    streams: list[IO[bytes]] = [_Meeting(b"popular", barrier) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        infos = list(pool.map(store.put, streams))
+    assert len(set(infos)) == 1
+    assert list(store.ids()) == [infos[0].id]
+    assert fs.children(fs.join(store.url, "incoming")) == []
+
+
+class _Broken(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        chunk = super().read(size)
+        if not chunk:
+            raise OSError("the source went away")
+        return chunk
+
+
+def test_a_put_whose_source_fails_leaves_nothing(store: BlobStore) -> None:
+    with pytest.raises(OSError, match="went away"):
+        store.put(_Broken(b"half"))
+    assert list(store.ids()) == []
+    assert fs.children(fs.join(store.url, "incoming")) == []
+
+
+WRITER = """
+import sys
+from yarnmill.blobs import open_store
+print("ready", flush=True)
+open_store(sys.argv[1]).put(sys.stdin.buffer)
+print("done", flush=True)
+"""
+
+
+def _killed_put(url: str, data: bytes, sent: int) -> bool:
+    """Put ``data`` in a process of its own and kill it with ``sent`` bytes written; return whether it was done."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ)
+    ) as writer:
+        assert writer.stdin
+        assert writer.stdout
+        assert writer.stdout.readline() == b"ready\n"
+        writer.stdin.write(data[:sent])
+        writer.stdin.flush()
+        if sent == len(data):
+            writer.stdin.close()
+        writer.send_signal(signal.SIGKILL)
+        return writer.stdout.read() == b"done\n"
+
+
+@pytest.mark.parametrize("sent", [0, 1, 70_000, 3_000_000])
+def test_a_killed_put_leaves_the_whole_blob_or_none(store: BlobStore, sent: int) -> None:
+    data = secrets.token_bytes(3_000_000)
+    blob_id = hashlib.sha256(data).hexdigest()
+    done = _killed_put(store.url, data, sent)
+    assert scrub(store).damaged == ()
+    assert set(store.ids()) <= {blob_id}
+    assert not done or store.exists(blob_id)
+    assert put_bytes(store, data) == blob_id  # and the next put mends it
+    store.check(blob_id)
+
+
+def test_memory_does_not_grow_with_the_blob(root: str, peak_memory_of: Callable[[str], int]) -> None:
+    small, large = (
+        peak_memory_of(
+            "import io\n"
+            "from yarnmill.blobs import open_store\n"
+            "class Zeros(io.RawIOBase):\n"
+            f"    left = {size}\n"
+            "    def read(self, size=-1):\n"
+            "        taken = min(size, self.left); self.left -= taken\n"
+            "        return b'0' * taken\n"
+            f"store = open_store({root!r})\n"
+            "info = store.put(Zeros())\n"
+            "store.check(info.id)\n"
+            "with store.open(info.id) as stream:\n"
+            "    while stream.read(65536): pass\n"
+        )
+        for size in (16 << 20, 160 << 20)
+    )
+    assert large - small < 48 << 20
