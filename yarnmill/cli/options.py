@@ -1,5 +1,6 @@
 """Options that every command shares, and the one way results are printed."""
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from yarnmill.config import load_config
 from yarnmill.records import to_plain
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,6 +25,17 @@ def config_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def with_config(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of :func:`config_options` and pass what they load as ``config``."""
+
+    @config_options
+    @functools.wraps(function)
+    def command(config_file: str | None, overrides: tuple[str, ...], home: str | None, **arguments: Any) -> Any:  # noqa: ANN401  # click's own
+        return function(config=load_config(config_file, overrides, home=home), **arguments)
+
+    return command
 
 
 def output_option(function: F) -> F:
