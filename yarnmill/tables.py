@@ -2,7 +2,8 @@
 
 A table is a folder ``<root>/<namespace>/<table>/ds=YYYY-MM-DD/`` of Parquet files. A partition is
 complete when its ``_SUCCESS`` stands; readers refuse one without. A row's event time, not its
-partition, decides what was known when: ``ds`` names the load that brought the row.
+partition, decides what was known when: ``ds`` names the load that brought the row. The definition
+stands beside the partitions as ``_definition.yaml``, so a table is found by root and name alone.
 """
 
 import datetime as dt
@@ -11,9 +12,10 @@ from typing import Literal
 
 from yarnmill import fs
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
-from yarnmill.records import Record, parse_yaml
+from yarnmill.records import Record, parse_yaml, render_yaml
 
 SUCCESS_NAME = "_SUCCESS"
+DEFINITION_NAME = "_definition.yaml"
 _PARTITION = re.compile(r"^ds=(?P<day>\d{4}-\d{2}-\d{2})$")
 
 FeatureDtype = Literal["float64", "bag"]
@@ -109,6 +111,39 @@ def _refuse_doubles(names: list[str], source: str) -> None:
 def table_url(root: str, table: FeatureTable | ObservationTable) -> str:
     """Return the folder of a table below the tables' root."""
     return fs.join(root, table.namespace, table.name)
+
+
+def write_definition(root: str, table: FeatureTable | ObservationTable) -> None:
+    """Put the definition beside the table's partitions, unless exactly this one stands there."""
+    url = fs.join(table_url(root, table), DEFINITION_NAME)
+    data = render_yaml(table).encode()
+    if not fs.exists(url) or fs.read_bytes(url) != data:
+        fs.write_bytes(url, data, overwrite=True)
+
+
+def read_feature_table(root: str, name: str) -> FeatureTable:
+    """Return the definition of the feature table ``namespace.table``; NotFoundError if it has none."""
+    url = _definition_url(root, name)
+    return parse_feature_table(_definition_text(url, name), source=url)
+
+
+def read_observation_table(root: str, name: str) -> ObservationTable:
+    """Return the definition of the observation table ``namespace.table``; NotFoundError if it has none."""
+    url = _definition_url(root, name)
+    return parse_observation_table(_definition_text(url, name), source=url)
+
+
+def _definition_url(root: str, name: str) -> str:
+    namespace, dot, table = name.partition(".")
+    if not (namespace and dot and table) or "/" in name:
+        raise ConfigurationError(f"{name!r} is no name of a table", expected="namespace.table")
+    return fs.join(root, namespace, table, DEFINITION_NAME)
+
+
+def _definition_text(url: str, name: str) -> str:
+    if not fs.exists(url):
+        raise NotFoundError(f"{name}: no such table, {url} is not there", mend="correct the name or the tables' root")
+    return fs.read_bytes(url).decode()
 
 
 def partition_url(root: str, table: FeatureTable | ObservationTable, day: dt.date) -> str:
