@@ -6,11 +6,13 @@ with size and SHA-256, so the id names every byte.
 
 import datetime as dt
 import hashlib
+import re
 from typing import Final, Literal
 
 from yarnmill.records import Record, canonical_json, parse_json
 
 MANIFEST_NAME: Final = "bundle.json"
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 Flavour = Literal["glmix", "onnx", "tensorflow", "torch", "sklearn", "python"]
 Dtype = Literal["int64", "int32", "float32", "float64", "string", "bag"]
@@ -43,6 +45,16 @@ class BundleFile(Record, frozen=True, kw_only=True):
     path: str
     size_bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse a path that could leave the bundle's folder: a manifest may come from anywhere."""
+        parts = self.path.split("/")
+        if not self.path or {"", ".", ".."} & set(parts) or "\\" in self.path or "\0" in self.path:
+            raise ValueError(f"{self.path!r} is no path inside a bundle")
+        if self.path == MANIFEST_NAME:
+            raise ValueError(f"{self.path!r} cannot list itself")
+        if not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"{self.sha256!r} is no SHA-256")
 
 
 class Lineage(Record, frozen=True, kw_only=True):

@@ -1,0 +1,135 @@
+"""Packing is deterministic, and nothing in a bundle changes unseen."""
+
+import datetime as dt
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yarnmill.bundle.manifest import (
+    Field,
+    Flavour,
+    Lineage,
+    Manifest,
+    Signature,
+    bundle_id,
+    manifest_bytes,
+    parse_manifest,
+)
+from yarnmill.bundle.pack import pack, read_manifest, verify_bundle
+from yarnmill.errors import BadDataError, ConflictError, NotFoundError
+from yarnmill.records import canonical_json, parse_json, to_plain
+
+Pack = Callable[[Path, Signature], Manifest]
+
+
+@pytest.fixture
+def pack_as(manifest: Manifest) -> Pack:
+    """Return a packer that takes all but folder and signature from the model's own manifest."""
+
+    def packer(folder: Path, signature: Signature) -> Manifest:
+        flavour: Flavour = manifest.flavour
+        lineage: Lineage = manifest.lineage
+        when: dt.datetime = manifest.created_at
+        return pack(
+            folder,
+            flavour=flavour,
+            signature=signature,
+            lineage=lineage,
+            metrics=manifest.metrics,
+            environment=manifest.environment,
+            created_at=when,
+        )
+
+    return packer
+
+
+def test_the_manifest_lists_every_file_in_order(folder: Path, manifest: Manifest) -> None:
+    assert [file.path for file in manifest.files] == ["model.onnx", "native/empty", "native/weights.bin"]
+    assert [file.size_bytes for file in manifest.files] == [5000, 0, 7]
+    assert read_manifest(folder) == verify_bundle(folder) == manifest
+
+
+def test_the_same_files_are_the_same_bundle(folder: Path, manifest: Manifest, pack_as: Pack, tmp_path: Path) -> None:
+    twin = tmp_path / "twin"
+    shutil.copytree(folder, twin, ignore=shutil.ignore_patterns("bundle.json"))
+    assert bundle_id(manifest_bytes(pack_as(twin, manifest.signature))) == bundle_id(manifest_bytes(manifest))
+    assert (twin / "bundle.json").read_bytes() == (folder / "bundle.json").read_bytes()
+
+
+def test_packing_again_changes_nothing(folder: Path, manifest: Manifest, pack_as: Pack) -> None:
+    assert pack_as(folder, manifest.signature) == manifest
+
+
+def test_another_manifest_is_never_overwritten(folder: Path, manifest: Manifest, pack_as: Pack) -> None:
+    (folder / "model.onnx").write_bytes(b"other")
+    with pytest.raises(ConflictError, match=r"bundle\.json"):
+        pack_as(folder, manifest.signature)
+
+
+def test_an_empty_folder_is_no_model(manifest: Manifest, pack_as: Pack, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(BadDataError, match="no file to pack"):
+        pack_as(tmp_path / "nothing", manifest.signature)
+    with pytest.raises(NotFoundError, match="no such folder"):
+        pack_as(tmp_path / "nowhere", manifest.signature)
+
+
+def test_a_link_is_refused(folder: Path, manifest: Manifest, pack_as: Pack) -> None:
+    (folder / "bundle.json").unlink()
+    (folder / "native" / "secret").symlink_to("/etc/passwd")
+    with pytest.raises(BadDataError, match="link"):
+        pack_as(folder, manifest.signature)
+
+
+def test_a_signature_without_inputs_or_with_doubles_is_refused(folder: Path, pack_as: Pack) -> None:
+    number = Field(name="x", dtype="float64")
+    with pytest.raises(BadDataError, match="no output"):
+        pack_as(folder, Signature(inputs=(number,), outputs=()))
+    with pytest.raises(BadDataError, match="twice"):
+        pack_as(folder, Signature(inputs=(number, number), outputs=(number,)))
+
+
+@pytest.mark.usefixtures("manifest")
+def test_every_change_is_named(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"Graph" * 1000)
+    (folder / "native" / "weights.bin").unlink()
+    (folder / "extra").write_bytes(b"?")
+    with pytest.raises(BadDataError) as refused:
+        verify_bundle(folder)
+    for name in ("model.onnx has the SHA-256", "native/weights.bin is missing", "extra is not in the manifest"):
+        assert name in refused.value.what
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"bundle\.json"):
+        read_manifest(tmp_path)
+
+
+def test_any_changed_word_of_the_manifest_is_another_bundle(manifest: Manifest) -> None:
+    data = manifest_bytes(manifest)
+    assert parse_manifest(data, source="x") == manifest
+    assert bundle_id(data) != bundle_id(data.replace(b"0.75", b"0.76"))
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../up", "a/../../b", "a//b", "./a", "a\\b", "a\0", "bundle.json"])
+def test_a_manifest_cannot_name_a_file_outside_its_folder(manifest: Manifest, path: str) -> None:
+    plain = to_plain(manifest)
+    plain["files"][0]["path"] = path
+    with pytest.raises(BadDataError, match=r"evil: files\[0\]|evil"):
+        parse_manifest(canonical_json(plain), source="evil")
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_an_accepted_path_stays_below_its_folder(path: str) -> None:
+    data = canonical_json({"path": path, "size_bytes": 0, "sha256": "0" * 64})
+    try:
+        file = parse_json(data, BundleFile, source="any")
+    except BadDataError:
+        return
+    assert os.path.normpath(f"/bundle/{file.path}").startswith("/bundle/")
