@@ -1,0 +1,328 @@
+"""A local cluster as a whole: bring it up, take it down, ask how it is.
+
+Nothing here is remembered in the object: what runs is read from the machine, so any number of
+processes may look at, start and stop the same cluster.
+"""
+
+import fcntl
+import getpass
+import os
+import re
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import hdfs_native
+import msgspec
+
+from yarnmill import fs
+from yarnmill.config import ClusterSettings
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, NotFoundError
+from yarnmill.localcluster import distribution, logs, ports, probes, processes, templates
+from yarnmill.localcluster.daemons import (
+    Daemon,
+    Launch,
+    command_line,
+    daemon_environment,
+    daemons_of,
+    format_command,
+    port_names,
+)
+from yarnmill.localcluster.java import find_java
+from yarnmill.localcluster.layout import Layout
+from yarnmill.localcluster.state import ClusterState, DaemonState, lacking
+from yarnmill.records import canonical_json, parse_json
+from yarnmill.units import render_seconds
+
+Progress = Callable[[str], None]
+_POLL_S: Final = 0.2
+_STOP_GRACE_S: Final = 10.0
+_APPLICATION: Final = re.compile(r"application_\d+_\d+")
+
+
+class LocalCluster:
+    """The Hadoop cluster in a home folder.
+
+    Parameters
+    ----------
+    home
+        Home folder; the cluster stands in ``<home>/cluster``.
+    settings
+        Shape for the next start. A cluster that runs keeps the shape it was started with.
+    environment
+        Where Java, Maven and the user's cache are looked for; the process's own by default.
+    """
+
+    def __init__(self, home: Path, settings: ClusterSettings, environment: Mapping[str, str] | None = None) -> None:
+        self.layout = Layout.of_home(home)
+        self.settings = settings
+        self._environment = dict(os.environ if environment is None else environment)
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def launch(self) -> Launch | None:
+        """Return what the last start was decided by; None if there was none."""
+        file = self.layout.launch_file
+        return parse_json(file.read_bytes(), Launch, source=str(file)) if file.exists() else None
+
+    def status(self) -> ClusterState:
+        """Return how the cluster is, in well under a second."""
+        launch = self.launch()
+        if launch is None:
+            return ClusterState(
+                root=str(self.layout.root), state="down", java_home="", daemons=(), nodes=(), hdfs=None, queues=()
+            )
+        running = {process.name: process.pid for process in processes.find_daemons(self.layout)}
+        daemons = tuple(self._daemon_state(daemon, launch, running) for daemon in daemons_of(launch.settings))
+        state = ClusterState(
+            root=str(self.layout.root),
+            state="partial" if running else "down",
+            java_home=launch.java_home,
+            daemons=daemons,
+            nodes=(),
+            hdfs=None,
+            queues=(),
+        )
+        return _with_answers(state) if running else state
+
+    def _daemon_state(self, daemon: Daemon, launch: Launch, running: Mapping[str, int]) -> DaemonState:
+        pid = running.get(daemon.name)
+        return DaemonState(
+            name=daemon.name,
+            pid=pid,
+            rss_mib=processes.rss_mib(pid) if pid else 0,
+            address=f"localhost:{launch.ports[f'{daemon.name}-rpc']}",
+            web=f"http://localhost:{launch.ports[f'{daemon.name}-web']}",
+            log=str(self.layout.log(daemon.name)),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of :meth:`ClusterState.environment`.
+
+        Raises
+        ------
+        ClusterUnavailableError
+            If the cluster does not run.
+        """
+        state = self.status()
+        if state.state == "down":
+            raise ClusterUnavailableError(
+                f"the cluster in {self.layout.root.parent} is not up", mend=self._command("cluster up")
+            )
+        return state.environment()
+
+    def application_log(self, application_id: str) -> str:
+        """Return the logs of all containers of a finished application, as ``yarn logs`` prints them."""
+        if not _APPLICATION.fullmatch(application_id):
+            raise ConfigurationError(f"{application_id!r} is no application id", expected="application_<number>_<number>")
+        command = [str(self.layout.bin / "yarn"), "logs", "-applicationId", application_id]
+        variables = {**self._environment, **self.environment()}
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NotFoundError(f"no logs of {application_id}: {done.stderr.strip()[-500:]}")
+        return done.stdout
+
+    def _command(self, command: str) -> str:
+        return f"yarnmill {command} --home {self.layout.root.parent}"
+
+    # -- starting -----------------------------------------------------------------------------------------------
+
+    def up(self, progress: Progress) -> ClusterState:
+        """Start whatever does not run and wait until all of it serves; nothing happens if it does already.
+
+        Raises
+        ------
+        ConfigurationError
+            If Java 17 or Maven is missing.
+        ClusterUnavailableError
+            If a daemon ends or the cluster does not serve in time, with the cause from its log. What
+            this call started is stopped again, also after Ctrl-C.
+        """
+        with self._locked(progress):
+            launch = self._decide(progress)
+            running = {process.name for process in processes.find_daemons(self.layout)}
+            missing = [daemon for daemon in daemons_of(launch.settings) if daemon.name not in running]
+            if not missing and (state := self.status()).state == "up":
+                progress(f"the cluster in {self.layout.root.parent} is up already")
+                return state
+            started_at = time.monotonic()
+            try:
+                state = self._start(missing, launch, progress)
+            except BaseException:
+                progress("stopping what was started")
+                processes.stop(lambda: self._pids({daemon.name for daemon in missing}), grace_s=_STOP_GRACE_S)
+                raise
+            progress(f"the cluster is up after {render_seconds(time.monotonic() - started_at)}")
+            return state
+
+    def _decide(self, progress: Progress) -> Launch:
+        """Return what to start from: the record of the running cluster, or a fresh decision."""
+        recorded = self.launch()
+        if processes.find_daemons(self.layout) and recorded is not None:
+            if recorded.settings != self.settings:
+                progress("the running cluster keeps the shape it was started with")
+            return recorded
+        java = find_java(self._environment)
+        jars = distribution.fetch(self._environment, progress)
+        names = port_names(daemons_of(self.settings))
+        chosen = ports.choose(names, ports.load(self.layout.ports_file), seed=str(self.layout.root))
+        launch = Launch(settings=self.settings, ports=chosen, java_home=java.home, jars=str(jars))
+        self._prepare(launch)
+        return launch
+
+    def _prepare(self, launch: Launch) -> None:
+        """Write settings, programs and the record of the start."""
+        layout = self.layout
+        for folder in (layout.logs, layout.tmp, *(layout.webapps / "webapps" / name for name in ("hdfs", "datanode"))):
+            folder.mkdir(parents=True, exist_ok=True)
+        templates.write_all(templates.render_all(layout, launch, getpass.getuser()))
+        ports.save(layout.ports_file, launch.ports)
+        fresh = layout.launch_file.with_suffix(".tmp")
+        fresh.write_bytes(canonical_json(launch))
+        fresh.replace(layout.launch_file)
+
+    def _start(self, missing: list[Daemon], launch: Launch, progress: Progress) -> ClusterState:
+        offsets = {
+            daemon.name: (logs.size_of(self.layout.log(daemon.name)), logs.size_of(self.layout.out(daemon.name)))
+            for daemon in daemons_of(launch.settings)
+        }
+        # The NameNode comes last: formatting the first time takes a JVM's start, and the others wait for it.
+        for daemon in sorted(missing, key=lambda each: each.name == "namenode"):
+            if daemon.name == "namenode":
+                self._format_if_new(launch, progress)
+            self._spawn(daemon, launch)
+        if missing:
+            progress(f"started {', '.join(daemon.name for daemon in missing)}")
+        state = self._wait(launch, offsets, progress)
+        self._make_folders(state)
+        return state
+
+    def _spawn(self, daemon: Daemon, launch: Launch) -> None:
+        processes.spawn(
+            command_line(daemon, self.layout, launch),
+            folder=self.layout.root,
+            out=self.layout.out(daemon.name),
+            environment=daemon_environment(self.layout, launch, self._environment),
+        )
+
+    def _format_if_new(self, launch: Launch, progress: Progress) -> None:
+        """Format HDFS beside its place and rename it: there is a whole NameNode folder or none."""
+        names = self.layout.namenode
+        if (names / "current" / "VERSION").exists():
+            return
+        for old in (names, self.layout.datanode):
+            if old.exists():  # blocks without their names are of no use to a new HDFS, which would refuse them
+                aside = old.with_name(f"{old.name}.unusable-{secrets.token_hex(4)}")
+                old.rename(aside)
+                progress(f"{old} holds no whole HDFS: kept as {aside}")
+        progress("formatting HDFS")
+        fresh = names.with_name(f".namenode.{secrets.token_hex(6)}.tmp")
+        done = subprocess.run(
+            format_command(self.layout, launch, fresh),
+            env=daemon_environment(self.layout, launch, self._environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ClusterUnavailableError(
+                f"HDFS could not be formatted: {logs.cause_in(done.stdout + done.stderr) or done.stderr[-500:]}",
+                mend="yarnmill doctor",
+            )
+        fresh.rename(names)
+
+    def _wait(self, launch: Launch, offsets: Mapping[str, tuple[int, int]], progress: Progress) -> ClusterState:
+        deadline = time.monotonic() + launch.settings.start_timeout
+        told = ""
+        while True:
+            state = self.status()
+            dead = [daemon for daemon in state.daemons if daemon.pid is None]
+            if dead:
+                raise self._failure(dead[0], offsets, "ended while starting")
+            lack = lacking(state)
+            if lack is None:
+                return state
+            if lack.what != told:
+                progress(f"waiting for {lack.what}")
+                told = lack.what
+            if time.monotonic() > deadline:
+                blamed = next(each for each in state.daemons if each.name == lack.daemon)
+                raise self._failure(blamed, offsets, f"did not serve in {render_seconds(launch.settings.start_timeout)}")
+            time.sleep(_POLL_S)
+
+    def _failure(
+        self, daemon: DaemonState, offsets: Mapping[str, tuple[int, int]], what: str
+    ) -> ClusterUnavailableError:
+        log, out = offsets[daemon.name]
+        cause = logs.cause_in(logs.read_from(self.layout.log(daemon.name), log))
+        cause = cause or logs.cause_in(logs.read_from(self.layout.out(daemon.name), out))
+        return ClusterUnavailableError(
+            f"the {daemon.name} {what}: {cause or 'its log names no cause'}",
+            expected=f"all daemons to serve; the whole log is {daemon.log}",
+            mend=f"{self._command('cluster logs')} {daemon.name}, and yarnmill doctor",
+        )
+
+    def _make_folders(self, state: ClusterState) -> None:
+        """Make the folders that programs expect on every HDFS, which proves that it takes writes."""
+        client = hdfs_native.Client(state.hdfs_url)
+        client.mkdirs("/tmp", 0o777, create_parent=True)  # noqa: S108  # HDFS's, not the machine's
+        client.set_permission("/tmp", 0o1777)  # noqa: S108
+        client.mkdirs(f"/user/{getpass.getuser()}", 0o755, create_parent=True)
+        probe = f"{state.hdfs_url}/tmp/.yarnmill-up-{secrets.token_hex(6)}"
+        fs.write_bytes(probe, b"up")
+        fs.delete(probe)
+
+    # -- stopping -----------------------------------------------------------------------------------------------
+
+    def down(self, progress: Progress) -> int:
+        """Stop everything of this cluster, containers included; return how many processes there were."""
+        if not self.layout.root.exists():
+            return 0
+        with self._locked(progress):
+            count = len(self._pids()) + len(self._containers())
+            if count:
+                progress(f"stopping {count} processes")
+            processes.stop(self._pids, grace_s=_STOP_GRACE_S)
+            # NodeManagers end their containers; what a killed one left behind is ended here.
+            processes.stop(self._containers, grace_s=1.0)
+            return count
+
+    def _pids(self, names: set[str] | None = None) -> list[int]:
+        found = processes.find_daemons(self.layout)
+        return [process.pid for process in found if names is None or process.name in names]
+
+    def _containers(self) -> list[int]:
+        return processes.find_containers(self.layout)
+
+    @contextmanager
+    def _locked(self, progress: Progress) -> Iterator[None]:
+        """Hold the cluster's lock: two `up` at once would start everything twice. The kernel frees it at any end."""
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        with self.layout.lock_file.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress("waiting for another `up` or `down` of this cluster")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _with_answers(state: ClusterState) -> ClusterState:
+    """Return ``state`` with what NameNode and ResourceManager say, and whether the whole serves."""
+    web = {daemon.name: daemon.web for daemon in state.daemons if daemon.pid}
+    hdfs = probes.hdfs_state(web["namenode"], state.hdfs_url) if "namenode" in web else None
+    resourcemanager = web.get("resourcemanager")
+    answered = ClusterState(
+        root=state.root,
+        state="partial",
+        java_home=state.java_home,
+        daemons=state.daemons,
+        nodes=probes.node_states(resourcemanager) if resourcemanager else (),
+        hdfs=hdfs,
+        queues=probes.queue_states(resourcemanager) if resourcemanager else (),
+    )
+    return answered if lacking(answered) else msgspec.structs.replace(answered, state="up")

@@ -1,0 +1,66 @@
+"""The daemons' logs: the line that says why one failed, and following them."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_LEVEL: Final = re.compile(r"^\S+ \S+ (?:ERROR|FATAL) (?P<text>.*)$")
+_THROWN: Final = re.compile(r"^(?:Caused by: |Exception in thread \S+ )?(?P<text>[\w.$]+(?:Exception|Error)\b.*)$")
+_JVM: Final = re.compile(r"^(?P<text>(?:Error occurred during|Error: |OpenJDK .*error|Unrecognized VM|Invalid ).*)$")
+_FOLLOW_POLL_S: Final = 0.25
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a log in bytes: where the next start will write; 0 if there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def read_from(path: Path, offset: int) -> str:
+    """Return what was written after ``offset``; all of a log that was rolled over since."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as stream:
+        stream.seek(offset if path.stat().st_size >= offset else 0)
+        return stream.read().decode(errors="replace")
+
+
+def cause_in(text: str) -> str:
+    """Return the line that says best why a daemon failed, or an empty text.
+
+    The innermost exception of the last failure is the cause; without one, the last line at ERROR or
+    FATAL, or what the JVM itself complained of.
+    """
+    last_error = last_thrown = jvm = ""
+    for line in text.splitlines():
+        if match := _LEVEL.match(line):
+            last_error, last_thrown = match["text"], ""
+        elif match := _THROWN.match(line):
+            last_thrown = match["text"]
+        elif match := _JVM.match(line):
+            jvm = jvm or match["text"]
+    return last_thrown or last_error or jvm
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a log; none if there is no log."""
+    if not path.exists():
+        return []
+    return path.read_text(errors="replace").splitlines()[-lines:] if lines else []
+
+
+def follow(paths: list[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield every line that is written from now on, for ever; a log that rolls over is read from its start."""
+    offsets = {path: size_of(path) for path in paths}
+    while True:
+        for path in paths:
+            text = read_from(path, offsets[path])
+            whole, newline, _ = text.rpartition("\n")
+            if not newline:
+                continue
+            start = offsets[path] if size_of(path) >= offsets[path] else 0
+            offsets[path] = start + len((whole + newline).encode())
+            for line in whole.splitlines():
+                yield path, line
+        time.sleep(_FOLLOW_POLL_S)

@@ -1,0 +1,165 @@
+"""Asking the daemons how they are, over HTTP: milliseconds each, where a Hadoop client takes a JVM's start."""
+
+import re
+import urllib.error
+import urllib.request
+from typing import Any, Final
+
+import msgspec
+
+from yarnmill.localcluster.state import HdfsState, NodeState, QueueState
+
+_TIMEOUT_S: Final = 5.0
+_GPU: Final = "yarn.io/gpu"
+_BEANS: Final = re.compile(rb'"beans"')
+# A proxy of the user's shell must not be asked for loopback.
+_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class _Bean(msgspec.Struct):
+    """The attributes of a NameNode's beans that matter here."""
+
+    safe_mode: str = msgspec.field(name="Safemode", default="")
+    total: int = msgspec.field(name="Total", default=0)
+    used: int = msgspec.field(name="Used", default=0)
+    free: int = msgspec.field(name="Free", default=0)
+    live_nodes: str = msgspec.field(name="LiveNodes", default="{}")
+
+
+class _Beans(msgspec.Struct):
+    beans: list[_Bean]
+
+
+class _Amount(msgspec.Struct):
+    name: str
+    value: int
+
+
+class _Resource(msgspec.Struct):
+    amounts: list[_Amount] = msgspec.field(name="resourceInformation", default_factory=list)
+
+
+class _Resources(msgspec.Struct):
+    resource_informations: _Resource = msgspec.field(name="resourceInformations", default_factory=_Resource)
+
+    def gpus(self) -> int:
+        return sum(each.value for each in self.resource_informations.amounts if each.name == _GPU)
+
+
+class _Node(msgspec.Struct, rename="camel"):
+    id: str
+    state: str
+    num_containers: int
+    used_memory_mb: int = msgspec.field(name="usedMemoryMB")
+    avail_memory_mb: int = msgspec.field(name="availMemoryMB")
+    used_virtual_cores: int
+    available_virtual_cores: int
+    used_resource: _Resources = msgspec.field(default_factory=_Resources)
+    total_resource: _Resources = msgspec.field(default_factory=_Resources)
+
+
+class _Nodes(msgspec.Struct):
+    node: list[_Node] = msgspec.field(default_factory=list)
+
+
+class _NodesAnswer(msgspec.Struct):
+    nodes: _Nodes | None
+
+
+def _get(url: str) -> bytes | None:
+    """Return an answer, or None from a daemon that does not (yet) give one."""
+    try:
+        with _DIRECT.open(url, timeout=_TIMEOUT_S) as answer:
+            return bytes(answer.read())
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+def hdfs_state(web: str, url: str) -> HdfsState | None:
+    """Return how HDFS is, or None while its NameNode does not answer."""
+    data = _get(f"{web}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")
+    if data is None or not _BEANS.search(data):
+        return None
+    beans = msgspec.json.decode(data, type=_Beans).beans
+    if not beans:
+        return None
+    bean = beans[0]
+    return HdfsState(
+        url=url,
+        safe_mode=bool(bean.safe_mode),
+        live_datanodes=len(msgspec.json.decode(bean.live_nodes, type=dict[str, Any])),
+        capacity_bytes=bean.total,
+        used_bytes=bean.used,
+        remaining_bytes=bean.free,
+    )
+
+
+def node_states(web: str) -> tuple[NodeState, ...]:
+    """Return the nodes that the ResourceManager knows; none while it does not answer."""
+    data = _get(f"{web}/ws/v1/cluster/nodes")
+    if data is None:
+        return ()
+    answer = msgspec.json.decode(data, type=_NodesAnswer)
+    nodes = answer.nodes.node if answer.nodes else []
+    return tuple(sorted((_node_state(node) for node in nodes), key=lambda node: node.id))
+
+
+def _node_state(node: _Node) -> NodeState:
+    return NodeState(
+        id=node.id,
+        state=node.state,
+        containers=node.num_containers,
+        memory_used_mib=node.used_memory_mb,
+        memory_mib=node.used_memory_mb + node.avail_memory_mb,
+        vcores_used=node.used_virtual_cores,
+        vcores=node.used_virtual_cores + node.available_virtual_cores,
+        gpus_used=node.used_resource.gpus(),
+        gpus=node.total_resource.gpus(),
+    )
+
+
+class _Queue(msgspec.Struct, rename="camel"):
+    queue_name: str
+    state: str
+    absolute_capacity: float
+    absolute_used_capacity: float
+    num_applications: int = 0
+    queues: "_Queues | None" = None
+
+
+class _Queues(msgspec.Struct):
+    queue: list[_Queue] = msgspec.field(default_factory=list)
+
+
+class _SchedulerInfo(msgspec.Struct):
+    queues: _Queues | None = None
+
+
+class _Scheduler(msgspec.Struct):
+    info: _SchedulerInfo = msgspec.field(name="schedulerInfo")
+
+
+class _SchedulerAnswer(msgspec.Struct):
+    scheduler: _Scheduler
+
+
+def queue_states(web: str) -> tuple[QueueState, ...]:
+    """Return the scheduler's queues, parents before children; none while it does not answer."""
+    data = _get(f"{web}/ws/v1/cluster/scheduler")
+    if data is None:
+        return ()
+    return tuple(_flatten(msgspec.json.decode(data, type=_SchedulerAnswer).scheduler.info.queues))
+
+
+def _flatten(queues: _Queues | None) -> list[QueueState]:
+    found = []
+    for queue in queues.queue if queues else []:
+        state = QueueState(
+            name=queue.queue_name,
+            state=queue.state,
+            capacity_percent=queue.absolute_capacity,
+            used_percent=queue.absolute_used_capacity,
+            applications=queue.num_applications,
+        )
+        found += [state, *_flatten(queue.queues)]
+    return found

@@ -1,0 +1,137 @@
+"""What is known of a cluster at one moment: one record, printed as a table or as JSON."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+from yarnmill.localcluster.layout import Layout
+from yarnmill.records import Record
+
+
+class DaemonState(Record):
+    """One daemon; ``pid`` is None when it does not run."""
+
+    name: str
+    pid: int | None
+    rss_mib: int
+    address: str
+    web: str
+    log: str
+
+
+class NodeState(Record):
+    """One NodeManager as the ResourceManager sees it."""
+
+    id: str
+    state: str
+    containers: int
+    memory_used_mib: int
+    memory_mib: int
+    vcores_used: int
+    vcores: int
+    gpus_used: int
+    gpus: int
+
+
+class HdfsState(Record):
+    """HDFS as its NameNode sees it."""
+
+    url: str
+    safe_mode: bool
+    live_datanodes: int
+    capacity_bytes: int
+    used_bytes: int
+    remaining_bytes: int
+
+
+class QueueState(Record):
+    """One queue of the scheduler."""
+
+    name: str
+    state: str
+    capacity_percent: float
+    used_percent: float
+    applications: int
+
+
+class ClusterState(Record):
+    """The whole cluster.
+
+    ``up``: all daemons run, HDFS takes writes and every NodeManager is RUNNING. ``down``: none runs.
+    ``partial``: anything else.
+    """
+
+    root: str
+    state: Literal["up", "partial", "down"]
+    java_home: str
+    daemons: tuple[DaemonState, ...]
+    nodes: tuple[NodeState, ...]
+    hdfs: HdfsState | None
+    queues: tuple[QueueState, ...]
+
+    @property
+    def rss_mib(self) -> int:
+        """Resident memory of all daemons."""
+        return sum(daemon.rss_mib for daemon in self.daemons)
+
+    @property
+    def hdfs_url(self) -> str:
+        """URL of the root of HDFS, without a slash at the end; empty if the cluster was never started."""
+        return next((f"hdfs://{daemon.address}" for daemon in self.daemons if daemon.name == "namenode"), "")
+
+    @property
+    def resourcemanager_web(self) -> str:
+        """Address of the ResourceManager's pages and REST API; empty if the cluster was never started."""
+        return next((daemon.web for daemon in self.daemons if daemon.name == "resourcemanager"), "")
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which Hadoop's, Skein's and Spark's own programs meet this cluster.
+
+        The cluster's programs come first on PATH and this Python's folder last: ``skein`` and
+        ``spark-submit`` are found, and the user's ``python`` stays what it was.
+        """
+        layout = Layout(Path(self.root))
+        own = [str(layout.bin), f"{self.java_home}/bin"]
+        python = str(Path(sys.executable).parent)
+        others = [folder for folder in os.environ.get("PATH", os.defpath).split(":") if folder not in {*own, python}]
+        direct = [host for host in os.environ.get("no_grpc_proxy", "").split(",") if host]
+        return {
+            "JAVA_HOME": self.java_home,
+            "HADOOP_HOME": self.root,
+            "HADOOP_CONF_DIR": str(layout.conf),
+            "YARN_CONF_DIR": str(layout.conf),
+            "PYSPARK_PYTHON": sys.executable,
+            # Spark in client mode would bind the address of the machine's name, open to the network.
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_LOCAL_HOSTNAME": "localhost",
+            # Skein's client would send the calls to its driver on this machine through a proxy.
+            "no_grpc_proxy": ",".join(dict.fromkeys([*direct, "localhost", "127.0.0.1"])),
+            "PATH": ":".join([*own, *others, python]),
+        }
+
+
+class Lack(Record):
+    """What keeps a cluster from being up, and the daemon whose log says why."""
+
+    what: str
+    daemon: str
+
+
+def lacking(state: ClusterState) -> Lack | None:
+    """Return the first thing that a cluster of this state still lacks; None if it serves."""
+    for daemon in state.daemons:
+        if daemon.pid is None:
+            return Lack(what=f"the {daemon.name} to run", daemon=daemon.name)
+    if state.hdfs is None:
+        return Lack(what="the NameNode to answer", daemon="namenode")
+    if not state.hdfs.live_datanodes:
+        return Lack(what="the DataNode to register", daemon="datanode")
+    if state.hdfs.safe_mode:
+        return Lack(what="HDFS to leave safe mode", daemon="namenode")
+    wanted = {daemon.address: daemon.name for daemon in state.daemons if daemon.name.startswith("nodemanager-")}
+    if not state.nodes and wanted:
+        return Lack(what="the first NodeManager to register", daemon="resourcemanager")
+    running = {node.id for node in state.nodes if node.state == "RUNNING"}
+    absent = [name for address, name in wanted.items() if address not in running]
+    return Lack(what=f"{absent[0]} to be RUNNING", daemon=absent[0]) if absent else None
