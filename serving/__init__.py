@@ -1,1 +1,4 @@
-"""The Flask tier: models from the blob store, answers over REST."""
+"""The tier that answers: bundles from the blob store, predictions over REST.
+
+It knows HTTP, the registry, bundles and flavours; it does not know Spark, YARN, or what trained a model.
+"""

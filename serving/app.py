@@ -1,0 +1,150 @@
+"""The Flask application: status, metadata, health and metrics; predictions are answered in front of it."""
+
+import logging
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+import orjson
+from flask import Flask, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from werkzeug.exceptions import HTTPException
+
+from serving import tfserving
+from serving.metrics import Metrics
+from serving.models import ModelTable, Slot, Snapshot
+from serving.predict import PredictRoute
+from serving.refusals import RequestError, UnknownModelError
+
+_MOST_LISTED: Final = 100
+"""Models that /readyz names: its callers look at the status, and there may be thousands."""
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int) -> Flask:
+    """Return the application of one worker.
+
+    Parameters
+    ----------
+    table
+        The models; somebody else keeps it fresh.
+    metrics
+        What counts the requests.
+    max_body_bytes
+        Largest request body.
+    """
+    app = Flask("serving", static_folder=None)
+    _add_health(app, table, metrics)
+    _add_models(app, table)
+    app.register_error_handler(RequestError, lambda error: _json({"error": error.text}, error.status))
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+    app.wsgi_app = PredictRoute(app.wsgi_app, table, metrics, max_body_bytes)  # type: ignore[method-assign]  # Flask's own way
+    return app
+
+
+def _json(document: object, status: int = HTTPStatus.OK) -> Response:
+    return Response(orjson.dumps(document), status=status, mimetype="application/json")
+
+
+def _http_error(error: HTTPException) -> Response:
+    response = _json({"error": f"{error.name}: {error.description}"}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    response.headers.extend(h for h in error.get_headers() if h[0] == "Allow")
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    _log.error("unexpected error", exc_info=error)
+    return _json({"error": "internal error; the server's log has the cause"}, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _add_health(app: Flask, table: ModelTable, metrics: Metrics) -> None:
+    @app.get("/healthz")
+    def healthz() -> Response:
+        """Answer that the process lives."""
+        return _json({"status": "ok"})
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        """Answer 200 if every endpoint has a version that answers, else 503; name what is amiss."""
+        snapshot = table.snapshot
+        ready = snapshot.is_ready
+        return _json(_readiness(snapshot), HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @app.get("/metrics")
+    def metrics_text() -> Response:
+        """Answer all series in Prometheus' text form."""
+        return Response(metrics.render(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _add_models(app: Flask, table: ModelTable) -> None:
+    @app.get("/v1/models")
+    def models() -> Response:
+        """List every endpoint."""
+        slots = table.snapshot.slots
+        return _json({"models": [_model_entry(slots[name]) for name in sorted(slots)]})
+
+    @app.get("/v1/models/<model>")
+    @app.get("/v1/models/<model>/versions/<int:version>")
+    def model_status(model: str, version: int | None = None) -> Response:
+        """Answer TensorFlow Serving's status of a model."""
+        statuses = _statuses(_slot(table, model))
+        if version is not None:
+            statuses = [status for status in statuses if status["version"] == str(version)]
+            if not statuses:
+                raise UnknownModelError(f"model {model}: version {version} is not deployed")
+        return _json({"model_version_status": statuses})
+
+    @app.get("/v1/models/<model>/metadata")
+    @app.get("/v1/models/<model>/versions/<int:version>/metadata")
+    def model_metadata(model: str, version: int | None = None) -> Response:
+        """Answer the signature, in TensorFlow Serving's form and, complete, in ours."""
+        served = table.find(model, version)
+        signature = served.predictor.signature
+        document = tfserving.metadata_document(model, served.endpoint.version, signature)
+        ours = {"bundle_id": served.endpoint.bundle_id, "signature": msgspec.to_builtins(signature)}
+        return _json({**document, "yarnmill": ours})
+
+
+def _slot(table: ModelTable, model: str) -> Slot:
+    slot = table.snapshot.slots.get(model)
+    if slot is None:
+        raise UnknownModelError(f"model {model}: not deployed here", mend=f"yarnmill models deploy {model} VERSION")
+    return slot
+
+
+def _state(slot: Slot) -> str:
+    if slot.is_current:
+        return "AVAILABLE"
+    return "END" if slot.failure else "LOADING"
+
+
+def _statuses(slot: Slot) -> list[dict[str, object]]:
+    statuses = [tfserving.status_document(slot.wanted.version, state=_state(slot), reason=slot.failure)]
+    if slot.served is not None and not slot.is_current and slot.served.endpoint.version != slot.wanted.version:
+        statuses.append(tfserving.status_document(slot.served.endpoint.version, state="AVAILABLE"))
+    return statuses
+
+
+def _model_entry(slot: Slot) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "model": slot.wanted.model,
+        "version": slot.wanted.version,
+        "bundle_id": slot.wanted.bundle_id,
+        "state": _state(slot),
+        "answering_version": None if slot.served is None else slot.served.endpoint.version,
+    }
+    return {**entry, "reason": slot.failure} if slot.failure else entry
+
+
+def _readiness(snapshot: Snapshot) -> dict[str, object]:
+    # What is amiss comes first, so that the limit cuts off what is well.
+    slots = sorted(snapshot.slots.values(), key=lambda slot: (slot.is_current, slot.wanted.model))
+    return {
+        "ready": snapshot.is_ready,
+        "registry": snapshot.trouble or "ok",
+        "endpoints": len(slots),
+        "answering": sum(slot.served is not None for slot in slots),
+        "models": [_model_entry(slot) for slot in slots[:_MOST_LISTED]],
+    }

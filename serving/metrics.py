@@ -1,0 +1,100 @@
+"""What Prometheus sees: few series however many models there are, summed over all worker processes."""
+
+import os
+from typing import Final
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from serving.models import Snapshot
+
+MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder that the workers share; prometheus_client reads it when it is imported."""
+
+_LARGEST_LABELS: Final = 100
+_OTHER: Final = "(other)"
+_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class _Children(msgspec.Struct, frozen=True):
+    """The series of one model, looked up once: ``labels()`` costs more than counting."""
+
+    seconds: Histogram
+    rows: Counter
+
+
+class Metrics:
+    """All series of one process.
+
+    The first hundred models have labels of their own and the rest share one, so a registry of thousands
+    does not drown Prometheus.
+    """
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self._requests = Counter("yarnmill_requests", "Predict requests.", ["model", "status"], registry=registry)
+        self._errors = Counter("yarnmill_errors", "Refused or failed requests.", ["kind"], registry=registry)
+        self._rows = Counter("yarnmill_rows", "Rows predicted.", ["model"], registry=registry)
+        self._seconds = Histogram(
+            "yarnmill_request_seconds", "Time to an answer.", ["model"], buckets=_BUCKETS_S, registry=registry
+        )
+        # Of all workers the one that lags behind counts.
+        self._loaded = Gauge(
+            "yarnmill_models_loaded", "Endpoints that answer.", registry=registry, multiprocess_mode="livemin"
+        )
+        self._refused = Gauge(
+            "yarnmill_models_refused",
+            "Endpoints whose wanted version does not load.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._registry_up = Gauge(
+            "yarnmill_registry_up", "Whether the registry answers.", registry=registry, multiprocess_mode="livemin"
+        )
+        self._children: dict[str, _Children] = {}
+        self._counted: dict[tuple[str, int], Counter] = {}
+
+    def count_answer(self, model: str, rows: int, seconds: float) -> None:
+        """Count a prediction."""
+        label = self._label(model)
+        children = self._children[label]
+        children.seconds.observe(seconds)
+        children.rows.inc(rows)
+        self._count_request(label, 200)
+
+    def count_refusal(self, model: str | None, status: int, kind: str) -> None:
+        """Count a request without a prediction; ``model`` is None unless it is deployed here."""
+        self._errors.labels(kind).inc()
+        self._count_request(_OTHER if model is None else self._label(model), status)
+
+    def show_models(self, snapshot: Snapshot) -> None:
+        """Set the gauges from the table's state."""
+        slots = snapshot.slots.values()
+        self._loaded.set(sum(slot.served is not None for slot in slots))
+        self._refused.set(sum(bool(slot.failure) for slot in slots))
+        self._registry_up.set(not snapshot.trouble)
+
+    def render(self) -> bytes:
+        """Return all series as text, over all workers if there are several."""
+        folder = os.environ.get(MULTIPROCESS_VARIABLE)
+        if not folder:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+    def _label(self, model: str) -> str:
+        if model in self._children:
+            return model
+        label = model if len(self._children) < _LARGEST_LABELS else _OTHER
+        if label not in self._children:
+            self._children[label] = _Children(seconds=self._seconds.labels(label), rows=self._rows.labels(label))
+        return label
+
+    def _count_request(self, label: str, status: int) -> None:
+        child = self._counted.get((label, status))
+        if child is None:
+            child = self._counted[label, status] = self._requests.labels(label, str(status))
+        child.inc()

@@ -1,0 +1,205 @@
+"""The models that answer: one immutable snapshot, replaced whole, so that no request sees half a deployment."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from serving.decoding import SignatureDecoder
+from serving.refusals import ModelUnavailableError, UnknownModelError
+from serving.source import Source
+from yarnmill.errors import YarnMillError
+from yarnmill.flavours.open import open_predictor
+from yarnmill.flavours.predictor import Predictor
+from yarnmill.registry import Endpoint
+
+_LONGEST_PAUSE_S: Final = 30.0
+_log = logging.getLogger(__name__)
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """An opened version of a model with its compiled decoder."""
+
+    endpoint: Endpoint
+    predictor: Predictor
+    decoder: SignatureDecoder
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """One endpoint: what the registry wants there, what answers, and why that is not the same.
+
+    ``served`` is None before the first version is loaded. A version that cannot be loaded leaves the one
+    before it answering; ``failure`` says why, and it is tried again at ``retry_at`` (monotonic seconds).
+    """
+
+    wanted: Endpoint
+    served: ServedModel | None = None
+    failure: str = ""
+    attempts: int = 0
+    retry_at: float = 0.0
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the wanted version answers."""
+        return self.served is not None and _same_bytes(self.served.endpoint, self.wanted)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All endpoints at one moment. ``settled``: every one was tried once; ``trouble``: why the registry is silent."""
+
+    slots: Mapping[str, Slot] = {}
+    settled: bool = False
+    trouble: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every endpoint has a version that answers."""
+        return self.settled and all(slot.served is not None for slot in self.slots.values())
+
+
+class ModelTable:
+    """Holds what the registry wants deployed, opened and ready; follows it by :meth:`refresh`.
+
+    Lookups take no lock: they read one reference. Only one thread refreshes.
+
+    Parameters
+    ----------
+    source
+        Where endpoints and bundles come from.
+    clock
+        Monotonic seconds.
+    pause_s
+        Pause before a failed version is tried again; doubles up to half a minute.
+    """
+
+    def __init__(self, source: Source, clock: Callable[[], float], pause_s: float = 1.0) -> None:
+        self._source = source
+        self._clock = clock
+        self._pause_s = pause_s
+        self._generation: int | None = None
+        self._snapshot = Snapshot()
+        self._lock = threading.Lock()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state of this moment; it never changes."""
+        return self._snapshot
+
+    def find(self, model: str, version: int | None = None) -> ServedModel:
+        """Return what answers for a model.
+
+        Raises
+        ------
+        UnknownModelError
+            If no such model, or not this version of it, is deployed.
+        ModelUnavailableError
+            If it is deployed and cannot answer: it is loading, or was refused.
+        """
+        slot = self._snapshot.slots.get(model)
+        if slot is not None and (served := slot.served) is not None and version in {None, served.endpoint.version}:
+            return served
+        raise self._refusal(model, version, slot)
+
+    def _refusal(self, model: str, version: int | None, slot: Slot | None) -> UnknownModelError | ModelUnavailableError:
+        if slot is None:
+            if not self._snapshot.settled:
+                return ModelUnavailableError(
+                    f"model {model}: the endpoints are still being loaded", expected="a moment's patience"
+                )
+            return UnknownModelError(
+                f"model {model}: not deployed here", mend=f"yarnmill models deploy {model} VERSION"
+            )
+        if version in {None, slot.wanted.version}:
+            reason = slot.failure or "still loading"
+            return ModelUnavailableError(f"model {model} version {slot.wanted.version}: {reason}")
+        return UnknownModelError(
+            f"model {model}: version {version} is not deployed", expected=f"version {slot.wanted.version}"
+        )
+
+    def refresh(self) -> None:
+        """Bring the table to what the registry says now; never raises, the last good state stays."""
+        with self._lock:
+            wanted = self._ask_registry()
+            if wanted is not None:
+                self._adopt(wanted)
+            for slot in list(self._snapshot.slots.values()):
+                if not slot.is_current and slot.retry_at <= self._clock():
+                    self._put(self._loaded(slot))
+            if not self._snapshot.settled and (self._snapshot.slots or not self._snapshot.trouble):
+                self._snapshot = msgspec.structs.replace(self._snapshot, settled=True)
+
+    def _ask_registry(self) -> Sequence[Endpoint] | None:
+        """Return the endpoints if they changed, or at the start the remembered ones if the registry is silent."""
+        try:
+            generation = self._source.generation()
+            changed = generation != self._generation
+            # The number is read first: a deployment between the two calls is seen by the next refresh.
+            endpoints = self._source.endpoints() if changed else None
+        except Exception as problem:  # noqa: BLE001  # whatever a driver raises, the last good state serves
+            return self._without_registry(problem)
+        self._generation = generation
+        self._report_trouble("")
+        return endpoints
+
+    def _without_registry(self, problem: Exception) -> Sequence[Endpoint] | None:
+        self._report_trouble(f"the registry does not answer: {one_line(problem)}")
+        if self._snapshot.slots:
+            return None
+        try:
+            return self._source.last_endpoints() or None
+        except (OSError, YarnMillError) as unreadable:
+            _log.warning("the remembered endpoints cannot be read: %s", one_line(unreadable))
+            return None
+
+    def _report_trouble(self, trouble: str) -> None:
+        if trouble != self._snapshot.trouble:
+            if trouble:
+                _log.error("%s; the last good state keeps serving", trouble)
+            self._snapshot = msgspec.structs.replace(self._snapshot, trouble=trouble)
+
+    def _adopt(self, wanted: Sequence[Endpoint]) -> None:
+        before = self._snapshot.slots
+        slots = {endpoint.model: _adopted(before.get(endpoint.model), endpoint) for endpoint in wanted}
+        self._snapshot = msgspec.structs.replace(self._snapshot, slots=slots)
+
+    def _put(self, slot: Slot) -> None:
+        slots = {**self._snapshot.slots, slot.wanted.model: slot}
+        self._snapshot = msgspec.structs.replace(self._snapshot, slots=slots)
+
+    def _loaded(self, slot: Slot) -> Slot:
+        endpoint = slot.wanted
+        try:
+            predictor = open_predictor(self._source.fetch(endpoint))
+            served = ServedModel(endpoint=endpoint, predictor=predictor, decoder=SignatureDecoder(predictor.signature))
+        except Exception as problem:  # noqa: BLE001  # one broken model must not hurt its neighbours
+            reason = one_line(problem)
+            if reason != slot.failure:
+                _log.error("model %s version %d refused: %s", endpoint.model, endpoint.version, reason)
+            pause = min(self._pause_s * 2**slot.attempts, _LONGEST_PAUSE_S)
+            return msgspec.structs.replace(
+                slot, failure=reason, attempts=min(slot.attempts + 1, 16), retry_at=self._clock() + pause
+            )
+        _log.info("model %s version %d answers", endpoint.model, endpoint.version)
+        return Slot(wanted=endpoint, served=served)
+
+
+def _adopted(before: Slot | None, wanted: Endpoint) -> Slot:
+    if before is None:
+        return Slot(wanted=wanted)
+    if before.served is not None and _same_bytes(before.served.endpoint, wanted):
+        return Slot(wanted=wanted, served=before.served)
+    if before.wanted == wanted:
+        return before
+    return Slot(wanted=wanted, served=before.served)
+
+
+def _same_bytes(one: Endpoint, other: Endpoint) -> bool:
+    return (one.version, one.bundle_id) == (other.version, other.bundle_id)
+
+
+def one_line(problem: BaseException) -> str:
+    """Return an error's text on one line, with its class if it is none of ours."""
+    text = "; ".join(line.strip() for line in str(problem).splitlines() if line.strip())
+    return text if isinstance(problem, YarnMillError) else f"{type(problem).__name__}: {text}"

@@ -1,0 +1,101 @@
+"""What a request can be refused for: an HTTP status each, and a text that names field, expected and seen."""
+
+from typing import ClassVar, Final
+
+from yarnmill.errors import YarnMillError
+
+_LONGEST_VALUE: Final = 60
+
+
+class RequestError(YarnMillError):
+    """A request that gets no prediction. ``kind`` labels the metric, so it is one of few."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "internal"
+
+    @property
+    def text(self) -> str:
+        """The error on one line, for a JSON answer."""
+        return "; ".join(
+            part
+            for part in (
+                self.what,
+                self.expected and f"expected {self.expected}",
+                self.mend and f"to mend it: {self.mend}",
+            )
+            if part
+        )
+
+
+class BadRequestError(RequestError):
+    """A body that the model cannot take."""
+
+    status = 400
+    kind = "bad request"
+
+
+class UnknownModelError(RequestError):
+    """No such model, or no such version of it."""
+
+    status = 404
+    kind = "unknown model"
+
+
+class MethodNotAllowedError(RequestError):
+    """An address that takes another method."""
+
+    status = 405
+    kind = "method not allowed"
+
+
+class SlowClientError(RequestError):
+    """A client that stopped sending in the middle of its body."""
+
+    status = 408
+    kind = "slow client"
+
+
+class TooLargeError(RequestError):
+    """A body over the limit."""
+
+    status = 413
+    kind = "too large"
+
+
+class EncodingNotSupportedError(RequestError):
+    """A compressed body."""
+
+    status = 415
+    kind = "encoding"
+
+
+class ModelFailedError(RequestError):
+    """The model itself failed on input that fits its signature."""
+
+    status = 500
+    kind = "model failed"
+
+
+class ModelUnavailableError(RequestError):
+    """A model that is deployed here and cannot answer (yet)."""
+
+    status = 503
+    kind = "unavailable"
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: its JSON kind, shortened."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "an object"
+        case list():
+            return f"a list of {len(value)}"
+        case str():
+            text = repr(value[: _LONGEST_VALUE + 1])
+            return text if len(value) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…'"
+        case _:
+            return repr(value)[:_LONGEST_VALUE]

@@ -1,0 +1,86 @@
+"""Where the tier's models come from: the registry's endpoints, and their bundles in the blob store.
+
+The last list of endpoints is kept in the tier's own cache, so a worker that starts while the registry
+is down answers with what was deployed before.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Protocol
+
+from yarnmill import fs
+from yarnmill.blobs import BlobStore, open_store
+from yarnmill.bundle.store import fetch_bundle
+from yarnmill.records import Record, canonical_json, parse_json
+from yarnmill.registry import Endpoint, Registry
+
+_ENDPOINTS_NAME: Final = "endpoints.json"
+
+
+class Source(Protocol):
+    """What the table of models asks. Every method may raise a YarnMillError, or what a driver raises."""
+
+    def generation(self) -> int:
+        """Return a number that changes with every deployment; cheap."""
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return which version answers for each model."""
+
+    def last_endpoints(self) -> list[Endpoint]:
+        """Return what :meth:`endpoints` last gave on this machine; empty if nothing is known."""
+
+    def fetch(self, endpoint: Endpoint) -> Path:
+        """Return the local folder of an endpoint's bundle, every hash verified."""
+
+
+class _Endpoints(Record, frozen=True, kw_only=True):
+    endpoints: tuple[Endpoint, ...]
+
+
+class RegistrySource:
+    """Endpoints of a registry, bundles cached on this machine.
+
+    Nothing is opened before it is asked for: connections must not be older than the fork of a worker.
+
+    Parameters
+    ----------
+    registry_url
+        SQLAlchemy URL.
+    cache
+        Folder that all workers of this machine share.
+    """
+
+    def __init__(self, registry_url: str, cache: Path) -> None:
+        self._url = registry_url
+        self._bundles = cache / "bundles"
+        self._remembered = cache / "serving" / _ENDPOINTS_NAME
+        self._stores: dict[str, BlobStore] = {}
+
+    @cached_property
+    def _registry(self) -> Registry:
+        return Registry(self._url)
+
+    def generation(self) -> int:
+        """See :class:`Source`."""
+        return self._registry.generation()
+
+    def endpoints(self) -> list[Endpoint]:
+        """See :class:`Source`."""
+        endpoints = self._registry.endpoints()
+        fs.write_bytes(self._remembered, canonical_json(_Endpoints(endpoints=tuple(endpoints))), overwrite=True)
+        return endpoints
+
+    def last_endpoints(self) -> list[Endpoint]:
+        """See :class:`Source`."""
+        try:
+            data = self._remembered.read_bytes()
+        except FileNotFoundError:
+            return []
+        return list(parse_json(data, _Endpoints, source=str(self._remembered)).endpoints)
+
+    def fetch(self, endpoint: Endpoint) -> Path:
+        """See :class:`Source`."""
+        store = self._stores.get(endpoint.blobs_url)
+        if store is None:
+            store = self._stores[endpoint.blobs_url] = open_store(endpoint.blobs_url)
+        return fetch_bundle(store, endpoint.bundle_id, self._bundles)

@@ -1,0 +1,43 @@
+"""``yarnmill serve``: the tier that answers."""
+
+from pathlib import Path
+
+import click
+
+from yarnmill.cli.options import config_options
+from yarnmill.config import load_config
+
+
+@click.command()
+@click.option("--host", default=None, help="Address to bind [serving.host].")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 0 takes a free one [serving.port].")
+@click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [serving.workers].")
+@click.option("--access-log", default="-", metavar="FILE", help="One JSON line a request; - is standard error.")
+@click.option("--pid-file", type=click.Path(path_type=Path), default=None, help="Written while the tier runs.")
+@config_options
+def serve(  # noqa: PLR0913, PLR0917  # one argument an option
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    access_log: str,
+    pid_file: Path | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    home: str | None,
+) -> None:
+    """Answer predictions over REST until Ctrl-C or SIGTERM.
+
+    Models are the registry's endpoints; a deployment is picked up within a second. Prints one line,
+    `serving on http://HOST:PORT`, when every worker has loaded its models.
+    """
+    # Flask and gunicorn load only for this command.
+    from serving import server  # noqa: PLC0415
+
+    flags = [
+        f"serving.{key}={value}"
+        for key, value in (("host", host), ("port", port), ("workers", workers))
+        if value is not None
+    ]
+    config = load_config(config_file, (*overrides, *flags), home=home)
+    options = server.ServerOptions(access_log=access_log, pid_file=pid_file)
+    server.serve(config, options, lambda url: click.echo(f"serving on {url}"))
