@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import yaml
@@ -38,10 +38,10 @@ class RegistrySettings(Record, frozen=True, kw_only=True):
 class ClusterSettings(Record, frozen=True, kw_only=True):
     """Shape of the local cluster."""
 
-    nodemanagers: int
+    nodemanagers: Annotated[int, msgspec.Meta(ge=1, le=64)]
     nodemanager_memory: Mebibytes
-    nodemanager_vcores: int
-    nodemanager_gpus: int
+    nodemanager_vcores: Annotated[int, msgspec.Meta(ge=1)]
+    nodemanager_gpus: Annotated[int, msgspec.Meta(ge=0)]
     daemon_heap: Mebibytes
     start_timeout: Seconds
 

@@ -30,9 +30,15 @@ def cluster() -> None:
 def _shape_options(function: F) -> F:
     """Add the options that stand for keys of ``cluster.*``."""
     for option in (
-        click.option("--gpus", type=click.IntRange(0), help="Countable yarn.io/gpu of each NodeManager."),
-        click.option("--vcores", type=click.IntRange(1), help="Virtual cores of each NodeManager."),
-        click.option("--memory", metavar="SIZE", help="Memory of each NodeManager, such as '6 GiB'."),
+        click.option(
+            "--gpus", "nodemanager_gpus", type=click.IntRange(0), help="Countable yarn.io/gpu of each NodeManager."
+        ),
+        click.option(
+            "--vcores", "nodemanager_vcores", type=click.IntRange(1), help="Virtual cores of each NodeManager."
+        ),
+        click.option(
+            "--memory", "nodemanager_memory", metavar="SIZE", help="Memory of each NodeManager, such as '6 GiB'."
+        ),
         click.option("--nodemanagers", type=click.IntRange(1, 16), help="Number of NodeManagers."),
     ):
         function = option(function)
@@ -51,23 +57,10 @@ def _progress(text: str) -> None:
 @_shape_options
 @output_option
 @config_options
-def up(  # noqa: PLR0913  # one parameter an option
-    config_file: str | None,
-    overrides: Sequence[str],
-    home: str | None,
-    output: str,
-    nodemanagers: int | None,
-    memory: str | None,
-    vcores: int | None,
-    gpus: int | None,
+def up(
+    config_file: str | None, overrides: Sequence[str], home: str | None, output: str, **named: str | int | None
 ) -> None:
     """Start the cluster, or what of it does not run; nothing happens if it is up."""
-    named = {
-        "nodemanagers": nodemanagers,
-        "nodemanager_memory": memory,
-        "nodemanager_vcores": vcores,
-        "nodemanager_gpus": gpus,
-    }
     shape = [f"cluster.{key}={value}" for key, value in named.items() if value is not None]
     config = load_config(config_file, [*overrides, *shape], home=home)
     # A scheduler that ends this program must not leave half a cluster: end as after Ctrl-C.
@@ -144,12 +137,11 @@ def _print_state(state: ClusterState, output: str) -> None:
 @config_options
 def env(config_file: str | None, overrides: Sequence[str], home: str | None, output: str) -> None:
     """Print the exports that make hdfs, yarn, skein and spark-submit work in a shell."""
-    variables = _cluster_of(load_config(config_file, overrides, home=home)).environment()
+    state = _cluster_of(load_config(config_file, overrides, home=home)).running_state()
     if output == "json":
-        print_json(variables)
-        return
-    for name, value in variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        print_json(state.environment())
+    else:
+        click.echo("\n".join(state.render_exports()))
 
 
 @cluster.command("logs")
@@ -157,8 +149,14 @@ def env(config_file: str | None, overrides: Sequence[str], home: str | None, out
 @click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(0), help="Last lines of each log.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
 @config_options
-def show_logs(  # noqa: PLR0913  # one parameter an option
-    daemon: str | None, lines: int, follow: bool, config_file: str | None, overrides: Sequence[str], home: str | None
+def show_logs(
+    daemon: str | None,
+    config_file: str | None,
+    overrides: Sequence[str],
+    home: str | None,
+    *,
+    lines: int,
+    follow: bool,
 ) -> None:
     """Show the logs of one daemon, or of all."""
     layout = _cluster_of(load_config(config_file, overrides, home=home)).layout

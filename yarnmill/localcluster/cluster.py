@@ -8,7 +8,6 @@ import fcntl
 import getpass
 import os
 import re
-import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,26 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import hdfs_native
-import msgspec
-
-from yarnmill import fs
 from yarnmill.config import ClusterSettings
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, NotFoundError
-from yarnmill.localcluster import distribution, logs, ports, probes, processes, templates
+from yarnmill.localcluster import distribution, logs, namespace, ports, processes, templates
 from yarnmill.localcluster.daemons import (
     Daemon,
     Launch,
     command_line,
     daemon_environment,
     daemons_of,
-    format_command,
     port_names,
 )
+from yarnmill.localcluster.inspection import inspect, load_launch
 from yarnmill.localcluster.java import find_java
 from yarnmill.localcluster.layout import Layout
 from yarnmill.localcluster.state import ClusterState, DaemonState, lacking
-from yarnmill.records import canonical_json, parse_json
+from yarnmill.records import canonical_json
 from yarnmill.units import render_seconds
 
 Progress = Callable[[str], None]
@@ -64,63 +59,34 @@ class LocalCluster:
 
     # -- asking -------------------------------------------------------------------------------------------------
 
-    def launch(self) -> Launch | None:
-        """Return what the last start was decided by; None if there was none."""
-        file = self.layout.launch_file
-        return parse_json(file.read_bytes(), Launch, source=str(file)) if file.exists() else None
-
     def status(self) -> ClusterState:
         """Return how the cluster is, in well under a second."""
-        launch = self.launch()
-        if launch is None:
-            return ClusterState(
-                root=str(self.layout.root), state="down", java_home="", daemons=(), nodes=(), hdfs=None, queues=()
-            )
-        running = {process.name: process.pid for process in processes.find_daemons(self.layout)}
-        daemons = tuple(self._daemon_state(daemon, launch, running) for daemon in daemons_of(launch.settings))
-        state = ClusterState(
-            root=str(self.layout.root),
-            state="partial" if running else "down",
-            java_home=launch.java_home,
-            daemons=daemons,
-            nodes=(),
-            hdfs=None,
-            queues=(),
-        )
-        return _with_answers(state) if running else state
+        return inspect(self.layout)
 
-    def _daemon_state(self, daemon: Daemon, launch: Launch, running: Mapping[str, int]) -> DaemonState:
-        pid = running.get(daemon.name)
-        return DaemonState(
-            name=daemon.name,
-            pid=pid,
-            rss_mib=processes.rss_mib(pid) if pid else 0,
-            address=f"localhost:{launch.ports[f'{daemon.name}-rpc']}",
-            web=f"http://localhost:{launch.ports[f'{daemon.name}-web']}",
-            log=str(self.layout.log(daemon.name)),
-        )
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables of :meth:`ClusterState.environment`.
+    def running_state(self) -> ClusterState:
+        """Return :meth:`status` of a cluster that runs.
 
         Raises
         ------
         ClusterUnavailableError
-            If the cluster does not run.
+            If it does not, with the command that starts it.
         """
         state = self.status()
         if state.state == "down":
             raise ClusterUnavailableError(
                 f"the cluster in {self.layout.root.parent} is not up", mend=self._command("cluster up")
             )
-        return state.environment()
+        return state
 
     def application_log(self, application_id: str) -> str:
         """Return the logs of all containers of a finished application, as ``yarn logs`` prints them."""
         if not _APPLICATION.fullmatch(application_id):
-            raise ConfigurationError(f"{application_id!r} is no application id", expected="application_<number>_<number>")
-        command = [str(self.layout.bin / "yarn"), "logs", "-applicationId", application_id]
-        variables = {**self._environment, **self.environment()}
+            raise ConfigurationError(
+                f"{application_id!r} is no application id", expected="application_<number>_<number>"
+            )
+        program = str(self.layout.bin / "yarn")
+        command = [program, "logs", "-applicationId", application_id]
+        variables = {**self._environment, **self.running_state().environment()}
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
             raise NotFoundError(f"no logs of {application_id}: {done.stderr.strip()[-500:]}")
@@ -161,7 +127,7 @@ class LocalCluster:
 
     def _decide(self, progress: Progress) -> Launch:
         """Return what to start from: the record of the running cluster, or a fresh decision."""
-        recorded = self.launch()
+        recorded = load_launch(self.layout)
         if processes.find_daemons(self.layout) and recorded is not None:
             if recorded.settings != self.settings:
                 progress("the running cluster keeps the shape it was started with")
@@ -193,12 +159,12 @@ class LocalCluster:
         # The NameNode comes last: formatting the first time takes a JVM's start, and the others wait for it.
         for daemon in sorted(missing, key=lambda each: each.name == "namenode"):
             if daemon.name == "namenode":
-                self._format_if_new(launch, progress)
+                namespace.format_if_new(self.layout, launch, self._environment, progress)
             self._spawn(daemon, launch)
         if missing:
             progress(f"started {', '.join(daemon.name for daemon in missing)}")
         state = self._wait(launch, offsets, progress)
-        self._make_folders(state)
+        namespace.make_folders(state.hdfs_url, getpass.getuser())
         return state
 
     def _spawn(self, daemon: Daemon, launch: Launch) -> None:
@@ -208,32 +174,6 @@ class LocalCluster:
             out=self.layout.out(daemon.name),
             environment=daemon_environment(self.layout, launch, self._environment),
         )
-
-    def _format_if_new(self, launch: Launch, progress: Progress) -> None:
-        """Format HDFS beside its place and rename it: there is a whole NameNode folder or none."""
-        names = self.layout.namenode
-        if (names / "current" / "VERSION").exists():
-            return
-        for old in (names, self.layout.datanode):
-            if old.exists():  # blocks without their names are of no use to a new HDFS, which would refuse them
-                aside = old.with_name(f"{old.name}.unusable-{secrets.token_hex(4)}")
-                old.rename(aside)
-                progress(f"{old} holds no whole HDFS: kept as {aside}")
-        progress("formatting HDFS")
-        fresh = names.with_name(f".namenode.{secrets.token_hex(6)}.tmp")
-        done = subprocess.run(
-            format_command(self.layout, launch, fresh),
-            env=daemon_environment(self.layout, launch, self._environment),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ClusterUnavailableError(
-                f"HDFS could not be formatted: {logs.cause_in(done.stdout + done.stderr) or done.stderr[-500:]}",
-                mend="yarnmill doctor",
-            )
-        fresh.rename(names)
 
     def _wait(self, launch: Launch, offsets: Mapping[str, tuple[int, int]], progress: Progress) -> ClusterState:
         deadline = time.monotonic() + launch.settings.start_timeout
@@ -251,7 +191,9 @@ class LocalCluster:
                 told = lack.what
             if time.monotonic() > deadline:
                 blamed = next(each for each in state.daemons if each.name == lack.daemon)
-                raise self._failure(blamed, offsets, f"did not serve in {render_seconds(launch.settings.start_timeout)}")
+                raise self._failure(
+                    blamed, offsets, f"did not serve in {render_seconds(launch.settings.start_timeout)}"
+                )
             time.sleep(_POLL_S)
 
     def _failure(
@@ -265,16 +207,6 @@ class LocalCluster:
             expected=f"all daemons to serve; the whole log is {daemon.log}",
             mend=f"{self._command('cluster logs')} {daemon.name}, and yarnmill doctor",
         )
-
-    def _make_folders(self, state: ClusterState) -> None:
-        """Make the folders that programs expect on every HDFS, which proves that it takes writes."""
-        client = hdfs_native.Client(state.hdfs_url)
-        client.mkdirs("/tmp", 0o777, create_parent=True)  # noqa: S108  # HDFS's, not the machine's
-        client.set_permission("/tmp", 0o1777)  # noqa: S108
-        client.mkdirs(f"/user/{getpass.getuser()}", 0o755, create_parent=True)
-        probe = f"{state.hdfs_url}/tmp/.yarnmill-up-{secrets.token_hex(6)}"
-        fs.write_bytes(probe, b"up")
-        fs.delete(probe)
 
     # -- stopping -----------------------------------------------------------------------------------------------
 
@@ -309,20 +241,3 @@ class LocalCluster:
                 progress("waiting for another `up` or `down` of this cluster")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _with_answers(state: ClusterState) -> ClusterState:
-    """Return ``state`` with what NameNode and ResourceManager say, and whether the whole serves."""
-    web = {daemon.name: daemon.web for daemon in state.daemons if daemon.pid}
-    hdfs = probes.hdfs_state(web["namenode"], state.hdfs_url) if "namenode" in web else None
-    resourcemanager = web.get("resourcemanager")
-    answered = ClusterState(
-        root=state.root,
-        state="partial",
-        java_home=state.java_home,
-        daemons=state.daemons,
-        nodes=probes.node_states(resourcemanager) if resourcemanager else (),
-        hdfs=hdfs,
-        queues=probes.queue_states(resourcemanager) if resourcemanager else (),
-    )
-    return answered if lacking(answered) else msgspec.structs.replace(answered, state="up")

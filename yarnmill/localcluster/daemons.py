@@ -16,7 +16,7 @@ DAEMON_MARK: Final = "-Dyarnmill.daemon="
 """Both stand on every daemon's command line: a pid is ours only if they do, whatever a file says."""
 
 
-class Daemon(Record):
+class Daemon(Record, frozen=True):
     """One daemon: its main class and the names of its ports (``<daemon>-<port>``)."""
 
     name: str
@@ -24,7 +24,7 @@ class Daemon(Record):
     ports: tuple[str, ...]
 
 
-class Launch(Record):
+class Launch(Record, frozen=True):
     """Everything a start was decided by: kept, so that a daemon that died comes back as it was."""
 
     settings: ClusterSettings

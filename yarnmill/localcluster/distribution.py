@@ -10,8 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError
 from yarnmill.localcluster.java import find_java
 

@@ -19,11 +19,15 @@ def size_of(path: Path) -> int:
 
 def read_from(path: Path, offset: int) -> str:
     """Return what was written after ``offset``; all of a log that was rolled over since."""
+    return _bytes_from(path, offset if size_of(path) >= offset else 0).decode(errors="replace")
+
+
+def _bytes_from(path: Path, offset: int) -> bytes:
     if not path.exists():
-        return ""
+        return b""
     with path.open("rb") as stream:
-        stream.seek(offset if path.stat().st_size >= offset else 0)
-        return stream.read().decode(errors="replace")
+        stream.seek(offset)
+        return stream.read()
 
 
 def cause_in(text: str) -> str:
@@ -55,12 +59,10 @@ def follow(paths: list[Path]) -> Iterator[tuple[Path, str]]:
     offsets = {path: size_of(path) for path in paths}
     while True:
         for path in paths:
-            text = read_from(path, offsets[path])
-            whole, newline, _ = text.rpartition("\n")
-            if not newline:
-                continue
-            start = offsets[path] if size_of(path) >= offsets[path] else 0
-            offsets[path] = start + len((whole + newline).encode())
-            for line in whole.splitlines():
+            if size_of(path) < offsets[path]:
+                offsets[path] = 0
+            whole, newline, _ = _bytes_from(path, offsets[path]).rpartition(b"\n")
+            offsets[path] += len(whole + newline)
+            for line in whole.decode(errors="replace").splitlines():
                 yield path, line
         time.sleep(_FOLLOW_POLL_S)

@@ -50,7 +50,7 @@ def _strings(pid: int, name: str) -> list[str]:
 def find_daemons(layout: Layout) -> list[DaemonProcess]:
     """Return the running daemons of this cluster, by name."""
     mark = f"{CLUSTER_MARK}{layout.root}"
-    found = []
+    found: list[DaemonProcess] = []
     for pid in _own_pids():
         arguments = _strings(pid, "cmdline")
         if mark in arguments:

@@ -1,15 +1,19 @@
 """What is known of a cluster at one moment: one record, printed as a table or as JSON."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from yarnmill.localcluster.layout import Layout
 from yarnmill.records import Record
 
+NO_GRPC_PROXY: Final = "no_grpc_proxy"
+"""gRPC reads this name in small letters only."""
 
-class DaemonState(Record):
+
+class DaemonState(Record, frozen=True):
     """One daemon; ``pid`` is None when it does not run."""
 
     name: str
@@ -20,7 +24,7 @@ class DaemonState(Record):
     log: str
 
 
-class NodeState(Record):
+class NodeState(Record, frozen=True):
     """One NodeManager as the ResourceManager sees it."""
 
     id: str
@@ -34,7 +38,7 @@ class NodeState(Record):
     gpus: int
 
 
-class HdfsState(Record):
+class HdfsState(Record, frozen=True):
     """HDFS as its NameNode sees it."""
 
     url: str
@@ -45,7 +49,7 @@ class HdfsState(Record):
     remaining_bytes: int
 
 
-class QueueState(Record):
+class QueueState(Record, frozen=True):
     """One queue of the scheduler."""
 
     name: str
@@ -55,7 +59,7 @@ class QueueState(Record):
     applications: int
 
 
-class ClusterState(Record):
+class ClusterState(Record, frozen=True):
     """The whole cluster.
 
     ``up``: all daemons run, HDFS takes writes and every NodeManager is RUNNING. ``down``: none runs.
@@ -85,33 +89,44 @@ class ClusterState(Record):
         """Address of the ResourceManager's pages and REST API; empty if the cluster was never started."""
         return next((daemon.web for daemon in self.daemons if daemon.name == "resourcemanager"), "")
 
-    def environment(self) -> dict[str, str]:
-        """Return the variables with which Hadoop's, Skein's and Spark's own programs meet this cluster.
+    @property
+    def path_first(self) -> tuple[str, ...]:
+        """Folders that must come first on PATH: the cluster's programs and its Java."""
+        return (str(Path(self.root) / "bin"), f"{self.java_home}/bin")
 
-        The cluster's programs come first on PATH and this Python's folder last: ``skein`` and
-        ``spark-submit`` are found, and the user's ``python`` stays what it was.
-        """
-        layout = Layout(Path(self.root))
-        own = [str(layout.bin), f"{self.java_home}/bin"]
-        python = str(Path(sys.executable).parent)
-        others = [folder for folder in os.environ.get("PATH", os.defpath).split(":") if folder not in {*own, python}]
-        direct = [host for host in os.environ.get("no_grpc_proxy", "").split(",") if host]
+    @property
+    def path_last(self) -> str:
+        """Folder for the end of PATH: ``skein`` and ``spark-submit`` are found, the user's ``python`` stays his."""
+        return str(Path(sys.executable).parent)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which Hadoop's, Skein's and Spark's own programs meet this cluster."""
+        named = {*self.path_first, self.path_last}
+        others = [folder for folder in os.environ.get("PATH", os.defpath).split(":") if folder not in named]
+        direct = [host for host in os.environ.get(NO_GRPC_PROXY, "").split(",") if host]
+        conf = str(Layout(Path(self.root)).conf)
         return {
             "JAVA_HOME": self.java_home,
             "HADOOP_HOME": self.root,
-            "HADOOP_CONF_DIR": str(layout.conf),
-            "YARN_CONF_DIR": str(layout.conf),
+            "HADOOP_CONF_DIR": conf,
+            "YARN_CONF_DIR": conf,
             "PYSPARK_PYTHON": sys.executable,
             # Spark in client mode would bind the address of the machine's name, open to the network.
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_LOCAL_HOSTNAME": "localhost",
             # Skein's client would send the calls to its driver on this machine through a proxy.
-            "no_grpc_proxy": ",".join(dict.fromkeys([*direct, "localhost", "127.0.0.1"])),
-            "PATH": ":".join([*own, *others, python]),
+            NO_GRPC_PROXY: ",".join(dict.fromkeys([*direct, "localhost", "127.0.0.1"])),
+            "PATH": ":".join([*self.path_first, *others, self.path_last]),
         }
 
+    def render_exports(self) -> list[str]:
+        """Return :meth:`environment` as lines for a shell: there PATH is extended, so a login file may keep them."""
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in self.environment().items() if name != "PATH"]
+        first, last = shlex.quote(":".join(self.path_first)), shlex.quote(self.path_last)
+        return [*lines, f'export PATH={first}:"$PATH":{last}']
 
-class Lack(Record):
+
+class Lack(Record, frozen=True):
     """What keeps a cluster from being up, and the daemon whose log says why."""
 
     what: str

@@ -1,0 +1,55 @@
+"""How a cluster is, read from the machine and from the daemons themselves: never from memory."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from yarnmill.localcluster import probes, processes
+from yarnmill.localcluster.daemons import Daemon, Launch, daemons_of
+from yarnmill.localcluster.layout import Layout
+from yarnmill.localcluster.state import ClusterState, DaemonState, lacking
+from yarnmill.records import parse_json
+
+
+def load_launch(layout: Layout) -> Launch | None:
+    """Return what the last start was decided by; None if there was none."""
+    file = layout.launch_file
+    return parse_json(file.read_bytes(), Launch, source=str(file)) if file.exists() else None
+
+
+def inspect(layout: Layout) -> ClusterState:
+    """Return how the cluster is, in well under a second; nothing is changed."""
+    state = ClusterState(root=str(layout.root), state="down", java_home="", daemons=(), nodes=(), hdfs=None, queues=())
+    launch = load_launch(layout)
+    if launch is None:
+        return state
+    running = {process.name: process.pid for process in processes.find_daemons(layout)}
+    daemons = tuple(_daemon_state(daemon, layout, launch, running) for daemon in daemons_of(launch.settings))
+    state = msgspec.structs.replace(state, java_home=launch.java_home, daemons=daemons)
+    return _ask_daemons(state) if running else state
+
+
+def _daemon_state(daemon: Daemon, layout: Layout, launch: Launch, running: Mapping[str, int]) -> DaemonState:
+    pid = running.get(daemon.name)
+    return DaemonState(
+        name=daemon.name,
+        pid=pid,
+        rss_mib=processes.rss_mib(pid) if pid else 0,
+        address=f"localhost:{launch.ports[f'{daemon.name}-rpc']}",
+        web=f"http://localhost:{launch.ports[f'{daemon.name}-web']}",
+        log=str(layout.log(daemon.name)),
+    )
+
+
+def _ask_daemons(state: ClusterState) -> ClusterState:
+    """Return ``state`` with what NameNode and ResourceManager say, and whether the whole serves."""
+    web = {daemon.name: daemon.web for daemon in state.daemons if daemon.pid}
+    yarn = web.get("resourcemanager")
+    answered = msgspec.structs.replace(
+        state,
+        state="partial",
+        hdfs=probes.hdfs_state(web["namenode"], state.hdfs_url) if "namenode" in web else None,
+        nodes=probes.node_states(yarn) if yarn else (),
+        queues=probes.queue_states(yarn) if yarn else (),
+    )
+    return answered if lacking(answered) else msgspec.structs.replace(answered, state="up")
