@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yarnmill.bundle.manifest import (
+    BundleFile,
     Field,
     Flavour,
     Lineage,

@@ -1,1 +1,9 @@
-"""Projects, models, versions and endpoints: who made which model, and which one answers."""
+"""Projects, models, versions and endpoints: who made which model, and which one answers.
+
+It knows databases, bundles' ids and MLflow; it does not know how a model is trained or served.
+"""
+
+from yarnmill.registry.records import AuditEntry, Candidate, Endpoint, Model, ModelVersion
+from yarnmill.registry.registry import Registry
+
+__all__ = ["AuditEntry", "Candidate", "Endpoint", "Model", "ModelVersion", "Registry"]

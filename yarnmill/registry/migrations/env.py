@@ -1,0 +1,9 @@
+"""What Alembic runs around the migrations. The connection comes from :mod:`yarnmill.registry.migrate`."""
+
+from alembic import context
+
+from yarnmill.registry.schema import METADATA
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+with context.begin_transaction():
+    context.run_migrations()
