@@ -53,6 +53,6 @@ setup(
         ],
     },
     entry_points={
-        "console_scripts": ["yarnmill = yarnmill.cli.main:main", "tony_py = tony_py.cli:main"],
+        "console_scripts": ["yarnmill = yarnmill.cli.main:main", "tony_py = yarnmill.cli.tony:main"],
     },
 )

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from yarnmill import fs
-from yarnmill.records import Record, canonical_json, parse_json
+from yarnmill.records import Record, canonical_json, fingerprint, parse_json
 
 REPORT_NAME = "report.json"
 
@@ -74,3 +74,21 @@ def find_finished(output_url: str, fingerprint: str) -> RunReport | None:
 def with_application(report: RunReport, application_id: str) -> RunReport:
     """Return the report naming the YARN application that made it."""
     return msgspec.structs.replace(report, application_id=application_id)
+
+
+def identity_of(url: str) -> str:
+    """Return a text that changes when what stands at an input's URL changes.
+
+    What another run wrote is known by that run's fingerprint; anything else by its files' names and sizes.
+
+    Raises
+    ------
+    NotFoundError
+        If nothing stands at ``url``.
+    """
+    if not fs.info(url).is_folder:
+        return f"{url} size={fs.info(url).size_bytes}"
+    if fs.exists(fs.join(url, REPORT_NAME)):
+        return f"{url} run={read_report(url).fingerprint}"
+    listing = [(file.url.removeprefix(url), file.size_bytes) for file in fs.walk_files(url)]
+    return f"{url} files={fingerprint([listing])}"

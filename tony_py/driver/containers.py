@@ -1,0 +1,78 @@
+"""The driver's door to the containers: what it needs of Skein, and nothing else of it."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from tony_py.driver.tasks import TaskId
+from yarnmill.records import Record
+
+ContainerState = Literal["waiting", "running", "ended"]
+
+
+class Container(Record, frozen=True, kw_only=True):
+    """A container as YARN's side tells it."""
+
+    state: ContainerState
+    container_id: str = ""
+    message: str = ""
+
+
+class Containers(Protocol):
+    """Whoever can start an executor in a container."""
+
+    def add(self, task: TaskId, env: Mapping[str, str]) -> None:
+        """Ask for one container of the task's type with these variables."""
+
+    def look(self) -> dict[TaskId, Container]:
+        """Return what is known of each task's container."""
+
+    def set_progress(self, share: float) -> None:
+        """Show progress (0 to 1) where the cluster shows it."""
+
+    def shutdown(self, *, succeeded: bool, diagnostics: str) -> None:
+        """End the application and every container of it."""
+
+
+class SkeinContainers:
+    """Containers of the Skein application that this process is the driver of."""
+
+    def __init__(self) -> None:
+        skein = import_skein()
+        self._application = skein.ApplicationClient.from_current()
+        self._names: dict[str, TaskId] = {}
+
+    def add(self, task: TaskId, env: Mapping[str, str]) -> None:
+        """Ask for one container. Its number in Skein is its own: the slot is what the environment says."""
+        self._names[self._application.add_container(task.type, dict(env)).id] = task
+
+    def look(self) -> dict[TaskId, Container]:
+        """Return the containers of all states."""
+        states = ["WAITING", "REQUESTED", "RUNNING", "SUCCEEDED", "FAILED", "KILLED"]
+        found = self._application.get_containers(states=states)
+        return {self._names[each.id]: _container(each) for each in found if each.id in self._names}
+
+    def set_progress(self, share: float) -> None:
+        """Show progress in YARN's own bar."""
+        self._application.set_progress(share)
+
+    def shutdown(self, *, succeeded: bool, diagnostics: str) -> None:
+        """End the application with these diagnostics."""
+        self._application.shutdown("SUCCEEDED" if succeeded else "FAILED", diagnostics)
+
+
+def import_skein() -> Any:  # noqa: ANN401  # Skein has no types
+    """Return the module ``skein``, whose import warns of things that only its authors can mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import skein  # noqa: PLC0415  # not before it is needed: it reads the environment when imported
+    return skein
+
+
+def _container(each: Any) -> Container:  # noqa: ANN401  # Skein has no types
+    state: ContainerState = "running"
+    if str(each.state) in {"WAITING", "REQUESTED"}:
+        state = "waiting"
+    elif str(each.state) != "RUNNING":
+        state = "ended"
+    return Container(state=state, container_id=each.yarn_container_id or "", message=each.exit_message or "")

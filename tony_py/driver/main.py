@@ -1,0 +1,105 @@
+"""Entry of the driver: Skein's master runs it beside itself, and the application ends when it ends."""
+
+import datetime as dt
+import os
+import secrets
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tony_py.driver.conclusion import conclude, failed_report, write_failed
+from tony_py.driver.containers import Containers, SkeinContainers
+from tony_py.driver.coordinator import Coordinator
+from tony_py.driver.gang import Failure, Gang
+from tony_py.driver.run import run_gang
+from tony_py.driver.tasks import TaskId
+from tony_py.history import History
+from tony_py.places import Places, places
+from tony_py.plan import LAUNCH_FILE, Launch
+from yarnmill import fs
+from yarnmill.errors import YarnMillError
+from yarnmill.records import parse_json
+from yarnmill.report import RunReport
+
+_DIAGNOSTICS_LIMIT: Final = 4000
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of an application: what was launched, under which name, from when."""
+
+    launch: Launch
+    application_id: str
+    started_at: dt.datetime
+
+    @property
+    def places(self) -> Places:
+        """Where this run writes."""
+        return places(self.launch.application.output, self.launch.fingerprint)
+
+
+def drive(run: Run, containers: Containers, *, host: str, certificate: Path, key: Path) -> RunReport:
+    """Run the application to its end and write its report; return the report.
+
+    Parameters
+    ----------
+    run
+        What to run.
+    containers
+        Where to start executors.
+    host
+        Name by which the containers reach this process.
+    certificate, key
+        Files of the pair that the coordinator and the executors show (PEM).
+    """
+    where, application = run.places, run.launch.application
+    fs.delete(where.staging)  # of an earlier try
+    fs.make_folder(where.staging)
+    fs.make_folder(where.checkpoints)
+    history = History(where.history, time.time)
+    history.record("submitted", detail=run.application_id)
+
+    def record(event: str, task: TaskId | None, detail: str) -> None:
+        history.record(event, str(task or ""), detail)
+
+    variables = {
+        "TONY_APPLICATION_ID": run.application_id,
+        "TONY_OUTPUT": where.staging,
+        "TONY_CHECKPOINT_DIR": where.checkpoints,
+    }
+    gang = Gang(application, variables, clock=time.monotonic, record=record)
+    token = secrets.token_hex(32)
+    with Coordinator(gang, token, certificate=certificate, key=key) as coordinator:
+        env = {
+            "TONY_COORDINATOR": f"{host}:{coordinator.port}",
+            "TONY_TOKEN": token,
+            "TONY_HEARTBEAT_TIMEOUT_S": f"{float(application.timeouts.heartbeat):g}",
+        }
+        failure: Failure | None = run_gang(application, gang, containers, env, each_look=history.flush)
+    report = conclude(run.launch, run.application_id, run.started_at, gang, failure, history)
+    history.flush()
+    return report
+
+
+def main() -> int:
+    """Run the application that the launch file describes; return the exit status."""
+    application_id = os.environ["SKEIN_APPLICATION_ID"]
+    host = os.environ["SKEIN_APPMASTER_ADDRESS"].rpartition(":")[0]
+    launch = parse_json(Path(LAUNCH_FILE).read_bytes(), Launch, source=LAUNCH_FILE)
+    run = Run(launch=launch, application_id=application_id, started_at=dt.datetime.now(dt.UTC))
+    containers = SkeinContainers()
+    try:
+        report = drive(run, containers, host=host, certificate=Path(".skein.crt"), key=Path(".skein.pem"))
+    except Exception as error:  # noqa: BLE001  # the application must end with a cause, whatever broke
+        cause = str(error) if isinstance(error, YarnMillError) else f"the driver failed: {traceback.format_exc()}"
+        report = failed_report(launch, application_id, run.started_at, cause)
+        try:
+            write_failed(run.places, report)
+        except YarnMillError as second:
+            print(second, file=sys.stderr)  # noqa: T201  # the driver's log
+    succeeded = report.state == "succeeded"
+    containers.shutdown(succeeded=succeeded, diagnostics=report.exit_reason[:_DIAGNOSTICS_LIMIT])
+    return 0 if succeeded else 1

@@ -1,0 +1,133 @@
+"""The user's program: started with its environment, listened to, and ended with all that it started."""
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from tony_py.executor import descendants
+
+_PR_SET_PDEATHSIG = 1
+_LAST_LINES = 30
+_LINE_LIMIT = 2000
+_TRACEBACK_LINES = 60
+_TRACEBACK_HEAD = "Traceback (most recent call last):"
+_PREFIX = re.compile(r"^\[[^\]]*\]:\s?")  # torch and others prefix every line with the rank
+
+
+class LastWords:
+    """What a program said on standard error: the last lines, and the first traceback as a whole."""
+
+    def __init__(self) -> None:
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+        self._traceback: list[str] = []
+        self._is_open = False
+
+    def hear(self, line: str) -> None:
+        """Take one line without its end."""
+        text = line[:_LINE_LIMIT]
+        self._lines.append(text)
+        bare = _PREFIX.sub("", text)
+        if not self._traceback and bare.startswith(_TRACEBACK_HEAD):
+            self._traceback, self._is_open = [bare], True
+        elif self._is_open:
+            self._traceback.append(bare)
+            # A traceback's frames are indented; the first line that is not names the error.
+            self._is_open = bare.startswith(" ") and len(self._traceback) < _TRACEBACK_LINES
+
+    @property
+    def lines(self) -> list[str]:
+        """The last lines."""
+        return list(self._lines)
+
+    @property
+    def traceback(self) -> str:
+        """The first traceback; empty if there was none."""
+        return "\n".join(self._traceback)
+
+
+class Program:
+    """A running shell command. Must be made on the main thread: it dies with the thread that made it.
+
+    It stays in the container's process group, so that YARN's kill of the container reaches it as well.
+    """
+
+    def __init__(self, command: str, env: dict[str, str], folder: str) -> None:
+        prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+        def die_with_parent() -> None:
+            if prctl is not None:
+                prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+        self._process: subprocess.Popen[Any] = subprocess.Popen(
+            ["/bin/bash", "-c", command],
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # calls one function of libc that was looked up before the fork
+        )
+        self._words = LastWords()
+        self._reader = threading.Thread(target=self._listen, name="stderr", daemon=True)
+        self._reader.start()
+
+    def _listen(self) -> None:
+        stream = self._process.stderr
+        if stream is None:
+            return
+        with stream:
+            for raw in stream:
+                sys.stderr.buffer.write(raw)
+                sys.stderr.buffer.flush()
+                self._words.hear(raw.decode(errors="replace").rstrip("\r\n"))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end; return whether it has come."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        return self._process.returncode is not None
+
+    def end(self, grace_s: float) -> None:
+        """Ask all processes of the program to end, and kill those that have not after ``grace_s``."""
+        descendants.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while descendants.alive() and time.monotonic() < deadline:
+            self.wait(0.05)
+            descendants.reap_adopted(self._process.pid)
+        self.kill_leftovers()
+
+    def kill_leftovers(self) -> None:
+        """Kill what the program started and left running."""
+        for _ in range(50):  # the dying may still have started something
+            if not descendants.alive():
+                return
+            descendants.send_signal(signal.SIGKILL)
+            self.wait(0.05)
+            descendants.reap_adopted(self._process.pid)
+
+    def words(self) -> LastWords:
+        """Return what it said on standard error, complete once it has ended."""
+        self._reader.join(1.0)  # a left-over process may hold the pipe open
+        return self._words
+
+    @property
+    def exit_code(self) -> int:
+        """The status that a shell shows: 128 + signal for a program that a signal ended."""
+        code = self._process.returncode or 0
+        return 128 - code if code < 0 else code
+
+    @property
+    def signal_name(self) -> str:
+        """The signal that ended the program; empty if none did."""
+        number = self.exit_code - 128
+        with suppress(ValueError):
+            return signal.Signals(number).name if number > 0 else ""
+        return ""

@@ -1,0 +1,68 @@
+"""The history of a run: every event as one line of JSON on HDFS, readable while it runs and long after."""
+
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from yarnmill import fs
+from yarnmill.records import Record, parse_json
+
+HISTORY_NAME = "history.jsonl"
+
+
+class Event(Record, frozen=True, kw_only=True):
+    """Something that happened: seconds since the epoch, its name, the task it is about, what there is to say."""
+
+    at: float
+    event: str
+    task: str = ""
+    detail: str = ""
+
+
+class History:
+    """Events of this run, gathered in memory and written whole when :meth:`flush` is called.
+
+    A run has tens of events a task at most, so the file is small, and one that is replaced by an atomic
+    rename is never half a line.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        self._url = url
+        self._clock = clock
+        self._events: list[Event] = []
+        self._written = 0
+        self._lock = threading.Lock()
+
+    def record(self, event: str, task: str = "", detail: str = "") -> None:
+        """Note an event; quick."""
+        with self._lock:
+            self._events.append(Event(at=self._clock(), event=event, task=task, detail=detail))
+
+    def flush(self) -> None:
+        """Write what happened since the last time."""
+        with self._lock:
+            events = list(self._events)
+        if len(events) > self._written:
+            fs.write_bytes(self._url, render_events(events), overwrite=True)
+            self._written = len(events)
+
+    def render(self) -> bytes:
+        """Return all events as JSON lines."""
+        with self._lock:
+            return render_events(self._events)
+
+    def first(self, event: str) -> float | None:
+        """Return when an event happened first."""
+        with self._lock:
+            return next((each.at for each in self._events if each.event == event), None)
+
+
+def render_events(events: list[Event]) -> bytes:
+    """Return events as JSON lines."""
+    return b"".join(msgspec.json.encode(event) + b"\n" for event in events)
+
+
+def read_history(url: str) -> list[Event]:
+    """Return the events of a run; NotFoundError if it has none."""
+    return [parse_json(line, Event, source=url) for line in fs.read_bytes(url).splitlines()]
