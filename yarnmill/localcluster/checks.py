@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from yarnmill.localcluster.distribution import DOWNLOAD_MB, MAVEN_MEND
+from yarnmill.environments import downloads
+from yarnmill.localcluster.distribution import MAVEN_MEND
 from yarnmill.localcluster.java import JAVA_MAJOR, JAVA_MEND, Java
 from yarnmill.records import Record
 
@@ -76,7 +77,7 @@ def check_jars(folder: Path, *, are_there: bool) -> Check:
     return _check(
         "Hadoop's jars",
         are_there,
-        str(folder) if are_there else f"not fetched yet (about {DOWNLOAD_MB} MB)",
+        str(folder) if are_there else f"not fetched yet (about {downloads().hadoop_mib} MiB)",
         "yarnmill cluster fetch",
         needed=False,
     )
@@ -127,7 +128,7 @@ def check_training(python: Path, *, is_there: bool) -> Check:
     return _check(
         "training environment",
         is_there,
-        str(python) if is_there else f"none at {python} (about 7 GB)",
+        str(python) if is_there else f"none at {python} (a download of about {downloads().training_mib} MiB)",
         mend,
         needed=False,
     )

@@ -33,10 +33,16 @@ from yarnmill.localcluster.state import ClusterState, DaemonState, lacking
 from yarnmill.records import canonical_json
 from yarnmill.units import render_seconds
 
+__all__ = ["ClusterState", "LocalCluster", "Progress", "silent"]
+
 Progress = Callable[[str], None]
 _POLL_S: Final = 0.2
 _STOP_GRACE_S: Final = 10.0
 _APPLICATION: Final = re.compile(r"application_\d+_\d+")
+
+
+def silent(_text: str) -> None:
+    """Show no progress."""
 
 
 class LocalCluster:
@@ -49,7 +55,7 @@ class LocalCluster:
     settings
         Shape for the next start. A cluster that runs keeps the shape it was started with.
     environment
-        Where Java, Maven and the user's cache are looked for; the process's own by default.
+        Where Java and Maven are looked for; the process's own by default.
     """
 
     def __init__(self, home: Path, settings: ClusterSettings, environment: Mapping[str, str] | None = None) -> None:
@@ -97,7 +103,7 @@ class LocalCluster:
 
     # -- starting -----------------------------------------------------------------------------------------------
 
-    def up(self, progress: Progress) -> ClusterState:
+    def up(self, progress: Progress = silent) -> ClusterState:
         """Start whatever does not run and wait until all of it serves; nothing happens if it does already.
 
         Raises
@@ -210,7 +216,7 @@ class LocalCluster:
 
     # -- stopping -----------------------------------------------------------------------------------------------
 
-    def down(self, progress: Progress) -> int:
+    def down(self, progress: Progress = silent) -> int:
         """Stop everything of this cluster, containers included; return how many processes there were."""
         if not self.layout.root.exists():
             return 0

@@ -10,35 +10,28 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from yarnmill.environments import downloads, user_cache
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError
 from yarnmill.localcluster.java import find_java
 
 HADOOP_VERSION: Final = "3.4.3"
-DOWNLOAD_MB: Final = 110
-"""What a first fetch downloads, about: 174 jars and Maven's plug-in."""
 _COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 MAVEN_MEND: Final = "apt-get install maven"
 
 
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return the user's cache of the platform, shared by every home."""
-    base = environment.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().absolute() / "yarnmill"
-
-
-def jars_folder(environment: Mapping[str, str]) -> Path:
+def jars_folder() -> Path:
     """Return where the jars of the pinned pom.xml are, or will be: another pom is another folder."""
     digest = hashlib.sha256(_resource("pom.xml")).hexdigest()[:12]
-    return cache_folder(environment) / f"hadoop-{HADOOP_VERSION}-{digest}" / "lib"
+    return user_cache().absolute() / f"hadoop-{HADOOP_VERSION}-{digest}" / "lib"
 
 
 def _resource(name: str) -> bytes:
     return (files("conf") / "hadoop" / name).read_bytes()
 
 
-def is_fetched(environment: Mapping[str, str]) -> bool:
+def is_fetched() -> bool:
     """Return whether the jars are at hand. The folder gets its name last, so what is there is whole."""
-    return jars_folder(environment).is_dir()
+    return jars_folder().is_dir()
 
 
 def fetch(environment: Mapping[str, str], progress: Callable[[str], None]) -> Path:
@@ -51,13 +44,15 @@ def fetch(environment: Mapping[str, str], progress: Callable[[str], None]) -> Pa
     ClusterUnavailableError
         If Maven fails, with its first error: a repository may answer later.
     """
-    target = jars_folder(environment)
+    target = jars_folder()
     if target.is_dir():
         return target
     maven = shutil.which("mvn", path=environment.get("PATH"))
     if maven is None:
         raise ConfigurationError("no Maven (mvn) on the PATH", mend=MAVEN_MEND)
-    progress(f"fetching Hadoop {HADOOP_VERSION} from Maven's central repository (about {DOWNLOAD_MB} MB, once)")
+    progress(
+        f"fetching Hadoop {HADOOP_VERSION} from Maven's central repository (about {downloads().hadoop_mib} MiB, once)"
+    )
     work = target.parent.with_name(f".{target.parent.name}.{secrets.token_hex(6)}.tmp")
     work.mkdir(parents=True)
     try:

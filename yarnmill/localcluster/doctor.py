@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from yarnmill.config import Config
+from yarnmill.environments import user_cache
 from yarnmill.localcluster import checks, ports
-from yarnmill.localcluster.distribution import cache_folder, is_fetched, jars_folder
+from yarnmill.localcluster.distribution import is_fetched, jars_folder
 from yarnmill.localcluster.inspection import inspect
 from yarnmill.localcluster.java import installed_javas
 from yarnmill.localcluster.layout import Layout
@@ -24,10 +25,10 @@ _CGROUP: Final = Path("/sys/fs/cgroup")
 def examine(config: Config, environment: Mapping[str, str]) -> list[checks.Check]:
     """Return every check of this machine, for this configuration and environment."""
     state = inspect(Layout.of_home(config.home_path))
-    fetched = is_fetched(environment)
+    fetched = is_fetched()
     path = environment.get("PATH", os.defpath)
     training = Path(config.training_python)
-    home, cache = config.home_path, cache_folder(environment)
+    home, cache = config.home_path, user_cache()
     return [
         checks.check_platform(platform.system(), platform.machine()),
         checks.check_python(sys.version_info[:3]),
@@ -41,7 +42,7 @@ def examine(config: Config, environment: Mapping[str, str]) -> list[checks.Check
         checks.check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         checks.check_localhost(addresses_of("localhost")),
         checks.check_port(config.serving.port, is_free=ports.is_free(config.serving.port)),
-        checks.check_jars(jars_folder(environment), are_there=fetched),
+        checks.check_jars(jars_folder(), are_there=fetched),
         checks.check_training(training, is_there=training.is_file()),
         checks.check_cluster(state.root, state.state),
     ]
