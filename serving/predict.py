@@ -127,7 +127,7 @@ class PredictRoute:
             raise self._too_large(size)
         try:
             body: bytes = environ["wsgi.input"].read(size)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the latter is how the kernel's own limit shows
             raise SlowClientError("the client stopped sending in the middle of the body") from None
         if len(body) > self._max_body_bytes:
             raise self._too_large(len(body))

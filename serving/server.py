@@ -10,24 +10,30 @@ import gc
 import os
 import shutil
 import socket
+import struct
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
 
+from serving.worker import TierWorker
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError, ConflictError
 from yarnmill.records import Record
+
+if TYPE_CHECKING:
+    from serving.follower import Follower
 
 _LOAD_FIRST_S: Final = 20.0
 """How long a new worker loads models before it accepts requests anyway (and answers 503 for what is missing)."""
 
 _BACKLOG: Final = 2048
+_KEEPALIVE_S: Final = 75
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  # a worker's heartbeat is a file there, and must not wait for a disk
 
 
 class ServerOptions(Record, frozen=True, kw_only=True):
@@ -75,6 +81,14 @@ def _bind_error(host: str, port: int, problem: OSError) -> ConfigurationError | 
     )
 
 
+def _limit_stalls(listener: socket.socket, timeout_s: float) -> None:
+    """Let no client hold a thread by sending or reading nothing: accepted sockets inherit the kernel's own limits."""
+    whole, part = divmod(max(timeout_s, 0.1), 1)
+    limit = struct.pack("ll", int(whole), int(part * 1e6))
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        listener.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
 def address_of(listener: socket.socket) -> str:
     """Return the URL of a bound socket."""
     host, port = listener.getsockname()[:2]
@@ -99,6 +113,7 @@ def serve(config: Config, options: ServerOptions, announce: Callable[[str], None
         If the port is taken.
     """
     listener = bind(config.serving.host, config.serving.port)
+    _limit_stalls(listener, float(config.serving.timeout))
     url = address_of(listener)
     with _metrics_folder() as folder, tempfile.TemporaryFile() as tally:
         # prometheus_client reads this when it is imported, so what imports it comes later.
@@ -146,91 +161,68 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
         self._config = config
         self._options = options
         self._listener_fd = listener_fd
-        self._follower = _Follower(config, ready)
+        self._ready = ready
+        self._follower: Follower | None = None
         super().__init__()
 
     def load_config(self) -> None:
         """Set gunicorn's settings."""
-        from serving.accesslog import StructuredLogger  # noqa: PLC0415  # imports what must see the environment above
+        # Imported in the parent, so that the workers share the pages, and only now: see serve().
+        from serving import app  # noqa: F401, PLC0415
+        from serving.accesslog import StructuredLogger  # noqa: PLC0415
 
         serving = self._config.serving
+        pid_file = self._options.pid_file
         settings: dict[str, object] = {
             "bind": f"fd://{self._listener_fd}",
             "workers": serving.workers,
-            "worker_class": "gthread",
+            "worker_class": TierWorker,
             "threads": serving.threads,
             "timeout": max(1, round(serving.timeout)),
             "graceful_timeout": max(1, round(serving.timeout)),
-            "keepalive": 75,
+            "keepalive": _KEEPALIVE_S,
             "backlog": _BACKLOG,
-            "preload_app": True,
             "control_socket_disable": True,
             "proc_name": "yarnmill-serve",
             "accesslog": self._options.access_log,
-            "pidfile": None if self._options.pid_file is None else str(self._options.pid_file.absolute()),
+            "pidfile": None if pid_file is None else str(pid_file.absolute()),
             "loglevel": "warning",
             "logger_class": StructuredLogger,
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108  # a heartbeat must not wait for a disk
+            "worker_tmp_dir": _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None,
             "when_ready": lambda _arbiter: gc.freeze(),  # pages of the parent's objects stay shared
-            "post_worker_init": self._follower.start,
-            "worker_exit": lambda _arbiter, _worker: self._follower.stop(),
+            "post_worker_init": self._load_first,
+            "worker_exit": self._stop_following,
             "child_exit": lambda _arbiter, worker: _forget_worker(worker.pid),
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:  # noqa: ANN401  # a WSGI application
-        """Return the application; called in the parent, before the workers are forked."""
-        return self._follower.create_app(round(self._config.serving.max_body) * 1024 * 1024)
+        """Return the application of one worker; called after the fork."""
+        from serving.app import create_app  # noqa: PLC0415  # see serve()
+        from serving.follower import Follower  # noqa: PLC0415
+
+        self._follower = Follower.from_config(self._config)
+        max_body_bytes = int(self._config.serving.max_body) * 1024 * 1024
+        return create_app(self._follower.table, self._follower.metrics, max_body_bytes=max_body_bytes)
+
+    def _load_first(self, worker: TierWorker) -> None:
+        """Follow the registry from now on, and return when models are loaded: no request meets an empty worker."""
+        if self._follower is None:
+            return
+        self._follower.start()
+        deadline = time.monotonic() + _LOAD_FIRST_S
+        while worker.alive and time.monotonic() < deadline and not self._follower.wait_for_first_pass(0.2):
+            worker.notify()  # the parent kills a worker that is silent
+        if worker.alive:
+            self._ready.count_one()
+
+    def _stop_following(self, _arbiter: object, _worker: object) -> None:
+        if self._follower is not None:
+            self._follower.stop()
 
 
 def _forget_worker(pid: int) -> None:
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  # see serve()
 
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
-
-
-class _Follower:
-    """Keeps one worker's table of models fresh, on a thread that starts after the fork."""
-
-    def __init__(self, config: Config, ready: _ReadyLine) -> None:
-        from serving.metrics import Metrics  # noqa: PLC0415  # see serve()
-        from serving.models import ModelTable  # noqa: PLC0415
-        from serving.source import RegistrySource  # noqa: PLC0415
-
-        self._poll_s = float(config.serving.poll)
-        source = RegistrySource(config.registry_url, config.home_path / "cache")
-        self._table = ModelTable(source, time.monotonic, pause_s=self._poll_s)
-        self._metrics = Metrics()
-        self._ready = ready
-        self._first_pass = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def create_app(self, max_body_bytes: int) -> Any:  # noqa: ANN401  # a WSGI application
-        from serving.app import create_app  # noqa: PLC0415  # see serve()
-
-        return create_app(self._table, self._metrics, max_body_bytes=max_body_bytes)
-
-    def start(self, worker: Any) -> None:  # noqa: ANN401  # gunicorn's worker
-        """Follow the registry from now on; return when models are loaded: no request meets an empty worker."""
-        self._thread = threading.Thread(target=self._follow, name="registry", daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + _LOAD_FIRST_S
-        while worker.alive and time.monotonic() < deadline and not self._first_pass.wait(0.2):
-            worker.notify()  # the parent kills a worker that is silent
-        if worker.alive:
-            self._ready.count_one()
-
-    def stop(self) -> None:
-        """End the thread before the interpreter ends under it."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2.0)
-
-    def _follow(self) -> None:
-        while not self._stopping.is_set():
-            self._table.refresh()
-            self._metrics.show_models(self._table.snapshot)
-            self._first_pass.set()
-            self._stopping.wait(self._poll_s)

@@ -1,0 +1,60 @@
+"""One worker's thread that keeps its table of models fresh."""
+
+import threading
+import time
+from typing import Self
+
+from serving.metrics import Metrics
+from serving.models import ModelTable
+from serving.source import RegistrySource
+from yarnmill.config import Config
+
+
+class Follower:
+    """Follows the registry by polling it. To be made after the fork: its counters belong to a process.
+
+    Parameters
+    ----------
+    table
+        What is kept fresh.
+    metrics
+        Where its state is shown.
+    poll_s
+        Pause between two looks.
+    """
+
+    def __init__(self, table: ModelTable, metrics: Metrics, poll_s: float) -> None:
+        self.table = table
+        self.metrics = metrics
+        self._poll_s = poll_s
+        self._first_pass = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="registry", daemon=True)
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the follower of a configuration's registry."""
+        poll_s = float(config.serving.poll)
+        source = RegistrySource(config.registry_url, config.home_path / "cache")
+        return cls(ModelTable(source, time.monotonic, pause_s=poll_s), Metrics(), poll_s)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wait_for_first_pass(self, timeout_s: float) -> bool:
+        """Return whether every endpoint was tried once; waits at most ``timeout_s``."""
+        return self._first_pass.wait(timeout_s)
+
+    def stop(self) -> None:
+        """End the thread before the interpreter ends under it; a download may take longer and is left behind."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            self.table.refresh()
+            self.metrics.show_models(self.table.snapshot)
+            self._first_pass.set()
+            self._stopping.wait(self._poll_s)

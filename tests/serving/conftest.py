@@ -1,0 +1,139 @@
+"""A real platform in a folder: graphs in a blob store, versions in a registry, and the tier that serves them."""
+
+import datetime as dt
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import msgspec
+import onnx
+import onnx.parser
+import pytest
+
+from yarnmill.blobs import open_store
+from yarnmill.bundle.manifest import Field, Lineage, Signature
+from yarnmill.bundle.pack import pack
+from yarnmill.bundle.store import put_bundle
+from yarnmill.registry import Candidate, Registry
+
+SIGNATURE = Signature(
+    inputs=(Field(name="user_id", dtype="int64"), Field(name="features", dtype="float32", shape=(2,))),
+    outputs=(Field(name="score", dtype="float32"),),
+)
+# score = user_id + sum(features) + bias; a division by bias - bias, if asked for, makes it NaN.
+GRAPH = """<ir_version: 9, opset_import: ["" : 19]>
+rater (int64[N] user_id, float[N, 2] features) => (float[N] score)
+<int64[1] axes = {{1}}, float[1] bias = {{{bias}}}, float[1] divisor = {{{divisor}}}>
+{{
+    sum = ReduceSum <keepdims = 0> (features, axes)
+    user = Cast <to = 1> (user_id)
+    plain = Add (sum, user)
+    shifted = Add (plain, bias)
+    score = Div (shifted, divisor)
+}}"""
+READY = re.compile(r"^serving on (?P<url>http://\S+)$")
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """A home folder with a registry and a blob store."""
+
+    home: Path
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(f"sqlite:///{self.home / 'registry.db'}", actor="tests")
+
+    @property
+    def blobs(self) -> Path:
+        return self.home / "blobs"
+
+    def publish(self, model: str, bias: float, *, divisor: float = 1.0) -> tuple[int, str]:
+        """Register a version that adds ``bias``; return its number and its bundle's id."""
+        folder = self.home / "work" / f"{model}-{bias}-{divisor}"
+        folder.mkdir(parents=True)
+        onnx.save(onnx.parser.parse_model(GRAPH.format(bias=bias, divisor=divisor)), folder / "model.onnx")
+        manifest = pack(
+            folder,
+            flavour="onnx",
+            signature=SIGNATURE,
+            lineage=Lineage(inputs=(), code_version="0", run_id=model, application_id="", configuration={}),
+            metrics={},
+            environment={},
+            created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        )
+        bundle_id = put_bundle(open_store(self.blobs.as_uri()), folder, manifest)
+        version = self.registry.register(
+            Candidate(
+                model=model,
+                bundle_id=bundle_id,
+                blobs_url=self.blobs.as_uri(),
+                flavour="onnx",
+                run_id=f"{model}-{bias}",
+            )
+        )
+        return version.version, bundle_id
+
+    def deploy(self, model: str, bias: float, *, divisor: float = 1.0) -> int:
+        """Publish a version and let it answer; return its number."""
+        version, _ = self.publish(model, bias, divisor=divisor)
+        self.registry.deploy(model, version)
+        return version
+
+    def blob_of_model(self, bias: float, model: str, *, divisor: float = 1.0) -> Path:
+        """Return the file in the store that holds a version's graph."""
+        graph = (self.home / "work" / f"{model}-{bias}-{divisor}" / "model.onnx").read_bytes()
+        return next(path for path in self.blobs.rglob("*") if path.is_file() and path.read_bytes() == graph)
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """A running tier: its URL, its parent process, what it writes."""
+
+    url: str
+    process: "subprocess.Popen[str]"
+    log: Path
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Platform:
+    home = tmp_path / "home"
+    home.mkdir()
+    return Platform(home=home)
+
+
+Start = Callable[..., AbstractContextManager[Tier]]
+
+
+@pytest.fixture
+def start_tier(platform: Platform, tmp_path: Path) -> Start:
+    """Return what starts ``yarnmill serve`` on a free port, waits for its line, and ends it."""
+
+    @contextmanager
+    def start(*arguments: str) -> Iterator[Tier]:
+        log = tmp_path / "tier.log"
+        command = [sys.executable, "-m", "yarnmill.cli.main", "serve", "--home", str(platform.home), "--port", "0"]
+        command += ["--set", "serving.poll=0.1", *arguments]
+        environment = {name: value for name, value in os.environ.items() if name != "HADOOP_CONF_DIR"}
+        with (
+            log.open("w") as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
+        ):
+            try:
+                assert process.stdout is not None
+                match = READY.match(process.stdout.readline())
+                assert match is not None, log.read_text()
+                yield Tier(url=match["url"], process=process, log=log)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=20)
+
+    return start
