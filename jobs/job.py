@@ -6,13 +6,13 @@ it was launched, writes below ``config.output`` only, and leaves the report to :
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
 from yarnmill.errors import NotFoundError
-from yarnmill.records import Record, convert
+from yarnmill.records import Record, convert, to_plain
 
 JOBS: Final = {
     "build_training_set": "Join observations with features as of their time, split and index them.",
@@ -26,6 +26,24 @@ class JobConfig(Record, frozen=True, kw_only=True):
     """What every job is told: the folder (URL) it alone writes to."""
 
     output: str
+
+    def parameters(self) -> dict[str, str]:
+        """Return every setting as text by its dotted key path: what a report and a tracking server show."""
+        return dict(_flat("", to_plain(self)))
+
+
+def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield the leaves of plain data; a list of plain values is one leaf."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(f"{path}.{key}".lstrip("."), inner)
+    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+        for place, inner in enumerate(value):
+            yield from _flat(f"{path}[{place}]", inner)
+    elif isinstance(value, list):
+        yield path, ", ".join(str(inner) for inner in value)
+    else:
+        yield path, "" if value is None else str(value)
 
 
 class Outcome(Record, frozen=True, kw_only=True):

@@ -57,6 +57,7 @@ class SparkSettings(Record, frozen=True, kw_only=True):
     executor_memory_overhead: Mebibytes
     shuffle_partitions: int
     python: str
+    jars: str
 
 
 class TrainingSettings(Record, frozen=True, kw_only=True):

@@ -1,0 +1,138 @@
+"""The program that ``spark-submit`` runs: one entry for all jobs.
+
+    spark-submit … entry.py JOB --config FILE_OR_URL [--fingerprint F] [--run-id R]
+
+It claims the output folder, runs the job and writes ``report.json`` last; a failure leaves a report too. Its exit
+status is the error's, which YARN keeps and a scheduler reads. It does not know who sent it, or where it runs.
+"""
+
+import argparse
+import datetime as dt
+import os
+import secrets
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pyspark.sql import SparkSession
+
+from jobs.identity import job_fingerprint, render_inputs
+from jobs.job import JOBS, Job, JobConfig, Outcome, load_job
+from jobs.output import claim, finish
+from yarnmill import fs
+from yarnmill.errors import YarnMillError
+from yarnmill.records import parse_yaml_mapping
+from yarnmill.report import RunReport, TaskExit, find_finished
+
+
+class _Run(NamedTuple):
+    """One run: what, with which inputs, since when."""
+
+    job: Job
+    config: JobConfig
+    inputs: tuple[str, ...]
+    fingerprint: str
+    run_id: str
+    started_at: dt.datetime
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one job and return its exit status."""
+    options = _parser().parse_args(arguments)
+    _find_hadoop()
+    try:
+        job = load_job(options.job)
+        text = fs.read_bytes(options.config).decode()
+        config = job.parse(parse_yaml_mapping(text, source=options.config), source=options.config)
+        return _run_once(job, config, options.fingerprint, options.run_id)
+    except YarnMillError as error:
+        sys.stderr.write(f"error ({error.kind}): {error}\n")
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="entry.py", description="Run one job of YarnMill under spark-submit.")
+    parser.add_argument("job", help=f"one of {', '.join(sorted(JOBS))}")
+    parser.add_argument("--config", required=True, help="the job's configuration, YAML or JSON: a file or a URL")
+    parser.add_argument("--fingerprint", default="", help="of configuration, inputs and code; empty: found out here")
+    parser.add_argument("--run-id", default="", help="name of this run in its report; empty: made here")
+    return parser
+
+
+def _find_hadoop() -> None:
+    """Name the Hadoop configuration that Spark ships with every application, unless the node has its own."""
+    shipped = Path("__spark_conf__", "__hadoop_conf__").absolute()
+    if "HADOOP_CONF_DIR" not in os.environ and shipped.is_dir():
+        os.environ["HADOOP_CONF_DIR"] = str(shipped)
+
+
+def _run_once(job: Job, config: JobConfig, fingerprint: str, run_id: str) -> int:
+    started_at = dt.datetime.now(dt.UTC)
+    inputs = job.inputs(config)
+    identity = fingerprint or job_fingerprint(job.name, config, inputs)
+    if find_finished(config.output, identity) is not None:
+        sys.stdout.write(f"{job.name}: up to date, {config.output}\n")
+        return 0
+    run = _Run(job, config, inputs, identity, run_id or secrets.token_hex(6), started_at)
+    claim(config.output, job.name, run.run_id)
+    return _run_claimed(run)
+
+
+def _run_claimed(run: _Run) -> int:
+    """Run the job in its own folder; whatever happens from here on leaves a report there."""
+    spark: SparkSession | None = None
+    application_id = ""
+    outcome, failure, status = Outcome(), "", 0
+    try:
+        spark = _session(run.job.name)
+        application_id = spark.sparkContext.applicationId
+        outcome = run.job.run(spark, run.config)
+    except YarnMillError as error:
+        failure, status = str(error), error.exit_code
+        sys.stderr.write(f"error ({error.kind}): {error}\n")
+    except Exception as error:  # noqa: BLE001  # the report is for whatever happened; the trace is in the log
+        failure, status = f"{type(error).__name__}: {_first_line(error)}", 1
+        traceback.print_exc()
+    finish(run.config.output, _report(run, outcome, application_id, failure, status))
+    if spark is not None:
+        spark.stop()
+    return status
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+def _session(job: str) -> SparkSession:
+    """Return the session; what the output's meaning hangs on is set here, resources by whoever submits."""
+    builder = SparkSession.builder.appName(f"yarnmill {job}")
+    builder = builder.config("spark.sql.session.timeZone", "UTC")
+    # The default, INT96, is a legacy that carries no time zone and sorts wrongly.
+    return builder.config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS").getOrCreate()
+
+
+def _report(run: _Run, outcome: Outcome, application_id: str, failure: str, status: int) -> RunReport:
+    return RunReport(
+        job=run.job.name,
+        run_id=run.run_id,
+        fingerprint=run.fingerprint,
+        state="failed" if status else "succeeded",
+        started_at=run.started_at,
+        finished_at=dt.datetime.now(dt.UTC),
+        exit_reason=failure,
+        application_id=application_id,
+        inputs=render_inputs(run.inputs),
+        outputs=outcome.outputs,
+        parameters=run.config.parameters(),
+        counts=outcome.counts,
+        metrics=outcome.metrics,
+        baselines=outcome.baselines,
+        timings_s=outcome.timings_s,
+        tasks=(TaskExit(task="driver", exit_code=status, container_id=os.environ.get("CONTAINER_ID", "")),),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
