@@ -14,7 +14,12 @@ import msgspec
 import onnx
 import onnx.parser
 import pytest
+from flask.testing import FlaskClient
 
+from serving.app import create_app
+from serving.metrics import Metrics
+from serving.models import ModelTable
+from serving.source import RegistrySource
 from yarnmill.blobs import open_store
 from yarnmill.bundle.manifest import Field, Lineage, Signature
 from yarnmill.bundle.pack import pack
@@ -108,6 +113,33 @@ def platform(tmp_path: Path) -> Platform:
     home = tmp_path / "home"
     home.mkdir()
     return Platform(home=home)
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def table(platform: Platform, clock: Clock) -> ModelTable:
+    """Return a table over the platform; a test refreshes it itself."""
+    source = RegistrySource(f"sqlite:///{platform.home / 'registry.db'}", platform.home / "cache")
+    return ModelTable(source, clock)
+
+
+@pytest.fixture
+def client(table: ModelTable) -> FlaskClient:
+    return create_app(table, Metrics(), max_body_bytes=100_000).test_client()
 
 
 Start = Callable[..., AbstractContextManager[Tier]]
