@@ -1,7 +1,7 @@
 """What one request costs the serving tier: CPU time of a worker per request, whole tier, real HTTP.
 
 CPU time is compared, since wall time on a shared machine is noise. One gunicorn worker, one client with
-one connection. Run: ``python benchmarks/serving.py [--requests 5000]``; needs the extras ``test``.
+one connection. Run: ``python benchmarks/serving_tier.py [--requests 5000]``; needs the extras ``test``.
 """
 
 import argparse
