@@ -1,0 +1,108 @@
+"""How good scores are: AUC and mean loss, weighted and exact over ties.
+
+AUC is the probability that a positive row scores above a negative one, ties counting one half. Its
+numerator is a sum of pair weights, so it can be added up over ranges of scores
+(:class:`PairCounts`), which is how :mod:`photon.spark.evaluation` computes it without a global sort at one place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from photon.entities import Keys
+from photon.loss import LOGISTIC, RowLoss
+from photon.objective import data_loss
+from photon.rows import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts:
+    """Weight of the positives and negatives in a range of scores, and of its ordered pairs.
+
+    ``ordered`` is ``Σ w⁺·w⁻`` over pairs with the positive above the negative, ties counting half.
+    """
+
+    positives: float
+    negatives: float
+    ordered: float
+
+    def then(self, higher: "PairCounts") -> "PairCounts":
+        """Return the counts of this range and one whose every score is higher."""
+        return PairCounts(
+            self.positives + higher.positives,
+            self.negatives + higher.negatives,
+            self.ordered + higher.ordered + self.negatives * higher.positives,
+        )
+
+    @property
+    def auc(self) -> float:
+        """The area under the curve; NaN where one class is missing."""
+        pairs = self.positives * self.negatives
+        return self.ordered / pairs if pairs > 0.0 else float("nan")
+
+
+NO_PAIRS = PairCounts(0.0, 0.0, 0.0)
+
+
+def pair_counts(scores: Floats, labels: Floats, weights: Floats) -> PairCounts:
+    """Return the counts of rows in any order; a label above 0.5 is a positive."""
+    if not len(scores):
+        return NO_PAIRS
+    order = np.argsort(scores, kind="stable")
+    ordered_scores = scores[order]
+    is_first = np.concatenate([[True], ordered_scores[1:] != ordered_scores[:-1]])
+    tie = np.cumsum(is_first) - 1
+    positive = np.where(labels[order] > 0.5, weights[order], 0.0)
+    negative = np.where(labels[order] > 0.5, 0.0, weights[order])
+    positives = np.bincount(tie, weights=positive)
+    negatives = np.bincount(tie, weights=negative)
+    below = np.cumsum(negatives) - negatives
+    ordered = float(np.sum(positives * (below + 0.5 * negatives)))
+    return PairCounts(float(positives.sum()), float(negatives.sum()), ordered)
+
+
+def in_order(ranges: Sequence[PairCounts]) -> PairCounts:
+    """Return the counts of ranges given from the lowest scores to the highest."""
+    total = NO_PAIRS
+    for counts in ranges:
+        total = total.then(counts)
+    return total
+
+
+def auc(scores: Floats, labels: Floats, weights: Floats | None = None) -> float:
+    """Return the weighted area under the ROC curve, exact over ties; NaN where one class is missing."""
+    return pair_counts(scores, labels, np.ones(len(scores)) if weights is None else weights).auc
+
+
+@dataclass(frozen=True, slots=True)
+class EntityAuc:
+    """Sum and number of the AUCs of entities that have both classes."""
+
+    total: float
+    entities: int
+
+    def __add__(self, other: "EntityAuc") -> "EntityAuc":
+        return EntityAuc(self.total + other.total, self.entities + other.entities)
+
+    @property
+    def mean(self) -> float:
+        """Plain mean: every entity counts the same; NaN where none has both classes."""
+        return self.total / self.entities if self.entities else float("nan")
+
+
+def entity_auc(keys: Keys, scores: Floats, labels: Floats, weights: Floats) -> EntityAuc:
+    """Return the AUC within each entity, summed over the entities that have both classes."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], keys[order][1:] != keys[order][:-1]])) if len(keys) else []
+    total, entities = 0.0, 0
+    for rows in np.split(order, starts[1:]):
+        value = pair_counts(scores[rows], labels[rows], weights[rows]).auc
+        if not np.isnan(value):
+            total, entities = total + value, entities + 1
+    return EntityAuc(total, entities)
+
+
+def mean_loss(margins: Floats, labels: Floats, weights: Floats, loss: RowLoss = LOGISTIC) -> float:
+    """Return the weighted mean loss of margins: the log loss, for the logistic task."""
+    return data_loss(loss, margins, labels, weights) / float(np.sum(weights))

@@ -1,0 +1,152 @@
+"""A GLMix model in memory and as memory-mapped files.
+
+A random effect is stored as the *cells* of :mod:`photon.entities`: entities ascending, one sorted
+integer ``entity · columns + column`` a coefficient, and one value each. Looking up is two binary
+searches, on arrays that the operating system pages in as they are asked for: a hundred million
+coefficients cost a server no more memory than the ones its requests touch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from photon.entities import Keys
+from photon.loss import Task
+from photon.rows import Floats, Longs
+from yarnmill.errors import BadDataError
+from yarnmill.records import Record, canonical_json, parse_json
+
+MODEL_NAME: Final = "model.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FixedEffect:
+    """One coefficient a column of the shard, for all rows."""
+
+    name: str
+    shard: str
+    coefficients: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RandomEffect:
+    """Coefficients of each entity; a (entity, column) pair without a cell has coefficient 0.
+
+    Parameters
+    ----------
+    name, shard, entity
+        The coordinate, its features, and the id it is per.
+    columns
+        Columns of the shard.
+    entities
+        ``(E,)`` ids, ascending.
+    cells
+        ``(C,)`` ``position of the entity · columns + column``, ascending.
+    coefficients
+        ``(C,)``.
+    """
+
+    name: str
+    shard: str
+    entity: str
+    columns: int
+    entities: Keys
+    cells: Longs
+    coefficients: Floats
+
+
+Effect = FixedEffect | RandomEffect
+
+
+@dataclass(frozen=True, slots=True)
+class GlmixModel:
+    """A sum of linear effects inside the link of its task."""
+
+    task: Task
+    effects: tuple[Effect, ...]
+
+
+class EffectRecord(Record, frozen=True, kw_only=True):
+    """An effect in ``model.json``: everything but its numbers."""
+
+    name: str
+    shard: str
+    columns: int
+    entity: str | None = None
+    l2: float = 0.0
+    penalise_intercept: bool = False
+    index_sha256: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``fixed`` or ``random``."""
+        return "fixed" if self.entity is None else "random"
+
+
+class ModelRecord(Record, frozen=True, kw_only=True):
+    """The content of ``model.json``, of a training output and of a saved model alike."""
+
+    task: Task
+    effects: tuple[EffectRecord, ...]
+    training_set: str = ""
+    schema_version: int = 1
+
+
+def random_effect_from_entities(
+    record: EffectRecord, entities: Keys, lengths: Longs, columns: Longs, coefficients: Floats
+) -> RandomEffect:
+    """Return a random effect from entities in any order, each with ``lengths`` entries one after the other."""
+    order = np.argsort(entities, kind="stable")
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    cells = np.repeat(position, lengths) * np.int64(record.columns) + columns
+    by_cell = np.argsort(cells, kind="stable")
+    return RandomEffect(
+        name=record.name,
+        shard=record.shard,
+        entity=record.entity or "",
+        columns=record.columns,
+        entities=entities[order],
+        cells=cells[by_cell],
+        coefficients=coefficients[by_cell],
+    )
+
+
+def save_model(folder: Path, record: ModelRecord, effects: Iterator[Effect]) -> None:
+    """Write a model below ``folder``: ``model.json`` and one folder of ``.npy`` files an effect."""
+    for effect in effects:
+        below = folder / "effects" / effect.name
+        below.mkdir(parents=True)
+        np.save(below / "coefficients.npy", effect.coefficients, allow_pickle=False)
+        if isinstance(effect, RandomEffect):
+            np.save(below / "entities.npy", effect.entities, allow_pickle=False)
+            np.save(below / "cells.npy", effect.cells, allow_pickle=False)
+    (folder / MODEL_NAME).write_bytes(canonical_json(record))
+
+
+def load_model(folder: Path) -> GlmixModel:
+    """Return a saved model, memory-mapped; BadDataError, naming the file, if it does not fit ``model.json``."""
+    path = folder / MODEL_NAME
+    record = parse_json(path.read_bytes(), ModelRecord, source=str(path))
+    return GlmixModel(record.task, tuple(_load_effect(folder / "effects" / item.name, item) for item in record.effects))
+
+
+def _load_effect(below: Path, record: EffectRecord) -> Effect:
+    coefficients = _mapped(below / "coefficients.npy")
+    if record.entity is None:
+        if coefficients.shape != (record.columns,):
+            raise BadDataError(f"{below}: {coefficients.shape} coefficients", expected=f"{record.columns}")
+        return FixedEffect(record.name, record.shard, coefficients)
+    entities, cells = _mapped(below / "entities.npy"), _mapped(below / "cells.npy")
+    if cells.shape != coefficients.shape:
+        raise BadDataError(f"{below}: {len(cells)} cells with {len(coefficients)} coefficients")
+    return RandomEffect(record.name, record.shard, record.entity, record.columns, entities, cells, coefficients)
+
+
+def _mapped(path: Path) -> Keys:
+    # An empty file cannot be mapped, and a model without a single entity is still a model.
+    array: Keys = np.load(path, allow_pickle=False)
+    return np.load(path, mmap_mode="r", allow_pickle=False) if array.size else array  # type: ignore[no-any-return]

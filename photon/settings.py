@@ -1,0 +1,81 @@
+"""What a GLMix fit is told: task, coordinates in update order, when to stop."""
+
+from typing import Literal
+
+from photon.loss import Task
+from yarnmill.errors import ConfigurationError
+from yarnmill.records import Record
+
+CoordinateKind = Literal["fixed", "random"]
+
+
+class CoordinateSettings(Record, frozen=True, kw_only=True):
+    """One effect of the model.
+
+    ``shard`` names the features it multiplies; ``entity`` the id whose every value has coefficients of its
+    own (random effects only); ``l2`` is ``λ`` of the objective, which is a sum over rows, not a mean.
+    ``penalise_intercept`` is off for fixed and on for random effects unless it is set.
+    """
+
+    name: str
+    kind: CoordinateKind
+    shard: str
+    l2: float
+    entity: str | None = None
+    penalise_intercept: bool | None = None
+
+    @property
+    def intercept_is_penalised(self) -> bool:
+        """Whether the intercept is shrunk towards 0 like any other coefficient."""
+        return self.kind == "random" if self.penalise_intercept is None else self.penalise_intercept
+
+    @property
+    def entity_key(self) -> str:
+        """The entity of a random effect."""
+        if self.entity is None:
+            raise ConfigurationError(f"coordinate {self.name}: a fixed effect has no entity")
+        return self.entity
+
+
+class FitSettings(Record, frozen=True, kw_only=True):
+    """A whole fit: the coordinates are updated in their order, sweep after sweep.
+
+    The fit ends after ``max_sweeps``, or when a sweep lowered the objective by less than ``tolerance``
+    relative to it.
+    """
+
+    task: Task
+    coordinates: tuple[CoordinateSettings, ...]
+    max_sweeps: int = 10
+    tolerance: float = 1e-6
+
+
+def checked(settings: FitSettings, *, source: str) -> FitSettings:
+    """Return the settings if they make sense together; ConfigurationError, with the key path, if not."""
+    names = [coordinate.name for coordinate in settings.coordinates]
+    if len(set(names)) != len(names):
+        raise ConfigurationError(f"{source}: coordinates: a name stands twice", expected="one name a coordinate")
+    fixed = [coordinate for coordinate in settings.coordinates if coordinate.kind == "fixed"]
+    if len(fixed) != 1 or settings.coordinates[0].kind != "fixed":
+        raise ConfigurationError(
+            f"{source}: coordinates: {len(fixed)} fixed effects",
+            expected="exactly one fixed effect, first, then any number of random effects",
+        )
+    for position, coordinate in enumerate(settings.coordinates):
+        _check_coordinate(coordinate, f"{source}: coordinates[{position}]")
+    if settings.max_sweeps < 1:
+        raise ConfigurationError(f"{source}: max_sweeps: {settings.max_sweeps}", expected="1 or more")
+    if not settings.tolerance >= 0.0:
+        raise ConfigurationError(f"{source}: tolerance: {settings.tolerance}", expected="0 or more")
+    return settings
+
+
+def _check_coordinate(coordinate: CoordinateSettings, where: str) -> None:
+    if coordinate.kind == "random" and coordinate.entity is None:
+        raise ConfigurationError(f"{where}.entity: missing", expected="the entity key that a random effect is per")
+    if coordinate.kind == "fixed" and coordinate.entity is not None:
+        raise ConfigurationError(f"{where}.entity: {coordinate.entity}", expected="none: a fixed effect is of all rows")
+    # Without a penalty an entity with one row has no optimum at all.
+    if coordinate.l2 < 0.0 or (coordinate.kind == "random" and coordinate.l2 == 0.0):
+        expected = "more than 0" if coordinate.kind == "random" else "0 or more"
+        raise ConfigurationError(f"{where}.l2: {coordinate.l2}", expected=expected)
