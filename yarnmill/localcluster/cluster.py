@@ -5,8 +5,8 @@ processes may look at, start and stop the same cluster.
 """
 
 import fcntl
-import getpass
 import os
+import pwd
 import re
 import subprocess
 import time
@@ -43,6 +43,15 @@ _APPLICATION: Final = re.compile(r"application_\d+_\d+")
 
 def silent(_text: str) -> None:
     """Show no progress."""
+
+
+def _user() -> str:
+    """Return the user as Java sees him: by the process's owner, whatever LOGNAME says."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def _still_running(spawned: Mapping[str, int]) -> list[int]:
+    return [pid for pid in spawned.values() if processes.is_running(pid)]
 
 
 class LocalCluster:
@@ -122,11 +131,12 @@ class LocalCluster:
                 progress(f"the cluster in {self.layout.root.parent} is up already")
                 return state
             started_at = time.monotonic()
+            spawned: dict[str, int] = {}
             try:
-                state = self._start(missing, launch, progress)
+                state = self._start(missing, launch, spawned, progress)
             except BaseException:
                 progress("stopping what was started")
-                processes.stop(lambda: self._pids({daemon.name for daemon in missing}), grace_s=_STOP_GRACE_S)
+                processes.stop(lambda: _still_running(spawned), grace_s=_STOP_GRACE_S)
                 raise
             progress(f"the cluster is up after {render_seconds(time.monotonic() - started_at)}")
             return state
@@ -151,42 +161,53 @@ class LocalCluster:
         layout = self.layout
         for folder in (layout.logs, layout.tmp, *(layout.webapps / "webapps" / name for name in ("hdfs", "datanode"))):
             folder.mkdir(parents=True, exist_ok=True)
-        templates.write_all(templates.render_all(layout, launch, getpass.getuser()))
+        templates.write_all(templates.render_all(layout, launch, _user()))
         ports.save(layout.ports_file, launch.ports)
         fresh = layout.launch_file.with_suffix(".tmp")
         fresh.write_bytes(canonical_json(launch))
         fresh.replace(layout.launch_file)
 
-    def _start(self, missing: list[Daemon], launch: Launch, progress: Progress) -> ClusterState:
+    def _start(
+        self, missing: list[Daemon], launch: Launch, spawned: dict[str, int], progress: Progress
+    ) -> ClusterState:
+        """Start what is missing, noting each pid in ``spawned`` at once, and wait until all of it serves."""
         offsets = {
             daemon.name: (logs.size_of(self.layout.log(daemon.name)), logs.size_of(self.layout.out(daemon.name)))
             for daemon in daemons_of(launch.settings)
         }
+        namespace.set_remains_aside(self.layout, progress)
         # The NameNode comes last: formatting the first time takes a JVM's start, and the others wait for it.
         for daemon in sorted(missing, key=lambda each: each.name == "namenode"):
             if daemon.name == "namenode":
                 namespace.format_if_new(self.layout, launch, self._environment, progress)
-            self._spawn(daemon, launch)
+            spawned[daemon.name] = self._spawn(daemon, launch)
         if missing:
             progress(f"started {', '.join(daemon.name for daemon in missing)}")
-        state = self._wait(launch, offsets, progress)
-        namespace.make_folders(state.hdfs_url, getpass.getuser())
+        state = self._wait(launch, spawned, offsets, progress)
+        namespace.make_folders(state.hdfs_url, _user())
         return state
 
-    def _spawn(self, daemon: Daemon, launch: Launch) -> None:
-        processes.spawn(
+    def _spawn(self, daemon: Daemon, launch: Launch) -> int:
+        return processes.spawn(
             command_line(daemon, self.layout, launch),
             folder=self.layout.root,
             out=self.layout.out(daemon.name),
             environment=daemon_environment(self.layout, launch, self._environment),
         )
 
-    def _wait(self, launch: Launch, offsets: Mapping[str, tuple[int, int]], progress: Progress) -> ClusterState:
+    def _wait(
+        self,
+        launch: Launch,
+        spawned: Mapping[str, int],
+        offsets: Mapping[str, tuple[int, int]],
+        progress: Progress,
+    ) -> ClusterState:
         deadline = time.monotonic() + launch.settings.start_timeout
         told = ""
         while True:
             state = self.status()
-            dead = [daemon for daemon in state.daemons if daemon.pid is None]
+            alive = _still_running(spawned)
+            dead = [each for each in state.daemons if each.pid is None and spawned.get(each.name) not in alive]
             if dead:
                 raise self._failure(dead[0], offsets, "ended while starting")
             lack = lacking(state)
@@ -229,9 +250,8 @@ class LocalCluster:
             processes.stop(self._containers, grace_s=1.0)
             return count
 
-    def _pids(self, names: set[str] | None = None) -> list[int]:
-        found = processes.find_daemons(self.layout)
-        return [process.pid for process in found if names is None or process.name in names]
+    def _pids(self) -> list[int]:
+        return [process.pid for process in processes.find_daemons(self.layout)]
 
     def _containers(self) -> list[int]:
         return processes.find_containers(self.layout)

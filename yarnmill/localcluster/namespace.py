@@ -3,7 +3,6 @@
 import secrets
 import subprocess
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import hdfs_native
 
@@ -19,6 +18,19 @@ def is_formatted(layout: Layout) -> bool:
     return (layout.namenode / "current" / "VERSION").exists()
 
 
+def set_remains_aside(layout: Layout, progress: Callable[[str], None]) -> None:
+    """Keep, under another name, what an HDFS without its names left: a new one would refuse to start beside it."""
+    if is_formatted(layout):
+        return
+    for folder in (layout.namenode, layout.datanode):
+        if folder.exists():
+            aside = folder.with_name(f"{folder.name}.unusable-{secrets.token_hex(4)}")
+            folder.rename(aside)
+            progress(f"{folder} belongs to no whole HDFS: kept as {aside}")
+    for leftover in layout.root.glob(".namenode.*.tmp"):
+        fs.delete(leftover)
+
+
 def format_if_new(
     layout: Layout, launch: Launch, environment: Mapping[str, str], progress: Callable[[str], None]
 ) -> None:
@@ -31,10 +43,6 @@ def format_if_new(
     """
     if is_formatted(layout):
         return
-    for old in (layout.namenode, layout.datanode):
-        _set_aside(old, progress)
-    for leftover in layout.root.glob(".namenode.*.tmp"):
-        fs.delete(leftover)
     progress("formatting HDFS")
     fresh = layout.namenode.with_name(f".namenode.{secrets.token_hex(6)}.tmp")
     done = subprocess.run(
@@ -50,14 +58,6 @@ def format_if_new(
             mend="yarnmill doctor",
         )
     fresh.rename(layout.namenode)
-
-
-def _set_aside(folder: Path, progress: Callable[[str], None]) -> None:
-    """Keep what an HDFS without its names left: a new one would refuse to start beside it."""
-    if folder.exists():
-        aside = folder.with_name(f"{folder.name}.unusable-{secrets.token_hex(4)}")
-        folder.rename(aside)
-        progress(f"{folder} belongs to no whole HDFS: kept as {aside}")
 
 
 def make_folders(hdfs_url: str, user: str) -> None:

@@ -21,6 +21,11 @@ from yarnmill.localcluster.layout import Layout
 _PROC: Final = Path("/proc")
 _PAGE_KIB: Final = os.sysconf("SC_PAGE_SIZE") // 1024
 _POLL_S: Final = 0.05
+_EXEC_ATTEMPTS: Final = 50
+_EXEC_POLL_S: Final = 0.002
+_ENDED: Final = frozenset("ZX")
+_KERNEL_THREADS: Final = 2
+"""Pid of their parent: they never have a command line."""
 
 
 class DaemonProcess(msgspec.Struct, frozen=True, order=True):
@@ -47,12 +52,35 @@ def _strings(pid: int, name: str) -> list[str]:
         return []
 
 
+def _command_line(pid: int) -> list[str]:
+    """Return a process's arguments; one that is just changing from the shell to Java shows none for a moment."""
+    for _attempt in range(_EXEC_ATTEMPTS):
+        arguments = _strings(pid, "cmdline")
+        if any(arguments) or not _may_be_in_exec(pid):
+            return arguments
+        time.sleep(_EXEC_POLL_S)
+    return []
+
+
+def _may_be_in_exec(pid: int) -> bool:
+    state, parent = _state_and_parent(pid)
+    return state not in _ENDED and _KERNEL_THREADS not in {pid, parent}
+
+
+def _state_and_parent(pid: int) -> tuple[str, int]:
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "X", 0
+    return fields[0], int(fields[1])
+
+
 def find_daemons(layout: Layout) -> list[DaemonProcess]:
     """Return the running daemons of this cluster, by name."""
     mark = f"{CLUSTER_MARK}{layout.root}"
     found: list[DaemonProcess] = []
     for pid in _own_pids():
-        arguments = _strings(pid, "cmdline")
+        arguments = _command_line(pid)
         if mark in arguments:
             names = [text.removeprefix(DAEMON_MARK) for text in arguments if text.startswith(DAEMON_MARK)]
             found.extend(DaemonProcess(name, pid) for name in names)
@@ -69,11 +97,7 @@ def is_running(pid: int) -> bool:
     """Return whether the process lives; a child of ours that ended is reaped first."""
     with suppress(OSError):
         os.waitpid(pid, os.WNOHANG)
-    try:
-        stat = (_PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+    return _state_and_parent(pid)[0] not in _ENDED
 
 
 def rss_mib(pid: int) -> int:

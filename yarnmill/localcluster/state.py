@@ -138,12 +138,20 @@ def lacking(state: ClusterState) -> Lack | None:
     for daemon in state.daemons:
         if daemon.pid is None:
             return Lack(what=f"the {daemon.name} to run", daemon=daemon.name)
-    if state.hdfs is None:
+    return _lack_of_hdfs(state.hdfs) or _lack_of_nodes(state)
+
+
+def _lack_of_hdfs(hdfs: HdfsState | None) -> Lack | None:
+    if hdfs is None:
         return Lack(what="the NameNode to answer", daemon="namenode")
-    if not state.hdfs.live_datanodes:
+    if not hdfs.live_datanodes:
         return Lack(what="the DataNode to register", daemon="datanode")
-    if state.hdfs.safe_mode:
-        return Lack(what="HDFS to leave safe mode", daemon="namenode")
+    if not hdfs.capacity_bytes:  # registered, but until its first heartbeat no block can be placed on it
+        return Lack(what="the DataNode to report its storage", daemon="datanode")
+    return Lack(what="HDFS to leave safe mode", daemon="namenode") if hdfs.safe_mode else None
+
+
+def _lack_of_nodes(state: ClusterState) -> Lack | None:
     wanted = {daemon.address: daemon.name for daemon in state.daemons if daemon.name.startswith("nodemanager-")}
     if not state.nodes and wanted:
         return Lack(what="the first NodeManager to register", daemon="resourcemanager")
