@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _LOAD_FIRST_S: Final = 20.0
 """How long a new worker loads models before it accepts requests anyway (and answers 503 for what is missing)."""
 
+_HUNG_S: Final = 30
+"""A worker whose main loop is silent for so long is replaced. It speaks every second: this limits no request."""
+
 _BACKLOG: Final = 2048
 _KEEPALIVE_S: Final = 75
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  # a worker's heartbeat is a file there, and must not wait for a disk
@@ -105,7 +108,8 @@ def serve(config: Config, options: ServerOptions, announce: Callable[[str], None
     options
         What this run needs beside it.
     announce
-        Called once with the tier's URL, when every worker has loaded its models. Runs in a worker.
+        Called once with the tier's URL, when every worker has loaded its models, or tried to for 20 s.
+        Runs in a worker.
 
     Raises
     ------
@@ -178,7 +182,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn is untype
             "workers": serving.workers,
             "worker_class": TierWorker,
             "threads": serving.threads,
-            "timeout": max(1, round(serving.timeout)),
+            "timeout": _HUNG_S,
             "graceful_timeout": max(1, round(serving.timeout)),
             "keepalive": _KEEPALIVE_S,
             "backlog": _BACKLOG,

@@ -4,6 +4,7 @@ The last list of endpoints is kept in the tier's own cache, so a worker that sta
 is down answers with what was deployed before.
 """
 
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,10 +12,12 @@ from typing import Final, Protocol
 from yarnmill import fs
 from yarnmill.blobs import BlobStore, open_store
 from yarnmill.bundle.store import fetch_bundle
+from yarnmill.errors import YarnMillError
 from yarnmill.records import Record, canonical_json, parse_json
 from yarnmill.registry import Endpoint, Registry
 
 _ENDPOINTS_NAME: Final = "endpoints.json"
+_log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -67,7 +70,10 @@ class RegistrySource:
     def endpoints(self) -> list[Endpoint]:
         """See :class:`Source`."""
         endpoints = self._registry.endpoints()
-        fs.write_bytes(self._remembered, canonical_json(_Endpoints(endpoints=tuple(endpoints))), overwrite=True)
+        try:
+            fs.write_bytes(self._remembered, canonical_json(_Endpoints(endpoints=tuple(endpoints))), overwrite=True)
+        except (OSError, YarnMillError) as problem:  # a full disk must not hold up a deployment
+            _log.warning("the endpoints cannot be remembered: %s", problem)
         return endpoints
 
     def last_endpoints(self) -> list[Endpoint]:

@@ -1,7 +1,6 @@
 """A real platform in a folder: graphs in a blob store, versions in a registry, and the tier that serves them."""
 
 import datetime as dt
-import os
 import re
 import signal
 import subprocess
@@ -48,14 +47,11 @@ class Platform(msgspec.Struct, frozen=True):
     """A home folder with a registry and a blob store."""
 
     home: Path
+    blobs_url: str
 
     @property
     def registry(self) -> Registry:
         return Registry(f"sqlite:///{self.home / 'registry.db'}", actor="tests")
-
-    @property
-    def blobs(self) -> Path:
-        return self.home / "blobs"
 
     def publish(self, model: str, bias: float, *, divisor: float = 1.0) -> tuple[int, str]:
         """Register a version that adds ``bias``; return its number and its bundle's id."""
@@ -71,12 +67,12 @@ class Platform(msgspec.Struct, frozen=True):
             environment={},
             created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
         )
-        bundle_id = put_bundle(open_store(self.blobs.as_uri()), folder, manifest)
+        bundle_id = put_bundle(open_store(self.blobs_url), folder, manifest)
         version = self.registry.register(
             Candidate(
                 model=model,
                 bundle_id=bundle_id,
-                blobs_url=self.blobs.as_uri(),
+                blobs_url=self.blobs_url,
                 flavour="onnx",
                 run_id=f"{model}-{bias}",
             )
@@ -92,7 +88,7 @@ class Platform(msgspec.Struct, frozen=True):
     def blob_of_model(self, bias: float, model: str, *, divisor: float = 1.0) -> Path:
         """Return the file in the store that holds a version's graph."""
         graph = (self.home / "work" / f"{model}-{bias}-{divisor}" / "model.onnx").read_bytes()
-        return next(path for path in self.blobs.rglob("*") if path.is_file() and path.read_bytes() == graph)
+        return next(path for path in (self.home / "blobs").rglob("*") if path.is_file() and path.read_bytes() == graph)
 
 
 class Tier(msgspec.Struct, frozen=True):
@@ -112,7 +108,7 @@ class Tier(msgspec.Struct, frozen=True):
 def platform(tmp_path: Path) -> Platform:
     home = tmp_path / "home"
     home.mkdir()
-    return Platform(home=home)
+    return Platform(home=home, blobs_url=(home / "blobs").as_uri())
 
 
 class Clock:
@@ -154,10 +150,9 @@ def start_tier(platform: Platform, tmp_path: Path) -> Start:
         log = tmp_path / "tier.log"
         command = [sys.executable, "-m", "yarnmill.cli.main", "serve", "--home", str(platform.home), "--port", "0"]
         command += ["--set", "serving.poll=0.1", *arguments]
-        environment = {name: value for name, value in os.environ.items() if name != "HADOOP_CONF_DIR"}
         with (
             log.open("w") as errors,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
         ):
             try:
                 assert process.stdout is not None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import requests
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def test_registry_and_store_may_go_and_a_new_worker_still_answers(platform: "Pla
         for name in platform.home.glob("registry.db*"):
             name.unlink()
         (platform.home / "registry.db").write_bytes(b"no database" * 1000)
-        platform.blobs.rename(platform.home / "away")
+        (platform.home / "blobs").rename(platform.home / "away")
         eventually(lambda: "registry" in requests.get(f"{tier.url}/readyz", timeout=10).json()["registry"])
         assert predict(tier.url, "rater").json() == {"predictions": [11.0]}
         (worker,) = tier.workers()
@@ -221,3 +222,15 @@ def test_bodies_over_the_limit_and_clients_that_stall_cost_nothing(platform: "Pl
             stalled.sendall(b'POST /v1/models/rater:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"ins')
             assert stalled.recv(100).startswith(b"HTTP/1.1 408")
         assert predict(tier.url, "rater").status_code == 200
+
+
+def test_bundles_come_from_hdfs(platform: "Platform", start_tier: "Start", hdfs: str) -> None:
+    remote = msgspec.structs.replace(platform, blobs_url=f"{hdfs}/blobs")
+    remote.deploy("rater", 1.0)
+    with start_tier() as tier:
+        assert predict(tier.url, "rater").json() == {"predictions": [11.0]}
+        remote.deploy("rater", 2.0)
+        eventually(lambda: all(predict(tier.url, "rater").json() == {"predictions": [12.0]} for _ in range(10)))
+        remote.deploy("rater", 3.0)
+        eventually(lambda: all(predict(tier.url, "rater").json() == {"predictions": [13.0]} for _ in range(10)))
+    assert tier.process.returncode == 0
