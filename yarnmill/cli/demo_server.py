@@ -71,7 +71,7 @@ class DemoServer:
             try:
                 if requests.get(f"{self.url}/readyz", timeout=2).status_code == 200:
                     return
-            except requests.ConnectionError:
+            except requests.RequestException:  # refused at first; then accepted, and silent while models load
                 pass
             time.sleep(0.2)
         lines = self._log.read_text(errors="replace").splitlines()
