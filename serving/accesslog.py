@@ -26,7 +26,7 @@ class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
             self._set_handler(self.access_log, _STANDARD_ERROR, logging.Formatter("%(message)s"), stream=sys.stderr)
         tier = logging.getLogger("serving")
         tier.handlers = list(self.error_log.handlers)
-        tier.setLevel(self.error_log.level)
+        tier.setLevel(logging.INFO)  # which version answers since when is worth a line
         tier.propagate = False
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: dt.timedelta) -> None:  # noqa: ANN401, ARG002
