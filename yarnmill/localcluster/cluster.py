@@ -38,6 +38,8 @@ __all__ = ["ClusterState", "LocalCluster", "Progress", "silent"]
 Progress = Callable[[str], None]
 _POLL_S: Final = 0.2
 _STOP_GRACE_S: Final = 10.0
+_ABORT_GRACE_S: Final = 2.0
+"""Daemons that are still starting hold the locks that their own orderly end waits for."""
 _APPLICATION: Final = re.compile(r"application_\d+_\d+")
 
 
@@ -136,7 +138,7 @@ class LocalCluster:
                 state = self._start(missing, launch, spawned, progress)
             except BaseException:
                 progress("stopping what was started")
-                processes.stop(lambda: _still_running(spawned), grace_s=_STOP_GRACE_S)
+                processes.stop(lambda: _still_running(spawned), grace_s=_ABORT_GRACE_S)
                 raise
             progress(f"the cluster is up after {render_seconds(time.monotonic() - started_at)}")
             return state
