@@ -1,1 +1,5 @@
-"""``spark-submit`` as a value: a command line that can be printed, compared and tested, then run."""
+"""From a job and its configuration to a Spark application on YARN.
+
+:func:`~yarnmill.sparksubmit.plan.plan` makes the command line as a value, :func:`~yarnmill.sparksubmit.submit.submit`
+sends it, and :func:`~yarnmill.sparksubmit.submit.run_job` does both unless the output is up to date already.
+"""

@@ -1,0 +1,76 @@
+"""``yarnmill jobs``: send Spark jobs to YARN, or print what would be sent."""
+
+from pathlib import Path
+
+import click
+
+from jobs.job import JOBS, JobConfig, load_job
+from yarnmill.cli.options import config_options, output_option, plan_option, print_json, print_table
+from yarnmill.config import load_config
+from yarnmill.errors import NotFoundError
+from yarnmill.records import parse_yaml_mapping
+from yarnmill.report import RunReport
+from yarnmill.sparksubmit.plan import render
+from yarnmill.sparksubmit.submit import prepare, run_job
+from yarnmill.units import render_seconds
+
+
+@click.group("jobs")
+def jobs() -> None:
+    """Send Spark jobs: join, train, score."""
+
+
+@jobs.command("list")
+@output_option
+def list_jobs(output: str) -> None:
+    """List the jobs there are."""
+    if output == "json":
+        print_json(JOBS)
+        return
+    print_table("jobs", ("name", "what it does"), sorted(JOBS.items()))
+
+
+@jobs.command("run")
+@click.argument("name")
+@click.option("--job-config", "-f", "job_file", required=True, type=click.Path(), help="The job's own YAML file.")
+@plan_option
+@output_option
+@config_options
+def run(  # noqa: PLR0913  # options of a command
+    *,
+    name: str,
+    job_file: str,
+    plan: bool,
+    output: str,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    home: str | None,
+) -> None:
+    """Run job NAME on YARN; with unchanged configuration, inputs and code it does nothing and says so."""
+    settings = load_config(config_file, overrides, home=home)
+    config = read_job_config(name, Path(job_file))
+    if plan:
+        submission = prepare(name, config, settings)
+        if output == "json":
+            print_json(submission)
+        else:
+            click.echo(render(submission), nl=False)
+        return
+    report, _ran = run_job(name, config, settings, lambda message: click.echo(message, err=True))
+    if output == "json":
+        print_json(report)
+    else:
+        _print_report(report)
+
+
+def read_job_config(name: str, path: Path) -> JobConfig:
+    """Return a job's configuration from its YAML file; errors name the file and the key path."""
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file", expected=f"the configuration of {name}")
+    return load_job(name).parse(parse_yaml_mapping(path.read_text(), source=str(path)), source=str(path))
+
+
+def _print_report(report: RunReport) -> None:
+    rows = [(key, value) for group in (report.counts, report.metrics) for key, value in group.items()]
+    title = f"{report.job}: {report.state} in {render_seconds(report.seconds)} ({report.application_id})"
+    print_table(title, ("what", "value"), rows)

@@ -1,0 +1,138 @@
+"""The plan: a spark-submit command line as a value that can be printed, compared and sent later.
+
+Everything that the command names is already kept under the hash of its content, so a plan sends the
+same bytes whenever it is sent. Making a plan asks no cluster anything.
+"""
+
+import importlib.util
+import shlex
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from jobs.code import code_archive
+from jobs.job import JobConfig
+from yarnmill.archives import keep
+from yarnmill.config import SparkSettings
+from yarnmill.errors import ConfigurationError
+from yarnmill.records import Record, canonical_json
+
+_CONFIG_NAME: Final = "job.json"
+_DRIVER_OVERHEAD_MIB: Final = 512  # beside the driver's heap: its Python, with NumPy and Arrow
+
+
+class Container(Record, frozen=True, kw_only=True):
+    """A kind of YARN container that a submission asks for."""
+
+    name: str
+    count: int
+    memory_mib: int
+    vcores: int
+
+
+class SparkSubmission(Record, frozen=True, kw_only=True):
+    """A spark-submit, complete: the command, what it adds to the environment, and what it asks of YARN."""
+
+    job: str
+    output: str
+    fingerprint: str
+    run_id: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    containers: tuple[Container, ...]
+
+
+def plan(  # what a run is made of
+    job: str, config: JobConfig, settings: SparkSettings, *, python: str, fingerprint: str, run_id: str
+) -> SparkSubmission:
+    """Return the submission of a job in cluster mode.
+
+    Parameters
+    ----------
+    job, config
+        The job's name and its configuration.
+    settings
+        Resources and queue.
+    python
+        Python of driver and executors, a path on the nodes.
+    fingerprint, run_id
+        Go into the report.
+    """
+    sent = keep(canonical_json(config), f"{job}.json")
+    archive = keep(code_archive(), "yarnmill.zip")
+    entry = keep((files("jobs") / "entry.py").read_bytes(), "entry.py")
+    log4j = keep((files("conf") / "spark" / "log4j2.properties").read_bytes(), "log4j2.properties")
+    command = [
+        str(spark_home() / "bin" / "spark-submit"),
+        *("--master", "yarn", "--deploy-mode", "cluster", "--name", f"yarnmill {job}", "--queue", settings.queue),
+        *("--py-files", archive.path, "--files", f"{sent.path}#{_CONFIG_NAME}"),
+    ]
+    for key, value in _spark_conf(settings, python, run_id).items():
+        command += ["--conf", f"{key}={value}"]
+    command += [entry.path, job, "--config", _CONFIG_NAME, "--fingerprint", fingerprint, "--run-id", run_id]
+    return SparkSubmission(
+        job=job,
+        output=config.output,
+        fingerprint=fingerprint,
+        run_id=run_id,
+        command=tuple(command),
+        environment={"SPARK_SUBMIT_OPTS": f"-Dlog4j2.configurationFile={log4j.path}"},
+        containers=_containers(settings),
+    )
+
+
+def spark_home() -> Path:
+    """Return the folder of the pyspark that this Python has, found without importing it.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none.
+    """
+    found = importlib.util.find_spec("pyspark")
+    if found is None or not found.submodule_search_locations:
+        raise ConfigurationError("this Python has no pyspark", mend="make env, or pip install pyspark==4.1.4")
+    return Path(found.submodule_search_locations[0])
+
+
+def _spark_conf(settings: SparkSettings, python: str, run_id: str) -> dict[str, str]:
+    return {
+        "spark.driver.memory": f"{settings.driver_memory}m",
+        "spark.driver.memoryOverhead": f"{_DRIVER_OVERHEAD_MIB}m",
+        "spark.executor.instances": str(settings.executors),
+        "spark.executor.cores": str(settings.executor_cores),
+        "spark.executor.memory": f"{settings.executor_memory}m",
+        "spark.executor.memoryOverhead": f"{settings.executor_memory_overhead}m",
+        "spark.pyspark.python": python,
+        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        # Partitions of tables are listed by a few tasks, not by one task a folder.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "16",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.yarn.jars": settings.jars or f"local:{spark_home()}/jars/*",
+        # A job that failed by itself fails again; what can be retried, the scheduler retries.
+        "spark.yarn.maxAppAttempts": "1",
+        "spark.yarn.report.interval": "500ms",
+        "spark.yarn.tags": f"yarnmill,{run_id}",
+    }
+
+
+def _containers(settings: SparkSettings) -> tuple[Container, ...]:
+    driver = Container(name="driver", count=1, memory_mib=settings.driver_memory + _DRIVER_OVERHEAD_MIB, vcores=1)
+    executor = Container(
+        name="executor",
+        count=settings.executors,
+        memory_mib=settings.executor_memory + settings.executor_memory_overhead,
+        vcores=settings.executor_cores,
+    )
+    return driver, executor
+
+
+def render(submission: SparkSubmission) -> str:
+    """Return the plan as shell text that does the same when pasted: one option a line."""
+    words = [*(f"{key}={shlex.quote(value)}" for key, value in submission.environment.items())]
+    lines = [" ".join([*words, shlex.quote(submission.command[0])])]
+    rest = list(submission.command[1:])
+    while rest and rest[0].startswith("--"):
+        lines.append(f"  {rest.pop(0)} {shlex.quote(rest.pop(0))}")
+    lines.append("  " + " ".join(shlex.quote(word) for word in rest))
+    return " \\\n".join(lines) + "\n"
