@@ -1,8 +1,8 @@
 """Block coordinate descent over the effects of a GLMix model.
 
-A GLMix model is ``E[y] = g⁻¹(xᵀβ + Σₖ zₖᵀγₖ,entityₖ + offset)``. Each coordinate (the fixed effect,
+A GLMix model is ``E[y] = g⁻¹(xᵀβ + Σₖ zₖᵀbₖ,entityₖ + offset)``. Each coordinate (the fixed effect,
 each random effect) is fitted in turn to the rows with the *scores* of all other coordinates as
-offsets, which lowers the one joint objective ``Σ w·ℓ + Σ penalties`` every time [1]_.
+offsets, which lowers the one joint objective ``Σ w·loss + Σ penalties`` every time [1]_.
 
 This module knows neither Spark nor NumPy: scores are an opaque table, one column a coordinate, that a
 backend hands from coordinate to coordinate. The same descent drives :mod:`photon.local` and
@@ -28,7 +28,7 @@ class Fitness:
     Parameters
     ----------
     data_loss
-        ``Σ w·ℓ`` over the rows that train, with the scores of all coordinates.
+        ``Σ w·loss`` over the rows that train, with the scores of all coordinates.
     penalty
         Penalty of the updated coordinate.
     losses
@@ -117,7 +117,7 @@ def descend(
     max_sweeps
         Most rounds.
     tolerance
-        The descent has converged when ``previous − objective ≤ tolerance · |objective|``.
+        The descent has converged when ``previous - objective ≤ tolerance · |objective|``.
     progress
         Called after every sweep.
     """

@@ -94,9 +94,9 @@ class EntityAuc:
 def entity_auc(keys: Keys, scores: Floats, labels: Floats, weights: Floats) -> EntityAuc:
     """Return the AUC within each entity, summed over the entities that have both classes."""
     order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], keys[order][1:] != keys[order][:-1]])) if len(keys) else []
+    ordered = keys[order]
     total, entities = 0.0, 0
-    for rows in np.split(order, starts[1:]):
+    for rows in np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1):
         value = pair_counts(scores[rows], labels[rows], weights[rows]).auc
         if not np.isnan(value):
             total, entities = total + value, entities + 1

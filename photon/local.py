@@ -66,7 +66,9 @@ class _Column:
         offsets: Floats = self.data.offsets + scores[:, others].sum(axis=1)
         return offsets
 
-    def renewed(self, scores: Floats, own: Floats, penalty: float, unconverged: int, evaluations: int) -> Update[Floats]:
+    def renewed(
+        self, scores: Floats, own: Floats, penalty: float, unconverged: int, evaluations: int
+    ) -> Update[Floats]:
         fresh = scores.copy()
         fresh[:, self.position] = own
         loss = data_loss(self.loss, self.data.offsets + fresh.sum(axis=1), self.data.labels, self.data.weights)

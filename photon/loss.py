@@ -31,11 +31,11 @@ class RowLoss:
     task
         Its name in configurations.
     value
-        ``ℓ(z, y)``.
+        ``loss(z, y)``.
     first
-        ``∂ℓ/∂z``.
+        ``∂loss/∂z``.
     second
-        ``∂²ℓ/∂z²``, never negative.
+        ``∂²loss/∂z²``, never negative.
     mean
         ``E[y]`` for a margin: the inverse of the link.
     label_expected
@@ -103,7 +103,7 @@ LOGISTIC: Final = RowLoss(
     label_expected="0 or 1",
     is_label=_is_zero_or_one,
 )
-"""``log(1 + eᶻ) − y·z`` for labels 0 and 1: the negative log likelihood of a Bernoulli response."""
+"""``log(1 + eᶻ) - y·z`` for labels 0 and 1: the negative log likelihood of a Bernoulli response."""
 
 SQUARED: Final = RowLoss(
     task="linear",
@@ -114,7 +114,7 @@ SQUARED: Final = RowLoss(
     label_expected="a finite number",
     is_label=np.isfinite,
 )
-"""``½(z − y)²``: the negative log likelihood, up to constants, of a Gaussian with variance 1."""
+"""``½(z - y)²``: the negative log likelihood, up to constants, of a Gaussian with variance 1."""
 
 _LOSSES: Final = {loss.task: loss for loss in (LOGISTIC, SQUARED)}
 

@@ -135,18 +135,23 @@ def load_model(folder: Path) -> GlmixModel:
 
 
 def _load_effect(below: Path, record: EffectRecord) -> Effect:
-    coefficients = _mapped(below / "coefficients.npy")
+    coefficients = _floats(mapped(below / "coefficients.npy"))
     if record.entity is None:
         if coefficients.shape != (record.columns,):
             raise BadDataError(f"{below}: {coefficients.shape} coefficients", expected=f"{record.columns}")
         return FixedEffect(record.name, record.shard, coefficients)
-    entities, cells = _mapped(below / "entities.npy"), _mapped(below / "cells.npy")
+    entities, cells = mapped(below / "entities.npy"), mapped(below / "cells.npy").astype(np.int64, copy=False)
     if cells.shape != coefficients.shape:
         raise BadDataError(f"{below}: {len(cells)} cells with {len(coefficients)} coefficients")
     return RandomEffect(record.name, record.shard, record.entity, record.columns, entities, cells, coefficients)
 
 
-def _mapped(path: Path) -> Keys:
+def _floats(array: Keys) -> Floats:
+    return array.astype(np.float64, copy=False)
+
+
+def mapped(path: Path) -> Keys:
+    """Return a saved array, memory-mapped."""
     # An empty file cannot be mapped, and a model without a single entity is still a model.
     array: Keys = np.load(path, allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False) if array.size else array  # type: ignore[no-any-return]
+    return np.load(path, mmap_mode="r", allow_pickle=False) if array.size else array

@@ -1,4 +1,4 @@
-"""The objective of one effect: ``Σ wᵢ·ℓ(xᵢᵀb + offsetᵢ, yᵢ) + ½ Σⱼ λⱼ bⱼ²``.
+"""The objective of one effect: ``Σ wᵢ·loss(xᵢᵀb + offsetᵢ, yᵢ) + ½ Σⱼ λⱼ bⱼ²``.
 
 The sum over rows is *not* divided by their number, so weight 2 is a row twice and partial sums over
 blocks of rows simply add up (:meth:`Derivatives.__add__`), wherever the blocks live. The penalty is
@@ -27,7 +27,7 @@ class Derivatives:
 
 
 def data_loss(loss: RowLoss, margins: Floats, labels: Floats, weights: Floats) -> float:
-    """Return ``Σ wᵢ·ℓ(zᵢ, yᵢ)``."""
+    """Return ``Σ wᵢ·loss(zᵢ, yᵢ)``."""
     return float(np.dot(weights, loss.value(margins, labels)))
 
 

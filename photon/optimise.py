@@ -85,7 +85,8 @@ def _newton_direction(state: State) -> Floats:
         lower = np.linalg.cholesky(hessian)
     except np.linalg.LinAlgError:
         # Columns that are always zero or collinear, unpenalised: the shortest step is as good as any.
-        return np.linalg.lstsq(hessian, -state.derivatives.gradient, rcond=None)[0]
+        shortest = np.linalg.lstsq(hessian, -state.derivatives.gradient, rcond=None)[0]
+        return shortest.astype(np.float64, copy=False)
     return np.linalg.solve(lower.T, np.linalg.solve(lower, -state.derivatives.gradient))
 
 
@@ -162,9 +163,7 @@ def is_converged(state: State, tolerance: float) -> bool:
     return bool(state.steps) and state.gap <= tolerance * scale
 
 
-def minimise(
-    objective: Objective, start: Floats, *, tolerance: float = 1e-10, max_iterations: int = 100
-) -> Result:
+def minimise(objective: Objective, start: Floats, *, tolerance: float = 1e-10, max_iterations: int = 100) -> Result:
     """Return the minimum of ``objective``.
 
     Parameters

@@ -18,6 +18,11 @@ _DENSE_CELLS: Final = 1 << 20
 """Cells (8 MiB) of the dense copy that a weighted Gram matrix works through at a time."""
 
 
+def sums_by(places: Longs | Ints, values: Floats, length: int) -> Floats:
+    """Return the sum of the values at each of ``length`` places."""
+    return np.bincount(places, weights=values, minlength=length).astype(np.float64, copy=False)
+
+
 @dataclass(frozen=True, slots=True)
 class SparseRows:
     """A sparse matrix ``X`` of shape ``(rows, columns)``.
@@ -56,11 +61,11 @@ class SparseRows:
 
     def dot(self, coefficients: Floats) -> Floats:
         """Return ``X b``, shape ``(rows,)``."""
-        return np.bincount(self.row_of, weights=self.values * coefficients[self.indices], minlength=len(self))
+        return sums_by(self.row_of, self.values * coefficients[self.indices], len(self))
 
     def transposed_dot(self, vector: Floats) -> Floats:
         """Return ``Xᵀ v``, shape ``(columns,)``."""
-        return np.bincount(self.indices, weights=self.values * vector[self.row_of], minlength=self.columns)
+        return sums_by(self.indices, self.values * vector[self.row_of], self.columns)
 
     def gram(self, weights: Floats) -> Floats:
         """Return ``Xᵀ diag(w) X``, shape ``(columns, columns)``, in bounded memory."""

@@ -10,13 +10,18 @@ import numpy as np
 from photon.entities import Keys
 from photon.loss import loss_of
 from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
-from photon.rows import Floats, Longs, SparseRows
+from photon.rows import Floats, Longs, SparseRows, sums_by
 
 
 def positions(sorted_values: Keys, wanted: Keys) -> Longs:
     """Return where each wanted value stands in an ascending array, or -1."""
-    if not len(sorted_values):
+    if not len(sorted_values) or not len(wanted):
         return np.full(len(wanted), -1, np.int64)
+    if wanted.dtype.kind == "U" and wanted.dtype.itemsize > sorted_values.dtype.itemsize:
+        # NumPy would widen, and so copy, the whole mapped array; text longer than any in it is not in it.
+        fits = np.strings.str_len(wanted.astype(np.str_)) * 4 <= sorted_values.dtype.itemsize
+        narrow = positions(sorted_values, wanted.astype(sorted_values.dtype))
+        return np.where(fits, narrow, -1)
     found = np.searchsorted(sorted_values, wanted)
     inside = np.minimum(found, len(sorted_values) - 1)
     return np.where(sorted_values[inside] == wanted, inside, -1).astype(np.int64)
@@ -38,7 +43,7 @@ def _score_random(effect: RandomEffect, rows: SparseRows, ids: Keys) -> Floats:
     known = (entity >= 0) & (cell >= 0)
     parts = np.zeros(len(cell))
     parts[known] = rows.values[known] * effect.coefficients[cell[known]]
-    return np.bincount(rows.row_of, weights=parts, minlength=len(rows))
+    return sums_by(rows.row_of, parts, len(rows))
 
 
 def margins(model: GlmixModel, shards: Mapping[str, SparseRows], ids: Mapping[str, Keys], offsets: Floats) -> Floats:

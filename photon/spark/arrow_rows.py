@@ -1,6 +1,6 @@
 """From NumPy arrays in the executors to rows of a DataFrame, as Arrow batches and never row by row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 from pyspark import RDD
@@ -22,7 +22,7 @@ def data_frame(spark: SparkSession, tables: "RDD[bytes]", schema: str) -> DataFr
     return payloads.mapInArrow(_decode, schema)
 
 
-def _decode(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for payload in batch.column("payload"):
             yield from pa.ipc.open_stream(payload.as_buffer()).read_all().to_batches()

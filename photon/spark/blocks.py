@@ -108,8 +108,8 @@ def routed(data: DataFrame, layout: Layout) -> DataFrame:
     return data.select(*columns).mapInArrow(sender, "coordinate int, partition int, payload binary")
 
 
-def _sender(coordinates: int, carried: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def send(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _sender(coordinates: int, carried: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    def send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if batch.num_rows:
                 records = [record for i in range(coordinates) for record in _split(batch, i, coordinates, carried)]

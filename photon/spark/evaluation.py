@@ -1,11 +1,11 @@
 """Distributed evaluation: weighted AUC, exact over ties, mean loss, and AUC within each entity.
 
 Rows are range-partitioned by score, so ties stay together; each partition counts its own pairs and
-the driver adds one small record a partition (:class:`photon.evaluation.PairCounts`). No row is collected and nothing is sorted
-at one place.
+the driver adds one small record a partition (:class:`photon.evaluation.PairCounts`). No row is
+collected and nothing is sorted at one place.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -102,7 +102,7 @@ def _evaluation(measure: str, ranges: list[_Range], by_entity: dict[str, dict[st
 def _ranges(rows: DataFrame, task: str, kind: ScoreKind) -> list[_Range]:
     partitions = rows.rdd.getNumPartitions()
 
-    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         partition = _partition_id()
         for measure, table in _by_measure(batches):
             scores, labels, weights = (_numbers(table, name) for name in ("score", "label", "weight"))
@@ -146,7 +146,7 @@ def _partition_id() -> int:
     return context.partitionId() if context is not None else 0
 
 
-def _by_measure(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
+def _by_measure(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
     whole = [batch for batch in batches if batch.num_rows]
     if not whole:
         return
@@ -168,7 +168,7 @@ def _row_losses(scores: Floats, labels: Floats, task: str, kind: ScoreKind) -> F
 
 
 def _by_entity(rows: DataFrame, key: str) -> dict[str, EntityAuc]:
-    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for measure, table in _by_measure(batches):
             # Codes instead of ids: ids may be text, and only equality matters here.
             keys = table.column(key).combine_chunks().dictionary_encode().indices.to_numpy()

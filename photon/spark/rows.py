@@ -56,7 +56,10 @@ def _faults(block: Block, task: str) -> list[tuple[str, np.ndarray]]:
         ("a label that the task cannot have", ~loss_of(task).is_label(examples.labels)),
         ("a weight that is negative or not finite", ~(np.isfinite(examples.weights) & (examples.weights >= 0.0))),
         ("an offset that is not finite", ~np.isfinite(examples.offsets)),
-        ("a feature that is not finite or not in its shard", np.bincount(features.row_of[wrong_entry], minlength=len(features)) > 0),
+        (
+            "a feature that is not finite or not in its shard",
+            np.bincount(features.row_of[wrong_entry], minlength=len(features)) > 0,
+        ),
         ("a uid that another row has too", np.concatenate([[False], np.diff(block.uids) == 0])[: len(block.uids)]),
     ]
 

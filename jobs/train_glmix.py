@@ -1,0 +1,273 @@
+"""The job that trains a GLMix model on a training set: fit, evaluate against baselines, write.
+
+With a validation part the model is first fitted on train and judged on validation after every sweep;
+``refit_on_validation`` then goes on with train and validation together, and that model is written and
+judged on test. Baselines see the same rows: the mean label, and the fixed effect fitted alone.
+
+Output below ``config.output``::
+
+    model.json                              photon.model.ModelRecord; index maps stay with the training set
+    coefficients/<fixed effect>/part-*      index, value
+    coefficients/<random effect>/part-*     entity, indices, values: written by the executors, sorted by entity
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
+
+from jobs.job import JobConfig, Outcome
+from photon.descent import Descent, Sweep
+from photon.loss import Task
+from photon.model import MODEL_NAME, EffectRecord, ModelRecord
+from photon.rows import Floats
+from photon.settings import CoordinateSettings, FitSettings, checked
+from photon.spark.backend import Table
+from photon.spark.evaluation import Evaluation, evaluate
+from photon.spark.rows import Measure, RoleRows
+from photon.spark.train import ShardShape, SparkGlmix
+from yarnmill import fs
+from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.records import canonical_json
+from yarnmill.trainingset import INTERCEPT, SPLITS, TrainingSet, index_url, read_training_set
+
+COEFFICIENTS_NAME = "coefficients"
+
+TRAIN, VALIDATION, TEST = range(3)
+
+
+class Config(JobConfig, frozen=True, kw_only=True):
+    """What to fit, on which training set.
+
+    Parameters
+    ----------
+    training_set
+        URL of a training set.
+    task
+        ``logistic`` or ``linear``.
+    coordinates
+        The effects, in update order: the fixed one first.
+    max_sweeps, tolerance
+        When the descent ends: see :class:`photon.settings.FitSettings`.
+    evaluate_per
+        Entity keys within whose entities AUC is taken as well (plain mean over entities with both classes).
+    refit_on_validation
+        Whether the written model is fitted on train and validation together, from the first fit on.
+    partitions
+        Blocks of each coordinate; unset: as many as Spark shuffles into.
+    """
+
+    training_set: str
+    coordinates: tuple[CoordinateSettings, ...]
+    task: Task = "logistic"
+    max_sweeps: int = 10
+    tolerance: float = 1e-4
+    evaluate_per: tuple[str, ...] = ()
+    refit_on_validation: bool = True
+    partitions: int | None = None
+
+    @property
+    def fit_settings(self) -> FitSettings:
+        """The settings that photon takes."""
+        return FitSettings(
+            task=self.task, coordinates=self.coordinates, max_sweeps=self.max_sweeps, tolerance=self.tolerance
+        )
+
+
+def inputs(config: Config) -> tuple[str, ...]:
+    """Return the training set, after checking that the configuration fits it.
+
+    Raises
+    ------
+    ConfigurationError
+        If a coordinate names a shard or an entity key that the training set does not have.
+    NotFoundError
+        If there is no training set.
+    """
+    _check(config, read_training_set(config.training_set))
+    return (config.training_set,)
+
+
+def _check(config: Config, training_set: TrainingSet) -> None:
+    checked(config.fit_settings, source="train_glmix")
+    shards = [shard.name for shard in training_set.shards]
+    for place, coordinate in enumerate(config.coordinates):
+        if coordinate.shard not in shards:
+            raise ConfigurationError(
+                f"coordinates[{place}].shard: {config.training_set} has no shard {coordinate.shard!r}",
+                expected=f"one of {', '.join(shards)}",
+            )
+    named = [(f"coordinates[{place}].entity", one.entity) for place, one in enumerate(config.coordinates)]
+    named += [(f"evaluate_per[{place}]", key) for place, key in enumerate(config.evaluate_per)]
+    for where, key in named:
+        if key is not None and key not in training_set.keys:
+            raise ConfigurationError(
+                f"{where}: {config.training_set} has no entity key {key!r}",
+                expected=f"one of {', '.join(training_set.keys)}",
+            )
+
+
+class _Clock:
+    """Seconds that each named part of the job took."""
+
+    def __init__(self) -> None:
+        self.timings_s: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.timings_s[name] = time.monotonic() - started
+
+
+def run(spark: SparkSession, config: Config) -> Outcome:
+    """Train, evaluate and write the model to ``config.output``."""
+    training_set = read_training_set(config.training_set)
+    _check(config, training_set)
+    clock = _Clock()
+    glmix = SparkGlmix(
+        _rows(spark, config.training_set),
+        config.fit_settings,
+        _shapes(spark, config, training_set),
+        SPLITS,
+        partitions=config.partitions or int(spark.conf.get("spark.sql.shuffle.partitions") or "4"),
+        carried_ids=config.evaluate_per,
+    )
+    with clock.measure("load"):
+        rows = glmix.check()
+    if rows[TRAIN].weight <= 0.0:
+        raise BadDataError(f"{config.training_set}: nothing to train on", expected="rows of positive weight in train")
+    final, metrics, baselines = _fit(glmix, config, rows, clock)
+    with clock.measure("write"):
+        _write(glmix, config, training_set)
+    glmix.release()
+    return Outcome(
+        counts={f"rows_{name}": rows[role].rows for role, name in enumerate(SPLITS)}
+        | {"sweeps": len(final.sweeps), "unconverged": sum(step.fitness.unconverged for step in final.steps)},
+        metrics=metrics,
+        baselines=baselines,
+        outputs=(fs.join(config.output, MODEL_NAME), fs.join(config.output, COEFFICIENTS_NAME)),
+        timings_s=clock.timings_s,
+    )
+
+
+def _rows(spark: SparkSession, url: str) -> DataFrame:
+    data = spark.read.parquet(fs.join(url, "data"))
+    role = F.array_position(F.lit(list(SPLITS)), F.col("split")) - 1
+    return data.select("uid", role.alias("role"), "response", "weight", "offset", "ids", "shards")
+
+
+def _shapes(spark: SparkSession, config: Config, training_set: TrainingSet) -> dict[str, ShardShape]:
+    """Return the shape of every shard in use; where the intercepts are takes one small query."""
+    used = sorted({coordinate.shard for coordinate in config.coordinates})
+    maps = [spark.read.parquet(index_url(config.training_set, name)).withColumn("shard", F.lit(name)) for name in used]
+    intercepts = reduce(DataFrame.unionByName, maps).where(F.col("name") == INTERCEPT).select("shard", "index")
+    found: dict[str, int] = {row["shard"]: row["index"] for row in intercepts.collect()}
+    return {shard.name: ShardShape(shard.dimension, found.get(shard.name)) for shard in training_set.shards}
+
+
+def _fit(
+    glmix: SparkGlmix, config: Config, rows: Sequence[RoleRows], clock: _Clock
+) -> tuple[Descent[Table | None], dict[str, float], dict[str, dict[str, float]]]:
+    """Fit, refit where that is wanted, and evaluate: the last descent, the metrics and the baselines."""
+    metrics: dict[str, float] = {}
+    trained = ["train"]
+    with clock.measure("fit"):
+        final = glmix.fit(trained)
+    metrics |= _history(final.sweeps)
+    judged = [Measure("validation", VALIDATION)] if rows[VALIDATION].rows else []
+    if config.refit_on_validation and judged:
+        with clock.measure("evaluate_validation"):
+            metrics |= _measured(glmix, final, judged, config)
+        trained, judged = ["train", "validation"], []
+        with clock.measure("refit"):
+            final = glmix.fit(trained, start=final.scores)
+    with clock.measure("fit_global_only"):
+        alone = glmix.fit_fixed_alone(trained)
+    if rows[TEST].rows:
+        judged += [Measure("test", TEST), Measure("global_only_test", TEST, alone)]
+    with clock.measure("evaluate"):
+        metrics |= _measured(glmix, final, judged, config)
+    metrics["objective"] = final.objective
+    return final, *_with_baselines(metrics, rows, trained, config.task)
+
+
+def _history(sweeps: Sequence[Sweep]) -> dict[str, float]:
+    found = {f"objective_sweep_{sweep.number}": sweep.objective for sweep in sweeps}
+    for sweep in sweeps:
+        found |= {f"{name}_loss_sweep_{sweep.number}": loss for name, loss in sweep.losses if name != "test"}
+    return found
+
+
+def _measured(
+    glmix: SparkGlmix, fit: Descent[Table | None], measures: Sequence[Measure], config: Config
+) -> dict[str, float]:
+    if not measures:
+        return {}
+    rows = glmix.measured(fit.scores, measures)
+    found: dict[str, float] = {}
+    for evaluation in evaluate(rows, entities=config.evaluate_per, task=config.task):
+        found |= _metrics(evaluation, config.task)
+    return found
+
+
+def _metrics(evaluation: Evaluation, task: Task) -> dict[str, float]:
+    name = evaluation.measure
+    if task == "linear":
+        return {f"{name}_mean_squared_error": 2.0 * evaluation.mean_loss}
+    found = {f"{name}_auc": evaluation.auc, f"{name}_log_loss": evaluation.mean_loss}
+    found |= {f"{name}_auc_per_{key.removesuffix('_id')}": one.mean for key, one in evaluation.entity_auc}
+    # A measure of rows with one class only has no AUC; NaN has no place in a report.
+    return {key: value for key, value in found.items() if not math.isnan(value)}
+
+
+def _with_baselines(
+    metrics: dict[str, float], rows: Sequence[RoleRows], trained: Sequence[str], task: Task
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    prefix = "global_only_"
+    baselines = {"global_only": {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}}
+    own = {key: value for key, value in metrics.items() if not key.startswith(prefix)}
+    seen = [rows[SPLITS.index(name)] for name in trained]
+    mean = sum(one.label_sum for one in seen) / sum(one.weight for one in seen)
+    positives = rows[TEST].mean_label
+    if task == "logistic" and rows[TEST].weight > 0.0 and 0.0 < mean < 1.0:
+        loss = -positives * math.log(mean) - (1.0 - positives) * math.log1p(-mean)
+        baselines["global_mean"] = {"test_auc": 0.5, "test_log_loss": loss}
+    return own, baselines
+
+
+def _write(glmix: SparkGlmix, config: Config, training_set: TrainingSet) -> None:
+    coefficients = fs.join(config.output, COEFFICIENTS_NAME)
+    _write_fixed(fs.join(coefficients, glmix.fixed.name, "part-00000.parquet"), glmix.fixed.coefficients)
+    for effect in glmix.random:
+        glmix.coefficients(effect).write.parquet(fs.join(coefficients, effect.name))
+    shards = {shard.name: shard for shard in training_set.shards}
+    record = ModelRecord(
+        task=config.task,
+        effects=tuple(
+            EffectRecord(
+                name=one.name,
+                shard=one.shard,
+                columns=shards[one.shard].dimension,
+                entity=one.entity,
+                l2=one.l2,
+                penalise_intercept=one.intercept_is_penalised,
+                index_sha256=shards[one.shard].index_sha256,
+            )
+            for one in config.coordinates
+        ),
+        training_set=config.training_set,
+    )
+    fs.write_bytes(fs.join(config.output, MODEL_NAME), canonical_json(record))
+
+
+def _write_fixed(url: str, coefficients: Floats) -> None:
+    table = pa.table({"index": pa.array(range(len(coefficients)), pa.int32()), "value": pa.array(coefficients)})
+    with fs.open_write(url) as stream:
+        pq.write_table(table, stream)
