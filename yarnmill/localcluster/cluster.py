@@ -37,7 +37,7 @@ __all__ = ["ClusterState", "LocalCluster", "Progress", "silent"]
 
 Progress = Callable[[str], None]
 _POLL_S: Final = 0.2
-_STOP_GRACE_S: Final = 10.0
+_STOP_GRACE_S: Final = 8.0
 _ABORT_GRACE_S: Final = 2.0
 """Daemons that are still starting hold the locks that their own orderly end waits for."""
 _APPLICATION: Final = re.compile(r"application_\d+_\d+")
@@ -247,13 +247,15 @@ class LocalCluster:
             count = len(self._pids()) + len(self._containers())
             if count:
                 progress(f"stopping {count} processes")
+            # First the nodes: one whose ResourceManager is gone keeps on trying to take its leave.
+            processes.stop(lambda: self._pids("nodemanager-"), grace_s=_STOP_GRACE_S)
             processes.stop(self._pids, grace_s=_STOP_GRACE_S)
             # NodeManagers end their containers; what a killed one left behind is ended here.
             processes.stop(self._containers, grace_s=1.0)
             return count
 
-    def _pids(self) -> list[int]:
-        return [process.pid for process in processes.find_daemons(self.layout)]
+    def _pids(self, prefix: str = "") -> list[int]:
+        return [each.pid for each in processes.find_daemons(self.layout) if each.name.startswith(prefix)]
 
     def _containers(self) -> list[int]:
         return processes.find_containers(self.layout)
