@@ -5,7 +5,7 @@ arrays an effect (:mod:`photon.model`) and the index maps of the bags as sorted 
 features as the feature tables do; which columns they are is the bundle's own business.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,7 @@ from yarnmill.trainingset import INTERCEPT, TrainingSet, index_url, read_trainin
 
 FEATURES_NAME: Final = "features.json"
 INDEX_NAME: Final = "index"
+_BYTES_OF_CHARACTER: Final = 4  # in NumPy's fixed-width text
 
 
 class ShardFeatures(Record, frozen=True, kw_only=True):
@@ -227,7 +228,9 @@ class GlmixPredictor:
             shard.name: tuple(_open_bag(folder, shard.name, bag) for bag in shard.bags) for shard in self._shards
         }
         self._bag_names = tuple(one.name for one in features.features if one.dtype == "bag")
-        self._keys = tuple(effect.entity for effect in self._model.effects if isinstance(effect, RandomEffect))
+        randoms = [effect for effect in self._model.effects if isinstance(effect, RandomEffect)]
+        self._id_widths = _widths((effect.entity, effect.entities) for effect in randoms)
+        self._term_widths = _widths((bag.name, bag.terms) for own in self._bags.values() for bag in own)
         self._output = manifest.signature.outputs[0].name
 
     @property
@@ -238,9 +241,9 @@ class GlmixPredictor:
     def predict(self, columns: Mapping[str, Column]) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output for a batch; see :class:`yarnmill.flavours.predictor.Predictor`."""
         rows = len(next(iter(columns.values())))
-        entries = {name: _flatten(columns[name]) for name in self._bag_names}
+        entries = {name: _flatten(columns[name], self._term_widths.get(name, 0)) for name in self._bag_names}
         shards = {shard.name: self._shard_rows(shard, columns, entries, rows) for shard in self._shards}
-        ids = {key: np.asarray(columns[key]) for key in self._keys}
+        ids = {key: _ids(columns[key], width) for key, width in self._id_widths.items()}
         return {self._output: means(self._model, margins(self._model, shards, ids, np.zeros(rows)))}
 
     def _shard_rows(
@@ -273,6 +276,29 @@ def _open_bag(folder: Path, shard: str, bag: str) -> _Bag:
     return _Bag(bag, terms, columns.astype(np.int64, copy=False))
 
 
+def _widths(named: Iterable[tuple[str, Keys]]) -> dict[str, int]:
+    """Return the length of the longest text under each name, 0 for integers."""
+    widths: dict[str, int] = {}
+    for name, keys in named:
+        width = keys.dtype.itemsize // _BYTES_OF_CHARACTER if keys.dtype.kind == "U" else 0
+        widths[name] = max(widths.get(name, 0), width)
+    return widths
+
+
+def _fixed_width(texts: Sequence[str], longest: int) -> Keys:
+    """Return text as an array no wider than tells it from all known keys.
+
+    NumPy gives every element the width of the longest one: a single huge key among many in a request would
+    take all memory. One character more than any known key has is enough to be none of them.
+    """
+    return np.array(texts, dtype=f"U{longest + 1}")
+
+
+def _ids(column: Column, longest: int) -> Keys:
+    ids = np.asarray(column)
+    return ids if ids.dtype.kind in "iu" else _fixed_width(ids.tolist(), longest)
+
+
 @dataclass(frozen=True, slots=True)
 class _Entries:
     """The entries of a bag over a batch: distinct terms, and for each entry its row, term and value."""
@@ -283,7 +309,7 @@ class _Entries:
     values: Floats
 
 
-def _flatten(bags: Column) -> _Entries:
+def _flatten(bags: Column, longest: int) -> _Entries:
     given: Sequence[Any] = list(bags)
     lengths = [len(bag) for bag in given]
     codes: dict[str, int] = {}
@@ -291,7 +317,7 @@ def _flatten(bags: Column) -> _Entries:
     values = [value for bag in given for value in (bag.values() if isinstance(bag, Mapping) else [1.0] * len(bag))]
     return _Entries(
         row_of=np.repeat(np.arange(len(given)), lengths),
-        terms=np.array(list(codes), dtype=np.str_),
+        terms=_fixed_width(list(codes), longest),
         term_of=np.array(term_of, dtype=np.int64),
         values=np.array(values, dtype=np.float64),
     )
