@@ -160,7 +160,7 @@ def follow(launch: Launch, application_id: str, progress: Progress) -> RunReport
     if report.state != "succeeded":
         raise JobFailedError(
             f"{application_id} failed: {report.exit_reason}",
-            mend=f"tony_py logs {application_id}; a rerun resumes from the last checkpoint",
+            mend=f"what all containers wrote: tony_py logs {application_id}; a rerun resumes from the last checkpoint",
         )
     progress(f"{application_id}: {report.exit_reason}")
     return report
@@ -187,7 +187,8 @@ def _tell_events(where: Places, application_id: str, seen: int, progress: Progre
     if not events or events[0].detail != application_id:  # of an earlier try
         return seen
     for event in events[seen:]:
-        progress(" ".join(part for part in (event.event, event.task, event.detail) if part))
+        first_line = event.detail.partition("\n")[0]  # a traceback comes whole with the error
+        progress(" ".join(part for part in (event.event, event.task, first_line) if part))
     return len(events)
 
 

@@ -74,8 +74,9 @@ class Scorer(tf.Module):
     def __init__(self, rater: Rater, known: tuple[Ids, Ids], mean: Array, scale: Array) -> None:
         super().__init__()
         self.rater = rater
-        self._tables = [tf.constant(_padded(ids)) for ids in known]
-        self._mean, self._scale = tf.constant(mean), tf.constant(scale)
+        # Arrays, not tensors: a tensor from outside would become one more input of the exported graph.
+        self._tables = [_padded(ids) for ids in known]
+        self._mean, self._scale = mean, scale
 
     def rows(self, user_id: tf.Tensor, film_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the embeddings' rows of ids."""
@@ -91,15 +92,15 @@ class Scorer(tf.Module):
         return {"probability": tf.sigmoid(self.rater(user, film, self.standardised(features)))}
 
 
-def _padded(known: NDArray[np.int64]) -> NDArray[np.int64]:
+def _padded(known: Ids) -> Ids:
     table = np.full(2 ** max(1, int(np.ceil(np.log2(len(known) + 1)))), np.iinfo(np.int64).max)
     table[: len(known)] = known
     return table
 
 
-def _look_up(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+def _look_up(table: Ids, ids: tf.Tensor) -> tf.Tensor:
     at = tf.zeros_like(ids)
-    for step in reversed(range(int(table.shape[0]).bit_length() - 1)):
+    for step in reversed(range(len(table).bit_length() - 1)):
         probe = at + 2**step
         at = tf.where(tf.gather(table, probe) <= ids, probe, at)
     return tf.where(tf.gather(table, at) == ids, at + 1, tf.zeros_like(ids))

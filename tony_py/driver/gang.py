@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from tony_py.application import Application
 from tony_py.driver.frameworks import task_environment
@@ -23,6 +24,8 @@ from tony_py.driver.tasks import (
     slots,
 )
 from yarnmill.errors import BadDataError, ConflictError
+
+_LONGEST_WAIT_S: Final = 5.0
 
 Clock = Callable[[], float]
 Recorder = Callable[[str, TaskId | None, str], None]
@@ -126,7 +129,13 @@ class Gang:
             if message.progress is not None and message.progress != member.progress:
                 member.progress = message.progress
                 self._record("progress", task, message.message or f"{message.progress:.0%}")
-            return Order(order="stop" if self._stopping or member.state == "lost" else "continue")
+
+        def must_stop() -> bool:
+            return self._stopping or member.state == "lost"
+
+        with self._changed:
+            self._changed.wait_for(must_stop, min(message.wait_s, _LONGEST_WAIT_S))
+            return Order(order="stop" if must_stop() else "continue")
 
     def finish(self, message: TaskEnd) -> None:
         """Note how a program ended; the first one to fail becomes the application's failure."""

@@ -53,9 +53,13 @@ class Registration(Record, frozen=True, kw_only=True):
 
 
 class Heartbeat(Record, frozen=True, kw_only=True):
-    """An executor is alive; ``progress`` (0 to 1) and ``message`` are what the program last wrote."""
+    """An executor is alive; ``progress`` (0 to 1) and ``message`` are what the program last wrote.
+
+    It is answered after ``wait_s``, or at once when there is an order: so an order arrives without delay.
+    """
 
     task: str
+    wait_s: float = 0.0
     has_started: bool = False
     progress: float | None = None
     message: str = ""

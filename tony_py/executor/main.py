@@ -83,19 +83,20 @@ class Pulse:
         self._thread.start()
 
     def finish(self) -> None:
-        """Stop beating."""
+        """Stop beating; what is under way is left to its answer."""
         self._quit.set()
-        self._thread.join(5.0)
 
     def _beat(self) -> None:
         answered_at = time.monotonic()
-        while not self._quit.wait(_HEARTBEAT_S):
+        while not self._quit.is_set():
             try:
-                answer = self._channel.post("/v1/heartbeat", self._message())
+                # The driver answers after this time, or at once when there is an order.
+                answer = self._channel.post("/v1/heartbeat", {**self._message(), "wait_s": _HEARTBEAT_S})
             except RefusedError:
                 self.is_lost = True
             except OSError:
                 self.is_lost = time.monotonic() - answered_at > self._timeout_s
+                self._quit.wait(_HEARTBEAT_S)
             else:
                 answered_at = time.monotonic()
                 self.must_stop = self.must_stop or answer.get("order") == "stop"
@@ -163,7 +164,6 @@ def run(folder: Path, environ: dict[str, str]) -> int:
         held.close()
         pulse.finish()
         talk.close()
-        beat.close()
 
 
 def _registration(task: str, environ: dict[str, str], channel: Channel, held: socket.socket) -> dict[str, Any]:
@@ -182,6 +182,8 @@ def _run_program(specification: dict[str, Any], task: str, folder: Path, channel
         specification["command"], program_environment(specification["env"], folder), str(folder / "source")
     )
     pulse.has_started = True
+    with suppress(OSError):  # the next heartbeat says it as well
+        channel.post("/v1/heartbeat", {"task": task, "has_started": True})
     while not program.wait(0.1):
         if pulse.must_stop or pulse.is_lost:
             program.end(float(specification["grace_s"]))

@@ -18,7 +18,7 @@ from tony_py.executor import descendants
 _PR_SET_PDEATHSIG = 1
 _LAST_LINES = 30
 _LINE_LIMIT = 2000
-_TRACEBACK_LINES = 60
+_TRACEBACK_PART = 16
 _TRACEBACK_HEAD = "Traceback (most recent call last):"
 _PREFIX = re.compile(r"^\[[^\]]*\]:\s?")  # torch and others prefix every line with the rank
 
@@ -28,7 +28,8 @@ class LastWords:
 
     def __init__(self) -> None:
         self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
-        self._traceback: list[str] = []
+        self._head: list[str] = []
+        self._tail: collections.deque[str] = collections.deque(maxlen=_TRACEBACK_PART)
         self._is_open = False
 
     def hear(self, line: str) -> None:
@@ -36,12 +37,12 @@ class LastWords:
         text = line[:_LINE_LIMIT]
         self._lines.append(text)
         bare = _PREFIX.sub("", text)
-        if not self._traceback and bare.startswith(_TRACEBACK_HEAD):
-            self._traceback, self._is_open = [bare], True
+        if not self._head and bare.startswith(_TRACEBACK_HEAD):
+            self._head, self._is_open = [bare], True
         elif self._is_open:
-            self._traceback.append(bare)
+            (self._head if len(self._head) < _TRACEBACK_PART else self._tail).append(bare)
             # A traceback's frames are indented; the first line that is not names the error.
-            self._is_open = bare.startswith(" ") and len(self._traceback) < _TRACEBACK_LINES
+            self._is_open = bare.startswith(" ")
 
     @property
     def lines(self) -> list[str]:
@@ -50,8 +51,8 @@ class LastWords:
 
     @property
     def traceback(self) -> str:
-        """The first traceback; empty if there was none."""
-        return "\n".join(self._traceback)
+        """The first traceback, a long one without its middle; empty if there was none."""
+        return "\n".join([*self._head, *self._tail])
 
 
 class Program:
