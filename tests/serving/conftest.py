@@ -53,6 +53,10 @@ class Platform(msgspec.Struct, frozen=True):
     def registry(self) -> Registry:
         return Registry(f"sqlite:///{self.home / 'registry.db'}", actor="tests")
 
+    def open_table(self, clock: Callable[[], float]) -> ModelTable:
+        """Return a table of this platform's models that nobody refreshes yet."""
+        return ModelTable(RegistrySource(f"sqlite:///{self.home / 'registry.db'}", self.home / "cache"), clock)
+
     def publish(self, model: str, bias: float, *, divisor: float = 1.0) -> tuple[int, str]:
         """Register a version that adds ``bias``; return its number and its bundle's id."""
         folder = self.home / "work" / f"{model}-{bias}-{divisor}"
@@ -104,11 +108,18 @@ class Tier(msgspec.Struct, frozen=True):
         return [int(pid) for pid in children.split()]
 
 
+def new_platform(home: Path) -> Platform:
+    home.mkdir(exist_ok=True)
+    return Platform(home=home, blobs_url=(home / "blobs").as_uri())
+
+
+def open_client(table: ModelTable) -> FlaskClient:
+    return create_app(table, Metrics(), max_body_bytes=100_000).test_client()
+
+
 @pytest.fixture
 def platform(tmp_path: Path) -> Platform:
-    home = tmp_path / "home"
-    home.mkdir()
-    return Platform(home=home, blobs_url=(home / "blobs").as_uri())
+    return new_platform(tmp_path / "home")
 
 
 class Clock:
@@ -129,13 +140,22 @@ def clock() -> Clock:
 @pytest.fixture
 def table(platform: Platform, clock: Clock) -> ModelTable:
     """Return a table over the platform; a test refreshes it itself."""
-    source = RegistrySource(f"sqlite:///{platform.home / 'registry.db'}", platform.home / "cache")
-    return ModelTable(source, clock)
+    return platform.open_table(clock)
 
 
 @pytest.fixture
 def client(table: ModelTable) -> FlaskClient:
-    return create_app(table, Metrics(), max_body_bytes=100_000).test_client()
+    return open_client(table)
+
+
+@pytest.fixture(scope="module")
+def rater(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
+    """Return a client of a tier with the one model `rater`, which adds a half. Shared: only to be asked."""
+    platform = new_platform(tmp_path_factory.mktemp("rater"))
+    platform.deploy("rater", 0.5)
+    table = platform.open_table(Clock())
+    table.refresh()
+    return open_client(table)
 
 
 Start = Callable[..., AbstractContextManager[Tier]]
