@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from yarnmill.config import ClusterSettings
-from yarnmill.errors import ClusterUnavailableError, ConfigurationError, NotFoundError
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
 from yarnmill.localcluster import distribution, logs, namespace, ports, processes, templates
 from yarnmill.localcluster.daemons import (
     Daemon,
@@ -121,6 +121,8 @@ class LocalCluster:
         ------
         ConfigurationError
             If Java 17 or Maven is missing.
+        ConflictError
+            If daemons run here that another version started.
         ClusterUnavailableError
             If a daemon ends or the cluster does not serve in time, with the cause from its log. What
             this call started is stopped again, also after Ctrl-C.
@@ -145,8 +147,13 @@ class LocalCluster:
 
     def _decide(self, progress: Progress) -> Launch:
         """Return what to start from: the record of the running cluster, or a fresh decision."""
-        recorded = load_launch(self.layout)
-        if processes.find_daemons(self.layout) and recorded is not None:
+        if processes.find_daemons(self.layout):
+            recorded = load_launch(self.layout)
+            if recorded is None:
+                raise ConflictError(
+                    f"daemons of {self.layout.root} run that this version did not start",
+                    mend=self._command("cluster down"),
+                )
             if recorded.settings != self.settings:
                 progress("the running cluster keeps the shape it was started with")
             return recorded

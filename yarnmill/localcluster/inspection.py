@@ -1,9 +1,11 @@
 """How a cluster is, read from the machine and from the daemons themselves: never from memory."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
+from yarnmill.errors import BadDataError
 from yarnmill.localcluster import probes, processes
 from yarnmill.localcluster.daemons import Daemon, Launch, daemons_of
 from yarnmill.localcluster.layout import Layout
@@ -12,9 +14,11 @@ from yarnmill.records import parse_json
 
 
 def load_launch(layout: Layout) -> Launch | None:
-    """Return what the last start was decided by; None if there was none."""
+    """Return what the last start was decided by; None if there was none that this version understands."""
     file = layout.launch_file
-    return parse_json(file.read_bytes(), Launch, source=str(file)) if file.exists() else None
+    with suppress(FileNotFoundError, BadDataError):
+        return parse_json(file.read_bytes(), Launch, source=str(file))
+    return None
 
 
 def inspect(layout: Layout) -> ClusterState:

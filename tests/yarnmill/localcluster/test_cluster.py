@@ -4,21 +4,26 @@ The tests share one cluster and run in the order in which they stand: each begin
 also shows that `up` mends whatever the one before it left.
 """
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import requests
 
 from yarnmill import fs
 from yarnmill.config import ClusterSettings, load_config
-from yarnmill.errors import ClusterUnavailableError, ConfigurationError, NotFoundError
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
 from yarnmill.localcluster import ports, processes
 from yarnmill.localcluster.cluster import ClusterState, LocalCluster
 from yarnmill.localcluster.layout import Layout
@@ -213,6 +218,84 @@ def test_a_log_of_no_application(local: LocalCluster) -> None:
     local.up()
     with pytest.raises(NotFoundError):
         local.application_log("application_1_0001")
+
+
+def test_daemons_of_another_version_are_not_touched_but_can_be_stopped(small: ClusterSettings, tmp_path: Path) -> None:
+    cluster = LocalCluster(tmp_path, small)
+    cluster.layout.root.mkdir()
+    cluster.layout.launch_file.write_text('{"schema": "of tomorrow"}')
+    pid = processes.spawn(
+        [
+            "/bin/sh",
+            "-c",
+            "sleep 1000 & wait",
+            "sh",
+            f"-Dyarnmill.cluster={cluster.layout.root}",
+            "-Dyarnmill.daemon=x",
+        ],
+        folder=tmp_path,
+        out=tmp_path / "out",
+        environment={"PATH": "/bin:/usr/bin"},
+    )
+    with pytest.raises(ConflictError, match="this version did not start"):
+        cluster.up()
+    assert processes.is_running(pid)
+    assert cluster.down() == 1
+
+
+def test_two_at_once_take_turns(local: LocalCluster) -> None:
+    told: list[str] = []
+    waiting = threading.Event()
+
+    def progress(text: str) -> None:
+        told.append(text)
+        waiting.set()
+
+    local.up()
+    with local.layout.lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = threading.Thread(target=local.up, args=(progress,))
+        other.start()
+        assert waiting.wait(60)
+        assert told == ["waiting for another `up` or `down` of this cluster"]
+    other.join()
+    assert told[1:] == [f"the cluster in {local.layout.root.parent} is up already"]
+
+
+def test_the_log_of_an_application_that_finished(cluster: ClusterState, tmp_path: Path) -> None:
+    local = LocalCluster(Path(cluster.root).parent, load_config().cluster)
+    (tmp_path / "app.yaml").write_text(
+        "name: yarnmill-test\nservices: {one: {instances: 1, script: 'echo seen from inside', "
+        "resources: {memory: 128 MiB, vcores: 1, gpus: 1}}}\n"
+    )
+    environment = cluster.environment()
+    submitted = subprocess.run(
+        [Path(sys.executable).with_name("skein"), "application", "submit", str(tmp_path / "app.yaml")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    application = submitted.stdout.strip()
+    url = f"{cluster.resourcemanager_web}/ws/v1/cluster/apps/{application}"
+    while (answer := _application(url))["finalStatus"] == "UNDEFINED":
+        time.sleep(0.3)
+    assert answer["finalStatus"] == "SUCCEEDED", answer
+    while "seen from inside" not in (text := _log(local, application)):
+        time.sleep(0.3)  # the NodeManagers bring the logs to HDFS a moment after the end
+    assert "application.master.log" in text
+
+
+def _application(url: str) -> dict[str, Any]:
+    answer: dict[str, Any] = requests.get(url, timeout=30).json()["app"]
+    return answer
+
+
+def _log(local: LocalCluster, application: str) -> str:
+    try:
+        return local.application_log(application)
+    except NotFoundError:
+        return ""
 
 
 def test_a_home_that_hadoop_cannot_hold_is_refused(tmp_path: Path) -> None:
