@@ -210,14 +210,21 @@ def _write(
     train = rows.where(F.col("split") == "train")
     index = index_frame(spark, train, config.shards, sources.columns)
     maps = describe(index, config.shards)
-    for shard in config.shards:
-        of_shard = index.where(F.col("shard") == shard.name).select("name", "term", "index")
-        of_shard.write.mode("overwrite").parquet(index_url(config.output, shard.name))
+    _write_index(config, index)
     whole = with_vectors(rows, index, maps, config.shards, uid="uid")
     columns = ("uid", "event_time", "response", "weight", "offset", "ids", "features", "shards", "split")
     data = fs.join(config.output, "data")
     whole.select(*columns).write.mode("overwrite").partitionBy("split").parquet(data)
     return maps, _checked(spark, data, rows)
+
+
+def _write_index(config: Config, index: DataFrame) -> None:
+    """Write all maps by one Spark job, then give each shard's folder its name."""
+    together = fs.join(config.output, "_index")
+    index.write.mode("overwrite").partitionBy("shard").parquet(together)
+    for shard in config.shards:
+        fs.rename(fs.join(together, f"shard={shard.name}"), index_url(config.output, shard.name))
+    fs.delete(together)
 
 
 def _checked(spark: SparkSession, data: str, rows: DataFrame) -> dict[str, tuple[int, int]]:

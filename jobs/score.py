@@ -1,0 +1,168 @@
+"""The job that scores rows of a training set with any number of models, in one pass over the rows.
+
+Output: ``<output>/model=<name>/part-*.parquet`` with uid, event_time, response, score and bundle_id; AUC and
+log loss of each model stand in the report as ``<name>.auc`` and ``<name>.log_loss``. Each Python worker fetches
+and opens a bundle once; the models' files are memory-mapped, so many workers of a node share their pages.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
+
+from jobs.columns import check_inputs, columns_of
+from jobs.job import JobConfig, Outcome
+from photon.spark.evaluation import Evaluation, evaluate
+from yarnmill import fs
+from yarnmill.blobs import open_store
+from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
+from yarnmill.environments import user_cache
+from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.flavours.open import open_predictor
+from yarnmill.flavours.predictor import Predictor
+from yarnmill.records import Record
+from yarnmill.trainingset import SPLITS, read_training_set, split_url
+
+_PASSED: Final = ("uid", "event_time", "response")
+_SCHEMA: Final = "uid long, event_time timestamp, response double, score double, bundle_id string, model string"
+
+
+class ScoredModel(Record, frozen=True, kw_only=True):
+    """A model to score with: the name its scores stand under, and the bundle that is the model."""
+
+    name: str
+    bundle_id: str
+
+
+class Config(JobConfig, frozen=True, kw_only=True):
+    """Which rows to score with which models.
+
+    Parameters
+    ----------
+    training_set
+        URL of a training set.
+    blobs
+        URL of the blob store that holds the bundles.
+    models
+        The models, each under a name of its own.
+    splits
+        Parts of the training set to score.
+    """
+
+    training_set: str
+    blobs: str
+    models: tuple[ScoredModel, ...]
+    splits: tuple[str, ...] = ("test",)
+
+
+def inputs(config: Config) -> tuple[str, ...]:
+    """Return the training set's URL, after checking that every model can read its rows.
+
+    Raises
+    ------
+    ConfigurationError
+        If no model, a name twice, or an unknown split is given, or a model asks for what the rows lack.
+    NotFoundError
+        If the training set or a bundle is missing.
+    """
+    _check_config(config)
+    rows = read_training_set(config.training_set)
+    store = open_store(config.blobs)
+    for model in config.models:
+        check_inputs(read_bundle_manifest(store, model.bundle_id).signature, rows, model.name)
+    return (config.training_set,)
+
+
+def _check_config(config: Config) -> None:
+    names = [model.name for model in config.models]
+    if not names:
+        raise ConfigurationError("models: none to score with", expected="a list of {name, bundle_id}")
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"models: a name stands twice in {', '.join(names)}")
+    unknown = [split for split in config.splits if split not in SPLITS]
+    if unknown or not config.splits:
+        raise ConfigurationError(f"splits: {list(config.splits)}", expected=f"some of {', '.join(SPLITS)}")
+
+
+def run(spark: SparkSession, config: Config) -> Outcome:
+    """Score, write and evaluate."""
+    started = time.monotonic()
+    inputs(config)
+    rows = spark.read.parquet(*(split_url(config.training_set, split) for split in config.splits))
+    scored = rows.select(*_PASSED, "ids", "features", "shards").mapInArrow(_scorer(config), _SCHEMA)
+    # `append`: the folder is there, claimed and empty but for its mark.
+    scored.write.mode("append").partitionBy("model").parquet(config.output)
+    written = time.monotonic()
+    evaluations = evaluate(_measured(spark, config), kind="probability")
+    return Outcome(
+        counts={f"rows_{one.measure}": one.rows for one in evaluations},
+        metrics=_metrics(evaluations),
+        outputs=tuple(fs.join(config.output, f"model={model.name}") for model in config.models),
+        timings_s={"score": written - started, "evaluate": time.monotonic() - written},
+    )
+
+
+def _scorer(config: Config) -> "_Scorer":
+    return _Scorer(blobs=config.blobs, models=config.models)
+
+
+class _Scorer(Record, frozen=True, kw_only=True):
+    """What a task does with its rows; it travels to the workers as a value."""
+
+    blobs: str
+    models: tuple[ScoredModel, ...]
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield, for each batch of rows, one batch of scores a model."""
+        for batch in batches:
+            for model in self.models:
+                yield self._scored(batch, model)
+
+    def _scored(self, batch: pa.RecordBatch, model: ScoredModel) -> pa.RecordBatch:
+        predictor = _opened(self.blobs, model.bundle_id)
+        signature = predictor.signature
+        answers = predictor.predict(columns_of(batch, signature))
+        scores = np.asarray(answers[signature.outputs[0].name], dtype=np.float64)
+        if not np.isfinite(scores).all():
+            bad = batch.column("uid")[int(np.flatnonzero(~np.isfinite(scores))[0])].as_py()
+            raise BadDataError(f"{model.name}: the score of uid {bad} is no finite number")
+        rows = batch.num_rows
+        columns = [batch.column(name) for name in _PASSED]
+        columns += [pa.array(scores), pa.array([model.bundle_id] * rows), pa.array([model.name] * rows)]
+        return pa.RecordBatch.from_arrays(columns, names=[*_PASSED, "score", "bundle_id", "model"])
+
+
+@lru_cache(maxsize=16)
+def _opened(blobs: str, bundle_id: str) -> Predictor:
+    """Return the opened model; kept, for Spark gives one Python worker many tasks."""
+    return open_predictor(fetch_bundle(open_store(blobs), bundle_id, _cache()))
+
+
+def _cache() -> Path:
+    """Return where bundles are kept: a container's own folder, which YARN clears, else the user's cache."""
+    return Path("bundles").absolute() if "CONTAINER_ID" in os.environ else user_cache() / "bundles"
+
+
+def _measured(spark: SparkSession, config: Config) -> DataFrame:
+    """Return what was written as rows to evaluate: what is measured is what a reader finds."""
+    scores = spark.read.parquet(config.output)
+    return scores.select(
+        F.col("model").cast("string").alias("measure"),
+        "score",
+        F.col("response").alias("label"),
+        F.lit(1.0).alias("weight"),
+    )
+
+
+def _metrics(evaluations: Iterable[Evaluation]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in evaluations:
+        found |= {f"{one.measure}.auc": one.auc, f"{one.measure}.log_loss": one.mean_loss}
+    return found
