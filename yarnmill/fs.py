@@ -6,9 +6,11 @@ by one atomic act: bytes and trees are written beside their place and renamed in
 that is there is ever overwritten unless the caller says so.
 """
 
+import io
 import os
 import re
 import secrets
+import socket
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +23,32 @@ import msgspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 from hdfs_native.fsspec import HdfsFileSystem
+from typing_extensions import Buffer, override
 
-from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
+from yarnmill.errors import (
+    BadDataError,
+    ClusterUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    YarnMillError,
+)
 
 # Not urlsplit: a `#` or `?` in the name of a file is a part of the name.
 _URL: Final = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]+):(?://(?P<authority>[^/]*))?(?P<path>/.*|)$", re.DOTALL)
+
+# What the NameNode says when a file or a full folder stands where the other kind should go.
+_TAKEN: Final = (
+    "AlreadyExists",
+    "AlreadyBeingCreated",
+    "ParentNotDirectory",
+    "must both be directories",
+    "is not empty",
+)
+# fsspec takes these for the end of a path, and would put the file elsewhere without a word.
+_NOT_ON_HDFS: Final = re.compile(r"[#?;]")
+
+_CONNECT_TIMEOUT_S: Final = 10.0
 
 COPY_CHUNK_BYTES = 4 * 1024 * 1024
 """How much a copy holds in memory at once."""
@@ -77,9 +100,23 @@ def default_hdfs_url(conf_dir: str | None = None) -> str:
 
 
 @lru_cache(maxsize=16)
-def _hdfs(netloc: str) -> HdfsFileSystem:
-    host, _, port = netloc.partition(":")
-    return HdfsFileSystem(host, int(port) if port else None, skip_instance_cache=True)
+def _hdfs(authority: str) -> HdfsFileSystem:
+    host, _, port = authority.partition(":")
+    if not port:  # a name service with several NameNodes, which the client knows to find
+        return HdfsFileSystem(host, skip_instance_cache=True)
+    _refuse_unless_listening(host, int(port))
+    return HdfsFileSystem(host, int(port), skip_instance_cache=True)
+
+
+def _refuse_unless_listening(host: str, port: int) -> None:
+    """Say at once that nobody listens: hdfs-native tries again for minutes, which is right only later on."""
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as problem:
+        raise ClusterUnavailableError(
+            f"hdfs://{host}:{port}: no NameNode answers there ({problem})",
+            mend="yarnmill cluster status; yarnmill cluster up",
+        ) from None
 
 
 @lru_cache(maxsize=1)
@@ -100,6 +137,8 @@ def locate(url: str | Path) -> Location:
     if match is None:
         return Location(_local(), os.path.abspath(text))  # noqa: PTH100  # may not exist
     if match["scheme"] == "hdfs":
+        if _NOT_ON_HDFS.search(match["path"]):
+            raise ConfigurationError(f"{text}: cannot be a path on HDFS", expected="a path without `#`, `?` and `;`")
         authority = match["authority"] or default_hdfs_url().removeprefix("hdfs://")
         return Location(_hdfs(authority), match["path"].rstrip("/") or "/")
     if match["scheme"] == "file":
@@ -117,20 +156,34 @@ def _translated(url: str | Path) -> Iterator[None]:
     """Turn what the libraries raise into the platform's errors, naming the URL."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise NotFoundError(f"{url}: no such file or folder") from None
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
         raise ConflictError(f"{url}: already there, and never overwritten") from None
     except PermissionError as problem:
         raise ConfigurationError(f"{url}: permission denied ({problem})") from None
-    except (ConnectionError, RuntimeError) as problem:
-        message = str(problem)
-        if "AlreadyExists" in message or "FileAlreadyExists" in message:
-            raise ConflictError(f"{url}: already there, and never overwritten") from None
-        raise ClusterUnavailableError(
-            f"{url}: HDFS does not answer ({message.splitlines()[0] if message else type(problem).__name__})",
-            mend="yarnmill cluster status; yarnmill cluster up",
-        ) from None
+    except (OSError, RuntimeError) as problem:  # hdfs-native: OSError for the network, RuntimeError for an RPC's error
+        raise _from_library(str(url), problem) from None
+
+
+def _from_library(url: str, problem: Exception) -> YarnMillError:
+    message = str(problem)
+    first_line = re.split(r"\\n|\n", message)[0].removesuffix('"') or type(problem).__name__
+    if any(text in message for text in _TAKEN):
+        return ConflictError(f"{url}: already there, and never overwritten ({first_line})")
+    if "AccessControlException" in message:
+        return ConfigurationError(f"{url}: permission denied ({first_line})")
+    if "hecksum" in message:  # every replica of a block was tried
+        return BadDataError(
+            f"{url}: HDFS has no sound copy of it ({first_line})", mend="hdfs fsck / -list-corruptfileblocks"
+        )
+    if "SafeMode" in message:
+        return ClusterUnavailableError(f"{url}: HDFS is in safe mode", mend="wait, or hdfs dfsadmin -safemode leave")
+    if not url.startswith("hdfs:"):
+        return ConfigurationError(f"{url}: {first_line}", mend="check the disk and the permissions of its folder")
+    return ClusterUnavailableError(
+        f"{url}: HDFS does not answer ({first_line})", mend="yarnmill cluster status; yarnmill cluster up"
+    )
 
 
 def exists(url: str | Path) -> bool:
@@ -161,6 +214,8 @@ def children(url: str | Path) -> list[FileInfo]:
     filesystem, path = locate(url)
     with _translated(url):
         entries = filesystem.ls(path, detail=True)
+    if len(entries) == 1 and entries[0]["type"] == "file" and entries[0]["name"] == path:
+        raise NotFoundError(f"{url}: a file, not a folder")
     found = [_file_info(join(str(url), PurePosixPath(entry["name"]).name), entry) for entry in entries]
     return sorted(found, key=lambda child: child.name)
 
@@ -203,10 +258,7 @@ def rename(source: str | Path, target: str | Path, *, overwrite: bool = False) -
     with _translated(target):
         filesystem.makedirs(str(PurePosixPath(new).parent), exist_ok=True)
         if isinstance(filesystem, HdfsFileSystem):
-            # HDFS moves a folder INTO an existing folder instead of failing: refuse that first.
-            if not overwrite and filesystem.exists(new):
-                raise FileExistsError(new)
-            filesystem.client.rename(old, new, overwrite)
+            filesystem.client.rename(old, new, overwrite)  # exclusive, decided by the NameNode
             return
         if overwrite:
             os.replace(old, new)  # noqa: PTH105  # paths are text throughout this module
@@ -272,12 +324,11 @@ def open_fresh(url: str | Path) -> Iterator[IO[bytes]]:
     filesystem, path = locate(url)
     with _translated(url):
         filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        stream = filesystem.open(path, "wb")
+        opened = filesystem.open(path, "wb")
     try:
-        with stream:
-            yield stream
-            with _translated(url):
-                _sync(stream)
+        with _Writer(opened, str(url)) as stream:
+            yield stream  # type: ignore[misc]  # typeshed does not take a RawIOBase for an IO[bytes], which it is
+            stream.sync()
     except BaseException:
         with suppress(Exception):  # the first error is the one to tell; a leftover is hidden and harmless
             delete(url)
@@ -310,13 +361,38 @@ def open_write(url: str | Path, *, overwrite: bool = False) -> Iterator[IO[bytes
         raise
 
 
-def _sync(stream: object) -> None:
-    """Bring a local file to the disk before it gets its name; HDFS does so when the file is closed."""
-    if isinstance(stream, hdfs_native.FileWriter):
-        return
-    if isinstance(stream, LocalFileOpener):
-        stream.flush()
-        os.fsync(stream.fileno())
+class _Writer(io.RawIOBase):
+    """A file under way, whose errors are the platform's."""
+
+    def __init__(self, inner: hdfs_native.FileWriter | LocalFileOpener, url: str) -> None:
+        super().__init__()
+        self._inner = inner
+        self._url = url
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def write(self, data: Buffer) -> int:
+        with _translated(self._url):
+            return int(self._inner.write(data))
+
+    def sync(self) -> None:
+        """Bring the bytes to the disk; on HDFS to those of all replicas, where closing leaves them in memory."""
+        with _translated(self._url):
+            if isinstance(self._inner, hdfs_native.FileWriter):
+                self._inner.hsync()
+            else:
+                self._inner.flush()
+                os.fsync(self._inner.fileno())
+
+    @override
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            with _translated(self._url):
+                self._inner.close()
 
 
 def write_bytes(url: str | Path, data: bytes, *, overwrite: bool = False) -> None:
