@@ -19,7 +19,8 @@ def read_rows(training_set_url: str, split: str, limit: int) -> list[dict[str, A
     location = fs.locate(split_url(training_set_url, split))
     dataset = ds.dataset(location.path, filesystem=location.filesystem, format="parquet")
     table = dataset.to_table(columns=["uid", "ids", "features", "shards"])
-    return table.sort_by("uid").slice(0, limit).to_pylist()
+    rows: list[dict[str, Any]] = table.sort_by("uid").slice(0, limit).to_pylist()
+    return rows
 
 
 def read_scores(scores_url: str, model: str) -> dict[int, float]:

@@ -14,6 +14,8 @@ from jobs.job import JobConfig, load_job
 from tony_py.application import load_application
 from tony_py.client import run_application
 from yarnmill import fs, yarn
+from yarnmill.blobs import open_store
+from yarnmill.bundle.store import read_bundle_manifest
 from yarnmill.cli.demo_compare import ask, instance_of, largest_difference, read_rows, read_scores
 from yarnmill.cli.demo_movielens import ingest
 from yarnmill.cli.demo_report import (
@@ -207,9 +209,11 @@ class MainJob:
         with self.step(f"compare REST with batch: {flavour}") as step:
             training_set_url = self._run_url("training_set")
             training_set = read_training_set(training_set_url)
-            signature = published.signature
+            manifest = read_bundle_manifest(open_store(self._config.storage.blobs), published.bundle_id)
             rows = read_rows(training_set_url, "test", ROWS_COMPARED)
-            answers = list(ask(url, published.model, [instance_of(row, signature, training_set) for row in rows]))
+            answers = list(
+                ask(url, published.model, [instance_of(row, manifest.signature, training_set) for row in rows])
+            )
             difference = largest_difference(rows, answers, read_scores(scores_url, published.model))
             self._serving.append(
                 ServingRecord(
@@ -230,7 +234,8 @@ class MainJob:
     def _judge(self) -> None:
         """Refuse a run whose models are no better than what they have to beat."""
         with self.step("judge the models") as step:
-            log_loss = {each.name: each.test_log_loss for each in (*self._baselines, *self._models)}
+            log_loss = {model.name: model.test_log_loss for model in self._models}
+            log_loss |= {baseline.name: baseline.test_log_loss for baseline in self._baselines}
             order = ["movielens-glmix", "global_only", "global_mean"]
             step.detail = " < ".join(f"{name} {log_loss[name]:.4f}" for name in order)
             if not log_loss[order[0]] < log_loss[order[1]] < log_loss[order[2]]:
