@@ -3,10 +3,8 @@
 import os
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -178,5 +176,5 @@ def show_logs(
 @cluster.command()
 def fetch() -> None:
     """Bring Hadoop's jars into the cache, and nothing more."""
-    jars: Path = distribution.fetch(os.environ, _progress)
-    click.echo(jars, file=sys.stdout)
+    jars = distribution.fetch(os.environ, _progress)
+    click.echo(f"Hadoop {distribution.HADOOP_VERSION} is at hand: {jars}")

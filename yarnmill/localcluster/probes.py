@@ -1,17 +1,16 @@
 """Asking the daemons how they are, over HTTP: milliseconds each, where a Hadoop client takes a JVM's start."""
 
-import re
-import urllib.error
 import urllib.request
-from typing import Any, Final
+from http.client import HTTPException
+from typing import Final, TypeVar
 
 import msgspec
 
 from yarnmill.localcluster.state import HdfsState, NodeState, QueueState
 
+T = TypeVar("T")
 _TIMEOUT_S: Final = 5.0
 _GPU: Final = "yarn.io/gpu"
-_BEANS: Final = re.compile(rb'"beans"')
 # A proxy of the user's shell must not be asked for loopback.
 _DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -66,28 +65,25 @@ class _NodesAnswer(msgspec.Struct):
     nodes: _Nodes | None
 
 
-def _get(url: str) -> bytes | None:
-    """Return an answer, or None from a daemon that does not (yet) give one."""
+def _ask(url: str, answer: type[T]) -> T | None:
+    """Return an answer, or None from a daemon that does not (yet) give one; one that starts may answer with a page."""
     try:
-        with _DIRECT.open(url, timeout=_TIMEOUT_S) as answer:
-            return bytes(answer.read())
-    except (OSError, urllib.error.URLError):
+        with _DIRECT.open(url, timeout=_TIMEOUT_S) as response:
+            return msgspec.json.decode(response.read(), type=answer)
+    except (OSError, HTTPException, msgspec.DecodeError):
         return None
 
 
 def hdfs_state(web: str, url: str) -> HdfsState | None:
     """Return how HDFS is, or None while its NameNode does not answer."""
-    data = _get(f"{web}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")
-    if data is None or not _BEANS.search(data):
+    answer = _ask(f"{web}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo", _Beans)
+    if answer is None or not answer.beans:
         return None
-    beans = msgspec.json.decode(data, type=_Beans).beans
-    if not beans:
-        return None
-    bean = beans[0]
+    bean = answer.beans[0]
     return HdfsState(
         url=url,
         safe_mode=bool(bean.safe_mode),
-        live_datanodes=len(msgspec.json.decode(bean.live_nodes, type=dict[str, Any])),
+        live_datanodes=len(msgspec.json.decode(bean.live_nodes, type=dict[str, msgspec.Raw])),
         capacity_bytes=bean.total,
         used_bytes=bean.used,
         remaining_bytes=bean.free,
@@ -96,11 +92,8 @@ def hdfs_state(web: str, url: str) -> HdfsState | None:
 
 def node_states(web: str) -> tuple[NodeState, ...]:
     """Return the nodes that the ResourceManager knows; none while it does not answer."""
-    data = _get(f"{web}/ws/v1/cluster/nodes")
-    if data is None:
-        return ()
-    answer = msgspec.json.decode(data, type=_NodesAnswer)
-    nodes = answer.nodes.node if answer.nodes else []
+    answer = _ask(f"{web}/ws/v1/cluster/nodes", _NodesAnswer)
+    nodes = answer.nodes.node if answer and answer.nodes else []
     return tuple(sorted((_node_state(node) for node in nodes), key=lambda node: node.id))
 
 
@@ -145,10 +138,8 @@ class _SchedulerAnswer(msgspec.Struct):
 
 def queue_states(web: str) -> tuple[QueueState, ...]:
     """Return the scheduler's queues, parents before children; none while it does not answer."""
-    data = _get(f"{web}/ws/v1/cluster/scheduler")
-    if data is None:
-        return ()
-    return tuple(_flatten(msgspec.json.decode(data, type=_SchedulerAnswer).scheduler.info.queues))
+    answer = _ask(f"{web}/ws/v1/cluster/scheduler", _SchedulerAnswer)
+    return tuple(_flatten(answer.scheduler.info.queues)) if answer else ()
 
 
 def _flatten(queues: _Queues | None) -> list[QueueState]:
