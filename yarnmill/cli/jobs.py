@@ -1,10 +1,13 @@
 """``yarnmill jobs``: send Spark jobs to YARN, or print what would be sent."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import click
 
+from jobs.code import code_archive, code_version
 from jobs.job import JOBS, JobConfig, load_job
+from yarnmill import fs
 from yarnmill.cli.options import config_options, output_option, plan_option, print_json, print_table
 from yarnmill.config import load_config
 from yarnmill.errors import NotFoundError
@@ -61,6 +64,15 @@ def run(  # noqa: PLR0913  # options of a command
         print_json(report)
     else:
         _print_report(report)
+
+
+@jobs.command("ship")
+@click.argument("url")
+def ship(url: str) -> None:
+    """Put entry.py and yarnmill.zip into the folder URL: the code that a workflow's Spark steps run."""
+    fs.write_bytes(fs.join(url, "yarnmill.zip"), code_archive(), overwrite=True)
+    fs.write_bytes(fs.join(url, "entry.py"), (files("jobs") / "entry.py").read_bytes(), overwrite=True)
+    click.echo(f"{url}: code version {code_version()[:12]}")
 
 
 def read_job_config(name: str, path: Path) -> JobConfig:
