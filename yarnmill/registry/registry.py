@@ -98,10 +98,11 @@ class Registry:
 
     def find_run(self, model: str, run_id: str) -> ModelVersion | None:
         """Return the newest version of a model that a training run gave, or None."""
-        query = rows.VERSIONS.where(MODEL.c.name == model, VERSION.c.run_id == run_id).order_by(VERSION.c.number.desc())
-        with database.reading(self._engine) as connection:
-            row = connection.execute(query.limit(1)).one_or_none()
-            return None if row is None else rows.version_of(row)
+        return self._find(MODEL.c.name == model, VERSION.c.run_id == run_id)
+
+    def find_bundle(self, model: str, bundle_id: str) -> ModelVersion | None:
+        """Return the version of a model that is this bundle, or None."""
+        return self._find(MODEL.c.name == model, VERSION.c.bundle_id == bundle_id)
 
     def deploy(self, model: str, version: int, *, expected: int | None = None) -> Endpoint:
         """Let a version answer for its model. The version that answers already is no change.
@@ -168,6 +169,12 @@ class Registry:
             self._note(connection, "track", model, {}, {"version": version, "tracking_run_id": tracking_run_id})
 
         self._change(mark)
+
+    def _find(self, *conditions: sa.ColumnElement[bool]) -> ModelVersion | None:
+        query = rows.VERSIONS.where(*conditions).order_by(VERSION.c.number.desc()).limit(1)
+        with database.reading(self._engine) as connection:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else rows.version_of(row)
 
     def _change(self, act: Callable[[sa.Connection], T]) -> T:
         """Run one transaction; again when another writer added the same row between our look and our insert."""

@@ -1,0 +1,99 @@
+"""``yarnmill bundle``: model bundles from a shell."""
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from yarnmill.blobs import BlobStore, open_store
+from yarnmill.blobs.contents import is_blob_id
+from yarnmill.bundle.manifest import Field, Flavour, Manifest, bundle_id, manifest_bytes
+from yarnmill.bundle.pack import read_manifest, verify_bundle
+from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
+from yarnmill.cli.options import output_option, print_json, print_table, with_config
+from yarnmill.config import Config
+from yarnmill.units import render_bytes
+
+
+@click.group()
+def bundle() -> None:
+    """Model bundles: folders whose id covers every byte."""
+
+
+@bundle.command()
+@click.argument("output_url")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--flavour", required=True, type=click.Choice(get_args(Flavour)), help="How the model was trained.")
+@click.option("--put", "stores", is_flag=True, help="Put the bundle into the blob store, too [storage.blobs].")
+@with_config
+def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, stores: bool) -> None:
+    """Pack the training output at OUTPUT_URL into the fresh local FOLDER and print the bundle's id."""
+    # What opens a model loads its libraries: not for the commands below.
+    from yarnmill.publish import pack_output  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = pack_output(output_url, flavour, folder)
+    if stores:
+        put_bundle(open_store(config.storage.blobs), folder, manifest)
+    click.echo(bundle_id(manifest_bytes(manifest)))
+
+
+@bundle.command()
+@click.argument("name", metavar="ID|FOLDER")
+@output_option
+@with_config
+def show(name: str, output: str, config: Config) -> None:
+    """Show the manifest of a bundle in the blob store (by ID) or in a local FOLDER."""
+    manifest = read_bundle_manifest(_store(config), name) if is_blob_id(name) else read_manifest(Path(name))
+    if output == "json":
+        print_json(manifest)
+        return
+    _print(manifest)
+
+
+@bundle.command()
+@click.argument("name", metavar="ID|FOLDER")
+@with_config
+def verify(name: str, config: Config) -> None:
+    """Read every byte of a bundle in the blob store (by ID) or in a local FOLDER; exit status 21 on damage."""
+    manifest = verify_stored(_store(config), name) if is_blob_id(name) else verify_bundle(Path(name))
+    click.echo(f"{bundle_id(manifest_bytes(manifest))}: {len(manifest.files)} files, all sound")
+
+
+@bundle.command()
+@click.argument("bundle", metavar="ID")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), default=None, help="Folder of bundles by id [<home>/bundles]."
+)
+@with_config
+def fetch(bundle: str, cache: Path | None, config: Config) -> None:
+    """Fetch bundle ID from the blob store into a local cache, verified, and print its folder."""
+    click.echo(fetch_bundle(_store(config), bundle, cache or config.home_path / "bundles"))
+
+
+def _store(config: Config) -> BlobStore:
+    return open_store(config.storage.blobs)
+
+
+def _print(manifest: Manifest) -> None:
+    lineage = manifest.lineage
+    click.echo(f"bundle {bundle_id(manifest_bytes(manifest))}")
+    click.echo(f"flavour {manifest.flavour}, made {manifest.created_at.isoformat()} by run {lineage.run_id}")
+    click.echo(f"application {lineage.application_id or '-'}, code {lineage.code_version}")
+    for url in lineage.inputs:
+        click.echo(f"input {url}")
+    print_table("metrics", ["name", "value"], list(manifest.metrics.items()))
+    print_table(
+        "signature", ["", "name", "dtype", "shape"], [_field_row(manifest, field) for field in _fields(manifest)]
+    )
+    files = [(file.path, render_bytes(file.size_bytes), file.sha256) for file in manifest.files]
+    print_table("files", ["path", "size", "SHA-256"], files)
+
+
+def _fields(manifest: Manifest) -> tuple[Field, ...]:
+    return (*manifest.signature.inputs, *manifest.signature.outputs)
+
+
+def _field_row(manifest: Manifest, field: Field) -> tuple[str, str, str, str]:
+    kind = "input" if field in manifest.signature.inputs else "output"
+    return kind, field.name, field.dtype, str(list(field.shape))

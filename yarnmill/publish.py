@@ -1,0 +1,173 @@
+"""From the output of a training run to a version in the registry.
+
+Prepare (flavours) → pack → put into the blob store → register → MLflow. Every step can be run again:
+the same output gives the same bundle id, a blob that is there stays, a registered bundle is the version
+it was.
+"""
+
+import importlib.metadata
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from yarnmill import __version__
+from yarnmill.blobs import open_store
+from yarnmill.bundle.manifest import Flavour, Lineage, Manifest
+from yarnmill.bundle.pack import pack
+from yarnmill.bundle.store import put_bundle
+from yarnmill.config import Config
+from yarnmill.errors import JobFailedError, NotFoundError
+from yarnmill.flavours.prepare import prepare
+from yarnmill.records import Record
+from yarnmill.registry import Candidate, ModelVersion, Registry
+from yarnmill.registry.registry import parse_model_name
+from yarnmill.registry.tracking import Tracking, track_pending
+from yarnmill.report import REPORT_NAME, RunReport, read_report
+
+_LIBRARIES: Final[dict[Flavour, tuple[str, ...]]] = {
+    "glmix": ("numpy",),
+    "onnx": ("numpy", "onnxruntime"),
+    "tensorflow": ("numpy", "onnxruntime"),
+    "torch": ("numpy", "onnxruntime"),
+    "sklearn": ("numpy", "scikit-learn"),
+    "python": (),
+}
+"""What has to be installed to answer for a model of each flavour."""
+
+
+class Published(Record, frozen=True, kw_only=True):
+    """What publishing gave. ``created`` is false where the version was there already."""
+
+    model: str
+    version: int
+    bundle_id: str
+    created: bool
+
+
+def publish(
+    output_url: str,
+    model: str,
+    flavour: Flavour,
+    config: Config,
+    progress: Callable[[str], None] = lambda _message: None,
+) -> Published:
+    """Make the output of a training run the next version of ``model``; the same output again changes nothing.
+
+    Parameters
+    ----------
+    output_url
+        Output folder of a finished training run, with its report.
+    model
+        Name of the model; it need not be there yet.
+    flavour
+        How the model was trained.
+    config
+        Names blob store, registry and tracking.
+    progress
+        Called with one line a step, and with what could not be done yet.
+
+    Raises
+    ------
+    NotFoundError
+        If the run never finished there, or its output lacks a file that the flavour needs.
+    JobFailedError
+        If the run failed.
+    BadDataError
+        If the output is damaged or does not fit its signature.
+    """
+    parse_model_name(model)
+    report = _successful_report(output_url)
+    registry = Registry(config.registry_url)
+    version = _published_before(registry, model, flavour, report)
+    if version is not None:
+        progress(f"{model}: run {report.run_id} is version {version.version}; up to date")
+        created = False
+    else:
+        with _work_folder(config) as folder:
+            progress(f"{model}: packing {output_url}")
+            manifest = _pack(output_url, flavour, Path(folder), report)
+            progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
+            bundle_id = put_bundle(open_store(config.storage.blobs), Path(folder), manifest)
+        created = registry.find_bundle(model, bundle_id) is None
+        version = registry.register(_candidate(model, flavour, bundle_id, config, report))
+        progress(f"{model}: version {version.version} {'registered' if created else 'is this bundle; up to date'}")
+    track_pending(registry, Tracking(config.tracking_uri), progress)
+    return Published(model=model, version=version.version, bundle_id=version.bundle_id, created=created)
+
+
+def _published_before(registry: Registry, model: str, flavour: Flavour, report: RunReport) -> ModelVersion | None:
+    known = registry.find_run(model, report.run_id)
+    if known is None or known.flavour != flavour or not open_store(known.blobs_url).exists(known.bundle_id):
+        return None
+    return known
+
+
+def _candidate(model: str, flavour: Flavour, bundle_id: str, config: Config, report: RunReport) -> Candidate:
+    return Candidate(
+        model=model,
+        bundle_id=bundle_id,
+        blobs_url=config.storage.blobs,
+        flavour=flavour,
+        run_id=report.run_id,
+        application_id=report.application_id,
+        metrics=report.metrics,
+    )
+
+
+def pack_output(output_url: str, flavour: Flavour, folder: Path) -> Manifest:
+    """Pack the output of a finished training run into an empty local folder; errors as :func:`publish`."""
+    return _pack(output_url, flavour, folder, _successful_report(output_url))
+
+
+def _pack(output_url: str, flavour: Flavour, folder: Path, report: RunReport) -> Manifest:
+    signature = prepare(flavour, output_url, folder)
+    return pack(
+        folder,
+        flavour=flavour,
+        signature=signature,
+        lineage=Lineage(
+            inputs=report.inputs,
+            code_version=__version__,
+            run_id=report.run_id,
+            application_id=report.application_id,
+            configuration=report.parameters,
+        ),
+        metrics=report.metrics,
+        environment=_environment(flavour),
+        created_at=report.finished_at,
+    )
+
+
+def _successful_report(output_url: str) -> RunReport:
+    try:
+        report = read_report(output_url)
+    except NotFoundError:
+        raise NotFoundError(
+            f"{output_url}: no {REPORT_NAME}",
+            expected="the output folder of a finished training run",
+            mend="run it again",
+        ) from None
+    if report.state != "succeeded":
+        raise JobFailedError(
+            f"{output_url}: the run failed: {report.exit_reason}", mend="mend the cause and run it again"
+        )
+    return report
+
+
+def _environment(flavour: Flavour) -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for library in _LIBRARIES[flavour]:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _work_folder(config: Config) -> tempfile.TemporaryDirectory[str]:
+    """Return a fresh folder in the home: a temp dir is often too small for a model."""
+    work = config.home_path / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="publish-", dir=work)

@@ -1,0 +1,200 @@
+"""MLflow: one run a published version, in the experiment that bears the model's name.
+
+The registry is the truth and MLflow a view of it. A version whose run could not be written stays in
+:meth:`yarnmill.registry.Registry.untracked` and is tried again by the next publish.
+"""
+
+import datetime as dt
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from yarnmill.blobs import open_store
+from yarnmill.bundle.manifest import Manifest
+from yarnmill.bundle.store import read_bundle_manifest
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, YarnMillError
+from yarnmill.records import Record
+from yarnmill.registry.records import ModelVersion
+from yarnmill.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_LONGEST_VALUE: Final = 4000
+"""MLflow refuses longer tags and parameters; the bundle has them whole."""
+_TAG_BUNDLE: Final = "yarnmill.bundle_id"
+_PAGE: Final = 1000
+
+
+class TrackedRun(Record, frozen=True, kw_only=True):
+    """One run as MLflow knows it."""
+
+    name: str
+    model: str
+    version: str
+    flavour: str
+    state: str
+    application_id: str
+    run_id: str
+    bundle_id: str
+    tracking_run_id: str
+    at: dt.datetime
+    metrics: dict[str, float]
+
+
+class Tracking:
+    """MLflow's tracking store at a URI; the store is opened (seconds) at the first call."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def record(self, version: ModelVersion, manifest: Manifest) -> str:
+        """Write the MLflow run of a version and return its id; a bundle that has a run keeps it.
+
+        Raises
+        ------
+        ConfigurationError
+            If the URI cannot be meant.
+        ClusterUnavailableError
+            If MLflow cannot be written to: it may later.
+        """
+        with _open(self._uri) as client:
+            experiment_id = _ensure_experiment(client, version)
+            for run in client.search_runs([experiment_id], f"tags.`{_TAG_BUNDLE}` = '{version.bundle_id}'"):
+                if run.info.status == "FINISHED":
+                    return str(run.info.run_id)
+                client.delete_run(run.info.run_id)  # its writer died in the middle
+            return _write_run(client, experiment_id, version, manifest)
+
+    def runs(self) -> list[TrackedRun]:
+        """Return every run of every experiment, newest first; errors as :meth:`record`."""
+        with _open(self._uri) as client:
+            experiments = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
+            found = [] if not experiments else list(_all_runs(client, list(experiments)))
+        return [_tracked_run(run, experiments[run.info.experiment_id]) for run in found]
+
+
+def track_pending(registry: Registry, tracking: Tracking, warn: Callable[[str], None]) -> int:
+    """Give every version without an MLflow run one, oldest first; return how many got theirs.
+
+    What fails is told to ``warn`` and stays pending: a model is registered whether MLflow is up or not.
+    """
+    done = 0
+    for version in registry.untracked():
+        try:
+            manifest = read_bundle_manifest(open_store(version.blobs_url), version.bundle_id)
+            tracking_run_id = tracking.record(version, manifest)
+        except YarnMillError as problem:
+            warn(f"{version.model} version {version.version} is registered but not in MLflow yet: {problem.what}")
+            continue
+        registry.mark_tracked(version.model, version.version, tracking_run_id)
+        done += 1
+    return done
+
+
+@contextmanager
+def _open(uri: str) -> "Iterator[MlflowClient]":
+    """Yield a client; MLflow's own warnings and chatter are not for our users."""
+    _make_folder(uri)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Five seconds and two thousand modules: only for those who need it.
+        from mlflow import MlflowClient  # noqa: PLC0415
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            yield MlflowClient(tracking_uri=uri)
+        except (MlflowException, sa.exc.SQLAlchemyError, OSError) as problem:
+            raise ClusterUnavailableError(
+                f"MLflow at {uri}: {str(problem).splitlines()[0]}", mend="check registry.tracking and what it names"
+            ) from None
+
+
+def _make_folder(uri: str) -> None:
+    try:
+        url = sa.make_url(uri)
+    except sa.exc.ArgumentError:
+        return  # http and the like
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigurationError(f"registry.tracking: {url.database}: cannot make its folder: {problem}") from None
+
+
+def _ensure_experiment(client: "MlflowClient", version: ModelVersion) -> str:
+    found = client.get_experiment_by_name(version.model)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(version.model, artifact_location=version.blobs_url))
+
+
+def _write_run(client: "MlflowClient", experiment_id: str, version: ModelVersion, manifest: Manifest) -> str:
+    from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
+
+    at_ms = int(manifest.created_at.timestamp() * 1000)
+    run = client.create_run(experiment_id, start_time=at_ms, run_name=f"{version.model}-{version.version}")
+    client.log_batch(
+        run.info.run_id,
+        metrics=[Metric(name, value, at_ms, 0) for name, value in manifest.metrics.items()],
+        params=[Param(name, _cut(value)) for name, value in manifest.lineage.configuration.items()],
+        tags=[RunTag(name, _cut(value)) for name, value in _tags(version, manifest).items()],
+    )
+    client.set_terminated(run.info.run_id, "FINISHED", end_time=at_ms)
+    return str(run.info.run_id)
+
+
+def _tags(version: ModelVersion, manifest: Manifest) -> dict[str, str]:
+    lineage = manifest.lineage
+    return {
+        _TAG_BUNDLE: version.bundle_id,
+        "yarnmill.version": str(version.version),
+        "yarnmill.flavour": manifest.flavour,
+        "yarnmill.run_id": lineage.run_id,
+        "yarnmill.application_id": lineage.application_id,
+        "yarnmill.code_version": lineage.code_version,
+        "yarnmill.inputs": "\n".join(lineage.inputs),
+        "yarnmill.parent": lineage.parent or "",
+    }
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
+
+
+def _all_runs(client: "MlflowClient", experiment_ids: list[str]) -> "Iterator[Run]":
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            experiment_ids, max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _tracked_run(run: "Run", experiment: str) -> TrackedRun:
+    tags = run.data.tags
+    return TrackedRun(
+        name=run.info.run_name or "",
+        model=experiment,
+        version=tags.get("yarnmill.version", ""),
+        flavour=tags.get("yarnmill.flavour", ""),
+        state=run.info.status.lower(),
+        application_id=tags.get("yarnmill.application_id", ""),
+        run_id=tags.get("yarnmill.run_id", ""),
+        bundle_id=tags.get(_TAG_BUNDLE, ""),
+        tracking_run_id=run.info.run_id,
+        at=dt.datetime.fromtimestamp(run.info.start_time / 1000, tz=dt.UTC),
+        metrics=dict(run.data.metrics),
+    )
