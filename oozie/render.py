@@ -39,6 +39,8 @@ def render_workflow(workflow: Workflow) -> str:
 
 
 def _parameters(root: ET.Element, workflow: Workflow) -> None:
+    if not workflow.parameters:  # the schema has no empty list of them
+        return
     holder = ET.SubElement(root, "parameters")
     for parameter in workflow.parameters:
         entry = ET.SubElement(holder, "property")

@@ -42,11 +42,10 @@ def validate(xml: bytes, *, source: str) -> None:
         document = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
     except etree.XMLSyntaxError as problem:
         raise BadDataError(f"{source}: not XML: {problem}") from None
-    if not schema.validate(document):
-        fault = next(iter(schema.error_log))
-        raise BadDataError(
-            f"{source}, line {fault.line}: {fault.message}", expected=f"a workflow valid to Oozie {OOZIE_VERSION}"
-        )
+    try:
+        schema.assertValid(document)
+    except etree.DocumentInvalid as problem:  # its text ends with the line
+        raise BadDataError(f"{source}: {problem}", expected=f"a workflow valid to Oozie {OOZIE_VERSION}") from None
 
 
 def _together() -> bytes:
