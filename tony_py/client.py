@@ -18,7 +18,7 @@ import yaml
 
 from tony_py.application import Application, resolved
 from tony_py.driver.conclusion import failed_report, write_failed
-from tony_py.driver.containers import import_skein
+from tony_py.driver.containers import import_skein, without_warnings
 from tony_py.history import read_history
 from tony_py.packing import prepare
 from tony_py.places import Places, places
@@ -253,9 +253,9 @@ def skein_client() -> Iterator[Any]:
     """Start Skein's Java process, give its client, and stop it in the end."""
     _yarn_command()
     skein = import_skein()
-    security = _credentials(skein)
     try:
-        client = skein.Client(security=security, log=False)
+        with without_warnings():
+            client = skein.Client(security=_credentials(skein), log=False)
     except skein.exceptions.SkeinError as error:
         raise ClusterUnavailableError(f"Skein's Java process did not start: {error}", mend="yarnmill doctor") from None
     try:

@@ -274,8 +274,8 @@ def main() -> None:
 
     with workers.strategy.scope():
         scorer = build()
-    user, film = scorer.rows(rows.user_id, rows.film_id)
-    looked_up = Rows(user.numpy(), film.numpy(), scorer.standardised(rows.features).numpy(), rows.response, rows.weight)
+    ready = (*scorer.rows(rows.user_id, rows.film_id), scorer.standardised(rows.features))
+    looked_up = Rows(*(np.array(column) for column in ready), rows.response, rows.weight)
     epochs, best = train(workers, scorer, looked_up, validation, options)
     if workers.rank == 0:
         alone = build()  # outside the strategy: a graph of plain variables

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tony_py.application import Application, TaskType, resolved
-from tony_py.driver.containers import Container, import_skein
+from tony_py.driver.containers import Container, import_skein, without_warnings
 from tony_py.driver.main import Run, drive
 from tony_py.driver.tasks import TaskId
 from tony_py.packing import prepare
@@ -79,7 +79,8 @@ class LocalContainers:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
-    import_skein().Security.new_credentials().to_directory(str(folder))
+    with without_warnings():
+        import_skein().Security.new_credentials().to_directory(str(folder))
     return folder
 
 

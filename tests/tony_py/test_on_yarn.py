@@ -123,14 +123,15 @@ def test_a_container_that_cannot_start_is_lost_with_its_id(hdfs: str, config: Co
 def test_the_printed_plan_goes_through_plain_skein(
     hdfs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "hello.sh").write_text(
-        'echo "{\\"answer\\": $1}" > metrics.json\nhdfs dfs -put metrics.json "$TONY_OUTPUT/"\n'
+    program = (
+        "import os, sys; from yarnmill import fs; fs.write_bytes(os.environ['TONY_OUTPUT'] + '/metrics.json', b'%s')"
     )
+    (tmp_path / "hello.py").write_text(program.replace("%s", '{"answer": 42}'))
     application = {
         "name": "plain",
         "framework": "standalone",
-        "types": {"worker": {"command": "bash hello.sh ${answer}", "memory": "256 MiB"}},
-        "source": ["hello.sh"],
+        "types": {"worker": {"command": "python hello.py ${answer}", "memory": "256 MiB"}},
+        "source": ["hello.py"],
         "parameters": {"answer": 42},
         "environment": {"python": sys.executable},
         "output": f"{hdfs}/output",
