@@ -1,0 +1,243 @@
+"""The training job on a small training set in the contract's layout, and its model through the flavour."""
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.job import Outcome
+from jobs.train_glmix import Config, inputs, run
+from photon.local import LocalData, fit
+from photon.rows import SparseRows
+from photon.scoring import margins, means
+from photon.settings import CoordinateSettings
+from yarnmill.bundle.manifest import Lineage, Manifest, Signature
+from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
+from yarnmill.flavours.glmix import GlmixPredictor, prepare_glmix
+from yarnmill.records import canonical_json
+from yarnmill.trainingset import INTERCEPT, FeatureColumn, Shard, TrainingSet
+
+ROWS = 400
+GENRES = ("Drama", "Film-Noir", "Western")
+SHARDS = {
+    "global": [("genres", term) for term in GENRES] + [(INTERCEPT, ""), ("year", "")],
+    "user": [("genres", term) for term in GENRES] + [(INTERCEPT, "")],
+    "film": [(INTERCEPT, "")],
+}
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A training set on disk, and its columns."""
+
+    url: str
+    genres: list[dict[str, float]]
+    years: np.ndarray
+    users: np.ndarray
+    films: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+
+    def local(self, train: tuple[int, ...]) -> LocalData:
+        return LocalData(
+            self.labels,
+            np.isin(self.split, train).astype(np.float64),
+            np.zeros(ROWS),
+            {name: SparseRows.from_dense(self.dense(name)) for name in SHARDS},
+            {"user_id": self.users, "film": self.films},
+            {name: columns.index((INTERCEPT, "")) for name, columns in SHARDS.items()},
+        )
+
+    def dense(self, shard: str) -> np.ndarray:
+        columns = [
+            np.ones(ROWS)
+            if name == INTERCEPT
+            else self.years
+            if name == "year"
+            else np.array([bag.get(term, 0.0) for bag in self.genres])
+            for name, term in SHARDS[shard]
+        ]
+        return np.column_stack(columns)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    random = np.random.default_rng(11)
+    folder = tmp_path / "training_set"
+    genres = [{term: 1.0 for term in GENRES if random.random() < 0.5} for _ in range(ROWS)]
+    years, users = random.normal(size=ROWS), random.integers(1, 15, ROWS)
+    films = np.array([f"film {i}" for i in range(9)])[random.integers(0, 9, ROWS)]
+    taste = random.normal(size=15)[users] + 0.8 * years
+    labels = (random.random(ROWS) < 1 / (1 + np.exp(-taste))).astype(np.float64)
+    split = random.choice(3, ROWS, p=[0.6, 0.2, 0.2])
+    result = Made(f"file://{folder}", genres, years, users, films, labels, split)
+    for role, name in enumerate(SPLITS):
+        _write_split(folder / "data" / f"split={name}", result, np.flatnonzero(split == role))
+    for name, columns in SHARDS.items():
+        below = folder / "index" / name
+        below.mkdir(parents=True)
+        table = {"name": [c[0] for c in columns], "term": [c[1] for c in columns], "index": range(len(columns))}
+        pq.write_table(pa.table({k: pa.array(list(v)) for k, v in table.items()}), below / "part-0.parquet")
+    (folder / "training_set.json").write_bytes(canonical_json(_record(split)))
+    return result
+
+
+def _write_split(folder: Path, made: Made, rows: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    shards = []
+    for name in SHARDS:
+        sparse = SparseRows.from_dense(made.dense(name)[rows])
+        offsets = pa.array(sparse.indptr, pa.int32())
+        parts = [pa.ListArray.from_arrays(offsets, pa.array(part)) for part in (sparse.indices, sparse.values)]
+        shards.append(pa.StructArray.from_arrays(parts, ["indices", "values"]))
+    bags = pa.array([list(made.genres[row].items()) for row in rows], pa.map_(pa.string(), pa.float64()))
+    ids = [pa.array(made.users[rows]), pa.array(made.films[rows].tolist())]
+    columns = {
+        "uid": pa.array(rows),
+        "event_time": pa.array([dt.datetime(2001, 1, 1, tzinfo=dt.UTC)] * len(rows), pa.timestamp("us", "UTC")),
+        "response": pa.array(made.labels[rows]),
+        "weight": pa.array(np.ones(len(rows))),
+        "offset": pa.array(np.zeros(len(rows))),
+        "ids": pa.StructArray.from_arrays(ids, ["user_id", "film"]),
+        "features": pa.StructArray.from_arrays([bags, pa.array(made.years[rows])], ["genres", "year"]),
+        "shards": pa.StructArray.from_arrays(shards, list(SHARDS)),
+    }
+    pq.write_table(pa.table(columns), folder / "part-0.parquet")
+
+
+def _record(split: np.ndarray) -> TrainingSet:
+    return TrainingSet(
+        response="response",
+        keys={"user_id": "int64", "film": "string"},
+        features=(
+            FeatureColumn(name="genres", dtype="bag", table="movielens.films"),
+            FeatureColumn(name="year", dtype="float64", table="movielens.films", default=0.25),
+        ),
+        shards=tuple(
+            Shard(
+                name=name,
+                features=tuple(dict.fromkeys(column for column, _ in columns if column != INTERCEPT)),
+                dimension=len(columns),
+                index_sha256=f"hash of {name}",
+            )
+            for name, columns in SHARDS.items()
+        ),
+        rows={name: int(np.sum(split == role)) for role, name in enumerate(SPLITS)},
+        inputs=(),
+    )
+
+
+def config_for(made: Made, tmp_path: Path, *, refit: bool) -> Config:
+    return Config(
+        output=f"file://{tmp_path}/output",
+        training_set=made.url,
+        coordinates=(
+            CoordinateSettings(name="global", kind="fixed", shard="global", l2=1.0),
+            CoordinateSettings(name="per_user", kind="random", shard="user", entity="user_id", l2=2.0),
+            CoordinateSettings(name="per_film", kind="random", shard="film", entity="film", l2=4.0),
+        ),
+        max_sweeps=4,
+        tolerance=0.0,
+        evaluate_per=("user_id",),
+        refit_on_validation=refit,
+    )
+
+
+def predictor_of(signature: Signature, folder: Path) -> GlmixPredictor:
+    lineage = Lineage(inputs=(), code_version="", run_id="", application_id="", configuration={})
+    manifest = Manifest(
+        flavour="glmix",
+        signature=signature,
+        files=(),
+        lineage=lineage,
+        metrics={},
+        environment={},
+        created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    )
+    return GlmixPredictor(folder, manifest)
+
+
+@pytest.fixture
+def trained(spark: SparkSession, made: Made, tmp_path: Path) -> Outcome:
+    return run(spark, config_for(made, tmp_path, refit=False))
+
+
+def test_the_published_model_answers_as_the_locally_fitted_one(trained: Outcome, made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    signature = prepare_glmix(f"file://{tmp_path}/output", folder)
+    assert [(field.name, field.dtype, field.required) for field in signature.inputs] == [
+        ("user_id", "int64", True),
+        ("film", "string", True),
+        ("genres", "bag", True),
+        ("year", "float64", False),
+    ]
+    data = made.local((0,))
+    fitted = fit(data, config_for(made, tmp_path, refit=False).fit_settings)
+    expected = means(fitted.model, margins(fitted.model, data.shards, data.ids, data.offsets))
+    predictor = predictor_of(signature, folder)
+    columns = {"user_id": made.users, "film": made.films, "genres": made.genres, "year": made.years}
+    found = predictor.predict(columns)["probability"]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+    strange = {
+        "user_id": np.array([10**9]),
+        "film": np.array(["a film whose name is longer than all others"]),
+        "genres": [{"No such genre at all": 3.0}],
+    }
+    fixed = fitted.model.effects[0].coefficients
+    default = fixed[SHARDS["global"].index((INTERCEPT, ""))] + 0.25 * fixed[SHARDS["global"].index(("year", ""))]
+    np.testing.assert_allclose(predictor.predict(strange)["probability"], [1 / (1 + np.exp(-default))], atol=1e-9)
+    assert trained.counts["rows_test"] == int(np.sum(made.split == 2))
+
+
+def test_the_report_holds_metrics_baselines_and_history(trained: Outcome) -> None:
+    assert {"test_auc", "test_log_loss", "test_auc_per_user", "validation_auc", "objective"} <= set(trained.metrics)
+    sweeps = [trained.metrics[f"objective_sweep_{number}"] for number in range(1, 5)]
+    assert sweeps == sorted(sweeps, reverse=True)
+    assert "validation_loss_sweep_1" in trained.metrics
+    alone, mean = trained.baselines["global_only"], trained.baselines["global_mean"]
+    assert trained.metrics["test_auc"] > alone["test_auc"] > mean["test_auc"]
+    assert trained.metrics["test_log_loss"] < alone["test_log_loss"] < mean["test_log_loss"]
+    assert trained.counts["unconverged"] == 0
+
+
+def test_a_refit_sees_validation_too(spark: SparkSession, made: Made, tmp_path: Path) -> None:
+    outcome = run(spark, config_for(made, tmp_path, refit=True))
+    both = fit(
+        made.local((0, 1)),
+        msgspec.structs.replace(config_for(made, tmp_path, refit=True).fit_settings, max_sweeps=200, tolerance=1e-13),
+    )
+    # The refit started warm and is near, and above, the optimum on train and validation.
+    assert both.descent.objective <= outcome.metrics["objective"] <= both.descent.objective * 1.001
+    assert "validation_auc" in outcome.metrics
+
+
+def test_what_does_not_fit_is_said_before_anything_runs(made: Made, tmp_path: Path) -> None:
+    config = config_for(made, tmp_path, refit=False)
+    assert inputs(config) == (made.url,)
+    wrong_shard = (msgspec.structs.replace(config.coordinates[0], shard="galaxy"),)
+    with pytest.raises(ConfigurationError, match=r"coordinates\[0\].shard: .* no shard 'galaxy'"):
+        inputs(msgspec.structs.replace(config, coordinates=wrong_shard))
+    wrong_key = (config.coordinates[0], msgspec.structs.replace(config.coordinates[1], entity="user"))
+    with pytest.raises(ConfigurationError, match=r"coordinates\[1\].entity: .* no entity key 'user'"):
+        inputs(msgspec.structs.replace(config, coordinates=wrong_key))
+    with pytest.raises(NotFoundError):
+        inputs(msgspec.structs.replace(config, training_set=f"{made.url}/nowhere"))
+
+
+def test_another_index_map_is_refused(trained: Outcome, made: Made, tmp_path: Path) -> None:
+    assert trained.outputs
+    record = Path(made.url.removeprefix("file://")) / "training_set.json"
+    record.write_text(record.read_text().replace("hash of user", "hash of another"))
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    with pytest.raises(BadDataError, match="index map of shard 'user'"):
+        prepare_glmix(f"file://{tmp_path}/output", folder)

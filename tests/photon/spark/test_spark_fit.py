@@ -1,0 +1,147 @@
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame, functions
+
+from photon.evaluation import auc, entity_auc, mean_loss
+from photon.local import LocalData, LocalFit, fit
+from photon.model import RandomEffect
+from photon.scoring import margins
+from photon.settings import FitSettings
+from photon.spark.evaluation import evaluate
+from photon.spark.rows import Measure
+from photon.spark.train import ShardShape, SparkGlmix
+from yarnmill.errors import BadDataError
+
+Frame = Callable[[LocalData], DataFrame]
+
+ROLES = ("train", "validation", "test")
+
+
+def on_spark(
+    frame: DataFrame, data: LocalData, settings: FitSettings, *, partitions: int = 2, carried: Sequence[str] = ()
+) -> SparkGlmix:
+    shards = {name: ShardShape(rows.columns, data.intercepts[name]) for name, rows in data.shards.items()}
+    return SparkGlmix(frame, settings, shards, ROLES, partitions=partitions, carried_ids=carried)
+
+
+def assert_same_model(found: SparkGlmix, expected: LocalFit, tolerance: float) -> None:
+    np.testing.assert_allclose(found.fixed.coefficients, expected.model.effects[0].coefficients, atol=tolerance)
+    for coordinate, effect in zip(found.random, expected.model.effects[1:], strict=True):
+        assert isinstance(effect, RandomEffect)
+        rows = found.coefficients(coordinate).orderBy("entity").collect()
+        assert [row.entity for row in rows] == effect.entities.tolist()
+        cells = [place * effect.columns + index for place, row in enumerate(rows) for index in row["indices"]]
+        assert cells == effect.cells.tolist()
+        values = [value for row in rows for value in row["values"]]
+        np.testing.assert_allclose(values, effect.coefficients, atol=tolerance)
+
+
+@pytest.mark.parametrize(("task", "partitions"), [("logistic", 2), ("logistic", 5), ("linear", 1)])
+def test_spark_fits_the_local_model_whatever_the_partitions(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings, task: str, partitions: int
+) -> None:
+    settings = msgspec.structs.replace(glmix_settings, task=task)
+    # Rows arrive in another order, from another number of partitions.
+    frame = as_frame(glmix_data).orderBy(functions.xxhash64("uid")).repartition(3)
+    glmix = on_spark(frame, glmix_data, settings, partitions=partitions)
+    descent = glmix.fit(["train"])
+    expected = fit(glmix_data, settings)
+    np.testing.assert_allclose(
+        [sweep.objective for sweep in descent.sweeps],
+        [sweep.objective for sweep in expected.descent.sweeps],
+        rtol=1e-11,
+    )
+    assert_same_model(glmix, expected, 1e-8)
+    glmix.release()
+
+
+def test_rows_of_other_roles_are_scored_and_train_nothing(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    role = np.arange(240) % 3
+    frame = as_frame(glmix_data).withColumn("role", (functions.col("uid") / 7919 % 3).cast("tinyint"))
+    glmix = on_spark(frame, glmix_data, glmix_settings, carried=("user_id", "film"))
+    descent = glmix.fit(["train"])
+    passive = msgspec.structs.replace(glmix_settings)
+    local = LocalData(
+        glmix_data.labels,
+        np.where(role == 0, glmix_data.weights, 0.0),
+        glmix_data.offsets,
+        glmix_data.shards,
+        glmix_data.ids,
+        glmix_data.intercepts,
+    )
+    expected = fit(local, passive)
+    scores = margins(expected.model, glmix_data.shards, glmix_data.ids, glmix_data.offsets)
+    own = role == 2
+    labels, weights = glmix_data.labels[own], glmix_data.weights[own]
+    loss = mean_loss(scores[own], labels, weights)
+    assert dict(descent.sweeps[-1].losses)["test"] == pytest.approx(loss, abs=1e-9)
+
+    alone = glmix.fit_fixed_alone(["train"])
+    measures = [Measure("glmix", 2), Measure("alone", 2, alone)]
+    rows = glmix.measured(descent.scores, measures)
+    by_alone, by_glmix = evaluate(rows, entities=("user_id", "film"))
+    assert (by_glmix.measure, by_glmix.rows) == ("glmix", int(own.sum()))
+    assert by_glmix.mean_loss == pytest.approx(loss, abs=1e-9)
+    assert by_glmix.auc == pytest.approx(auc(scores[own], labels, weights), abs=1e-12)
+    for key, found in by_glmix.entity_auc:
+        truth = entity_auc(glmix_data.ids[key][own], scores[own], labels, weights)
+        assert (found.entities, found.total) == (truth.entities, pytest.approx(truth.total, abs=1e-12))
+    fixed_scores = glmix_data.shards["global"].dot(alone)[own] + glmix_data.offsets[own]
+    assert by_alone.auc == pytest.approx(auc(fixed_scores, labels, weights), abs=1e-12)
+    glmix.release()
+
+
+def test_a_second_fit_goes_on_from_the_first(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    glmix = on_spark(as_frame(glmix_data), glmix_data, glmix_settings)
+    first = glmix.fit(["train"])
+    second = glmix.fit(["train"], start=first.scores)
+    longer = fit(glmix_data, msgspec.structs.replace(glmix_settings, max_sweeps=8))
+    assert second.objective == pytest.approx(longer.descent.objective, rel=1e-11)
+    assert_same_model(glmix, longer, 1e-8)
+    glmix.release()
+
+
+def test_bad_rows_are_counted_and_refused(as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    uid = functions.col("uid")
+    broken = (
+        as_frame(glmix_data)
+        .withColumn("response", functions.when(uid == 0, 0.5).otherwise(functions.col("response")))
+        .withColumn("weight", functions.when(uid < 3 * 7919, -1.0).otherwise(functions.col("weight")))
+        .withColumn("uid", functions.when(uid == 7919 * 9, 7919 * 8).otherwise(uid))
+    )
+    with pytest.raises(BadDataError) as refused:
+        on_spark(broken, glmix_data, glmix_settings).check()
+    text = str(refused.value)
+    assert "1 rows with a label that the task cannot have" in text
+    assert "3 rows with a weight that is negative" in text
+    assert "1 rows with a uid that another row has too" in text
+
+
+def test_missing_weights_and_offsets_are_one_and_zero(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    nothing = functions.lit(None).cast("double")
+    frame = as_frame(glmix_data).withColumn("weight", nothing).withColumn("offset", nothing)
+    (train, *_) = on_spark(frame, glmix_data, glmix_settings).check()
+    assert (train.rows, train.weight) == (240, 240.0)
+    assert train.mean_label == pytest.approx(glmix_data.labels.mean())
+
+
+def test_probabilities_are_evaluated_like_margins(as_frame: Frame, glmix_data: LocalData) -> None:
+    frame = as_frame(glmix_data).select(
+        functions.lit("m").alias("measure"),
+        (1 / (1 + functions.exp(-functions.col("offset")))).alias("score"),
+        functions.col("response").alias("label"),
+        "weight",
+    )
+    (found,) = evaluate(frame, kind="probability")
+    scores = (glmix_data.offsets, glmix_data.labels, glmix_data.weights)
+    assert found.auc == pytest.approx(auc(*scores), abs=1e-12)
+    assert found.mean_loss == pytest.approx(mean_loss(*scores), abs=1e-12)

@@ -1,0 +1,127 @@
+from collections.abc import Callable
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pytest
+
+from photon.descent import Sweep
+from photon.local import LocalData, fit
+from photon.loss import LOGISTIC, loss_of
+from photon.model import FixedEffect, RandomEffect
+from photon.rows import Floats, SparseRows
+from photon.scoring import margins
+from photon.settings import CoordinateSettings, FitSettings, checked
+from yarnmill.errors import ConfigurationError
+
+
+def joint_design(data: LocalData, settings: FitSettings) -> tuple[Floats, Floats]:
+    """Return the dense matrix of all effects side by side, and the penalty of each of its columns."""
+    blocks, penalties = [], []
+    for one in settings.coordinates:
+        dense = data.shards[one.shard].to_dense()
+        l2 = np.full(dense.shape[1], one.l2)
+        if not one.intercept_is_penalised:
+            l2[data.intercepts[one.shard]] = 0.0
+        ids = np.zeros(len(dense), int) if one.entity is None else data.ids[one.entity]
+        for entity in np.unique(ids):
+            blocks.append(dense * (ids == entity)[:, None])
+            penalties.append(l2)
+    return np.hstack(blocks), np.concatenate(penalties)
+
+
+@pytest.mark.parametrize("task", ["logistic", "linear"])
+def test_many_sweeps_reach_the_joint_optimum(
+    glmix_data: LocalData, glmix_settings: FitSettings, scipy_optimum: Callable, task: str
+) -> None:
+    settings = msgspec.structs.replace(glmix_settings, task=task, max_sweeps=300, tolerance=1e-15)
+    fitted = fit(glmix_data, settings)
+    matrix, l2 = joint_design(glmix_data, settings)
+    loss = loss_of(task)
+    best = scipy_optimum(loss, matrix, glmix_data.labels, glmix_data.weights, glmix_data.offsets, l2)
+    expected = matrix @ best + glmix_data.offsets
+    value = glmix_data.weights @ loss.value(expected, glmix_data.labels) + 0.5 * l2 @ (best * best)
+    assert fitted.descent.converged
+    np.testing.assert_allclose(fitted.descent.objective, value, rtol=1e-8)
+    found = margins(fitted.model, glmix_data.shards, glmix_data.ids, glmix_data.offsets)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_objective_never_rises(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    sweeps: list[Sweep] = []
+    fitted = fit(glmix_data, msgspec.structs.replace(glmix_settings, max_sweeps=12))
+    sweeps.extend(fitted.descent.sweeps)
+    objectives = [sweep.objective for sweep in sweeps]
+    assert len(objectives) == 12
+    assert all(later <= earlier for earlier, later in pairwise(objectives))
+    assert not fitted.descent.converged
+
+
+def test_the_final_scores_are_those_of_the_model(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    fitted = fit(glmix_data, glmix_settings)
+    found = margins(fitted.model, glmix_data.shards, glmix_data.ids, np.zeros(240))
+    np.testing.assert_allclose(found, fitted.descent.scores.sum(axis=1), atol=1e-12)
+
+
+def test_no_random_effect_is_a_plain_glm(
+    glmix_data: LocalData, glmix_settings: FitSettings, scipy_optimum: Callable
+) -> None:
+    settings = msgspec.structs.replace(glmix_settings, coordinates=glmix_settings.coordinates[:1])
+    fitted = fit(glmix_data, settings)
+    matrix, l2 = joint_design(glmix_data, settings)
+    expected = scipy_optimum(LOGISTIC, matrix, glmix_data.labels, glmix_data.weights, glmix_data.offsets, l2)
+    effect = fitted.model.effects[0]
+    assert isinstance(effect, FixedEffect)
+    assert len(fitted.descent.sweeps) == 1
+    np.testing.assert_allclose(effect.coefficients, expected, atol=1e-4)
+
+
+def test_row_order_changes_nothing(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    order = np.random.default_rng(9).permutation(240)
+    shuffled = LocalData(
+        glmix_data.labels[order],
+        glmix_data.weights[order],
+        glmix_data.offsets[order],
+        {name: rows.take(order) for name, rows in glmix_data.shards.items()},
+        {name: ids[order] for name, ids in glmix_data.ids.items()},
+        glmix_data.intercepts,
+    )
+    one, other = fit(glmix_data, glmix_settings), fit(shuffled, glmix_settings)
+    for mine, theirs in zip(one.model.effects, other.model.effects, strict=True):
+        np.testing.assert_allclose(mine.coefficients, theirs.coefficients, atol=1e-9)
+        if isinstance(mine, RandomEffect) and isinstance(theirs, RandomEffect):
+            np.testing.assert_array_equal(mine.entities, theirs.entities)
+            np.testing.assert_array_equal(mine.cells, theirs.cells)
+
+
+def test_unknown_entities_and_features_count_zero(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    model = fit(glmix_data, glmix_settings).model
+    shards = {name: rows.slice(0, 2) for name, rows in glmix_data.shards.items()}
+    ids = {"user_id": np.array([-5, 10**12]), "film": np.array(["", "film-1 with a far longer name"])}
+    found = margins(model, shards, ids, np.zeros(2))
+    np.testing.assert_array_equal(found, shards["global"].dot(model.effects[0].coefficients))
+    nothing = {
+        name: SparseRows(np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros(0), rows.columns)
+        for name, rows in shards.items()
+    }
+    np.testing.assert_array_equal(margins(model, nothing, ids, np.array([0.5, -1.0])), [0.5, -1.0])
+
+
+FIXED = CoordinateSettings(name="global", kind="fixed", shard="s", l2=1.0)
+RANDOM = CoordinateSettings(name="per_user", kind="random", shard="s", entity="user", l2=1.0)
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "said"),
+    [
+        ((FIXED, FIXED), "a name stands twice"),
+        ((RANDOM,), "exactly one fixed effect"),
+        ((RANDOM, FIXED), "exactly one fixed effect"),
+        ((FIXED, msgspec.structs.replace(RANDOM, l2=0.0)), r"coordinates\[1\].l2: 0.0"),
+        ((FIXED, msgspec.structs.replace(RANDOM, entity=None)), r"coordinates\[1\].entity: missing"),
+        ((msgspec.structs.replace(FIXED, entity="user"),), r"coordinates\[0\].entity: user"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(coordinates: tuple[CoordinateSettings, ...], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        checked(FitSettings(task="logistic", coordinates=coordinates), source="file.yaml")

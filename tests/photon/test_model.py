@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photon.local import LocalData, fit
+from photon.model import EffectRecord, ModelRecord, RandomEffect, load_model, random_effect_from_entities, save_model
+from photon.scoring import margins, positions
+from photon.settings import FitSettings
+from yarnmill.errors import BadDataError
+
+
+@pytest.fixture
+def saved(tmp_path: Path, glmix_data: LocalData, glmix_settings: FitSettings) -> Path:
+    model = fit(glmix_data, glmix_settings).model
+    record = ModelRecord(
+        task="logistic",
+        effects=tuple(
+            EffectRecord(
+                name=one.name, shard=one.shard, columns=glmix_data.shards[one.shard].columns, entity=one.entity
+            )
+            for one in glmix_settings.coordinates
+        ),
+    )
+    save_model(tmp_path, record, iter(model.effects))
+    return tmp_path
+
+
+def test_a_saved_model_scores_the_same(saved: Path, glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    model = fit(glmix_data, glmix_settings).model
+    opened = load_model(saved)
+    arguments = (glmix_data.shards, glmix_data.ids, glmix_data.offsets)
+    np.testing.assert_array_equal(margins(opened, *arguments), margins(model, *arguments))
+    assert all(
+        isinstance(effect.coefficients.base, np.memmap) or isinstance(effect.coefficients, np.memmap)
+        for effect in opened.effects
+    )
+
+
+def test_files_that_do_not_fit_are_refused(saved: Path) -> None:
+    np.save(saved / "effects" / "global" / "coefficients.npy", np.zeros(3))
+    with pytest.raises(BadDataError, match="effects/global"):
+        load_model(saved)
+
+
+def test_entities_in_any_order_make_one_model() -> None:
+    record = EffectRecord(name="r", shard="s", columns=4, entity="id")
+    made = random_effect_from_entities(
+        record, np.array([9, 2]), np.array([2, 1]), np.array([3, 0, 1]), np.array([0.3, 0.1, 0.2])
+    )
+    assert isinstance(made, RandomEffect)
+    assert made.entities.tolist() == [2, 9]
+    assert made.cells.tolist() == [1, 4, 7]
+    assert made.coefficients.tolist() == [0.2, 0.1, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "found"),
+    [
+        ([1, 5, 9], [9, 0, 5, 10], [2, -1, 1, -1]),
+        ([], [1], [-1]),
+        (["a", "bb"], ["bb", "b", "bbb", "a"], [1, -1, -1, 0]),
+        (["a"], [], []),
+    ],
+)
+def test_positions_of_what_is_there(there: list[object], wanted: list[object], found: list[int]) -> None:
+    kind = np.str_ if there and isinstance(there[0], str) else np.int64
+    assert positions(np.array(there, dtype=kind), np.array(wanted, dtype=kind)).tolist() == found

@@ -1,0 +1,124 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from photon.entities import cell_penalties, group
+from photon.local import LocalData, fit
+from photon.loss import LOGISTIC, RowLoss
+from photon.objective import Penalty
+from photon.random_effect import solve_entities
+from photon.rows import Examples, Floats, SparseRows
+from photon.scoring import score_effect
+from photon.settings import CoordinateSettings, FitSettings
+
+
+def solved(keys: np.ndarray, examples: Examples, l2: Floats, loss: RowLoss) -> tuple[Floats, Floats]:
+    """Return the coefficients ``(entities, columns)`` with their zeros, and the margins in the given order."""
+    rows, order = group(keys, examples)
+    start = np.zeros(len(rows.cells))
+    solution = solve_entities(rows, rows.examples.offsets, cell_penalties(rows, l2), start, loss)
+    assert solution.unconverged == 0
+    dense = np.zeros(len(rows.entities) * examples.rows.columns)
+    dense[rows.cells] = solution.coefficients
+    margins = np.empty(len(keys))
+    margins[order] = solution.margins
+    return dense.reshape(len(rows.entities), examples.rows.columns), margins
+
+
+def test_every_entity_is_a_glm_on_its_own_rows(loss: RowLoss, make_glm: Callable, scipy_optimum: Callable) -> None:
+    glm = make_glm(loss, rows=200)
+    keys = np.random.default_rng(2).integers(0, 9, 200)
+    l2 = np.array([0.3, 1.0, 2.0, 1.0, 1.0, 0.5])
+    coefficients, margins = solved(keys, glm.examples, l2, loss)
+    for position, key in enumerate(np.unique(keys)):
+        own = keys == key
+        ex = glm.examples
+        expected = scipy_optimum(loss, glm.matrix[own], ex.labels[own], ex.weights[own], ex.offsets[own], l2)
+        np.testing.assert_allclose(coefficients[position], expected, atol=1e-7)
+        np.testing.assert_allclose(margins[own], glm.matrix[own] @ expected, atol=1e-6)
+
+
+def test_weight_two_is_a_row_twice_and_weight_zero_a_row_gone(loss: RowLoss, make_glm: Callable) -> None:
+    examples = make_glm(loss, rows=40, weighted=False).examples
+    keys = np.arange(40) % 3
+    times = np.arange(40) % 4 // 2 + (np.arange(40) % 5 == 0)
+    rows = np.repeat(np.arange(40), times)
+    weighted = Examples(examples.rows, examples.labels, times.astype(np.float64), examples.offsets)
+    repeated = Examples(examples.rows.take(rows), examples.labels[rows], np.ones(len(rows)), examples.offsets[rows])
+    one, _ = solved(keys, weighted, np.full(6, 0.5), loss)
+    other, _ = solved(keys[rows], repeated, np.full(6, 0.5), loss)
+    np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_entity_order_and_partitioning_change_nothing(loss: RowLoss, make_glm: Callable) -> None:
+    examples = make_glm(loss, rows=90).examples
+    keys = np.array(["b", "a", "ü", "long name"])[np.random.default_rng(0).integers(0, 4, 90)]
+    whole, margins = solved(keys, examples, np.full(6, 1.0), loss)
+    for position, key in enumerate(np.unique(keys)):
+        rows = np.flatnonzero(keys == key)
+        part = Examples(examples.rows.take(rows), examples.labels[rows], examples.weights[rows], examples.offsets[rows])
+        alone, own = solved(keys[rows], part, np.full(6, 1.0), loss)
+        np.testing.assert_array_equal(alone[0], whole[position])
+        np.testing.assert_array_equal(own, margins[rows])
+
+
+def test_separable_entities_stay_finite() -> None:
+    rows = SparseRows.from_dense(np.ones((5, 1)) * 1e3)
+    examples = Examples(rows, np.ones(5), np.ones(5), np.zeros(5))
+    coefficients, _ = solved(np.zeros(5, int), examples, np.array([1e-6]), LOGISTIC)
+    assert np.isfinite(coefficients).all()
+    assert coefficients[0, 0] > 0.0
+
+
+def test_entities_that_do_not_train_get_nothing(make_glm: Callable) -> None:
+    examples = make_glm(LOGISTIC, rows=30).examples
+    keys = np.arange(30) % 2
+    passive = Examples(examples.rows, examples.labels, np.where(keys == 1, 0.0, 1.0), examples.offsets)
+    coefficients, margins = solved(keys, passive, np.full(6, 1.0), LOGISTIC)
+    assert np.all(coefficients[1] == 0.0)
+    assert np.all(margins[keys == 1] == 0.0)
+
+
+def test_no_rows_give_no_coefficients(loss: RowLoss) -> None:
+    none = Examples(SparseRows.from_dense(np.zeros((0, 3))), np.zeros(0), np.zeros(0), np.zeros(0))
+    coefficients, margins = solved(np.zeros(0, int), none, np.ones(3), loss)
+    assert coefficients.size == margins.size == 0
+
+
+@pytest.mark.parametrize("entities", [1, 4])
+def test_one_entity_is_a_plain_glm(make_glm: Callable, scipy_optimum: Callable, entities: int) -> None:
+    glm = make_glm(LOGISTIC)
+    nothing = SparseRows(np.zeros(121, np.int64), np.zeros(0, np.int32), np.zeros(0), 1)
+    keys = np.zeros(120, int) if entities == 1 else np.arange(120) % entities
+    data = LocalData(
+        glm.examples.labels,
+        glm.examples.weights,
+        glm.examples.offsets,
+        {"none": nothing, "all": glm.examples.rows},
+        {"key": keys},
+        {"all": 5},
+    )
+    settings = FitSettings(
+        task="logistic",
+        coordinates=(
+            CoordinateSettings(name="fixed", kind="fixed", shard="none", l2=1.0),
+            CoordinateSettings(name="per_key", kind="random", shard="all", entity="key", l2=1.0),
+        ),
+    )
+    fitted = fit(data, settings)
+    scores = score_effect(fitted.model.effects[1], glm.examples.rows, keys)
+    own = keys == 0
+    expected = scipy_optimum(
+        LOGISTIC,
+        glm.matrix[own],
+        *(getattr(glm.examples, n)[own] for n in ("labels", "weights", "offsets")),
+        np.ones(6),
+    )
+    np.testing.assert_allclose(scores[own], glm.matrix[own] @ expected, atol=1e-7)
+
+
+def test_penalty_of_cells_is_that_of_their_columns(make_glm: Callable) -> None:
+    rows, _ = group(np.arange(120) % 5, make_glm(LOGISTIC).examples)
+    l2 = Penalty.ridge(3.0, 6, intercept=5, penalise_intercept=False).l2
+    np.testing.assert_array_equal(cell_penalties(rows, l2), np.where(rows.cell_columns == 5, 0.0, 3.0))
