@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from yarnmill.errors import ClusterUnavailableError, ConfigurationError
+from yarnmill.errors import BadDataError, ClusterUnavailableError, ConfigurationError
 
 BUSY_TIMEOUT_S: Final = 30
 """How long a SQLite writer waits for the others."""
@@ -66,6 +66,14 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
         raise ClusterUnavailableError(
             f"registry {engine.url.render_as_string(hide_password=True)}: {problem.orig}",
             mend="check registry.url and the database; run it again when it answers",
+        ) from None
+    except sa.exc.IntegrityError:
+        raise  # the registry's own business: two writers met
+    except sa.exc.DatabaseError as problem:
+        raise BadDataError(
+            f"registry {engine.url.render_as_string(hide_password=True)}: {problem.orig}",
+            expected="a database that YarnMill made",
+            mend="correct registry.url, or restore the database from a backup",
         ) from None
 
 

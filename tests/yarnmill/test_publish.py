@@ -1,0 +1,204 @@
+"""Publishing, tracking and the commands around them, on a real model and a real MLflow store."""
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import onnx
+import onnx.parser
+import pytest
+
+from yarnmill import fs
+from yarnmill.blobs import open_store
+from yarnmill.bundle.manifest import Field, Signature
+from yarnmill.bundle.pack import verify_bundle
+from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
+from yarnmill.cli.main import run, yarnmill
+from yarnmill.config import Config, load_config
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
+from yarnmill.publish import publish
+from yarnmill.records import canonical_json
+from yarnmill.registry import Registry
+from yarnmill.registry.tracking import Tracking, track_pending
+from yarnmill.report import RunReport, write_report
+
+GRAPH = """<ir_version: 9, opset_import: ["" : 19]>
+rater (int64[N] user_id) => (float[N] probability) { probability = Cast <to = 1> (user_id) }"""
+SIGNATURE = Signature(
+    inputs=(Field(name="user_id", dtype="int64"),), outputs=(Field(name="probability", dtype="float32"),)
+)
+REPORT = RunReport(
+    job="train_rater",
+    run_id="run-1",
+    fingerprint="f" * 64,
+    state="succeeded",
+    started_at=dt.datetime(2026, 1, 1, 12, 0, tzinfo=dt.UTC),
+    finished_at=dt.datetime(2026, 1, 1, 12, 5, tzinfo=dt.UTC),
+    exit_reason="finished",
+    application_id="application_1_0001",
+    inputs=("hdfs:///sets/movielens",),
+    parameters={"epochs": "3", "notes": "x" * 10_000},
+    metrics={"test_auc": 0.7512, "test_log_loss": 0.61},
+)
+
+Train = Callable[[str, RunReport], str]
+
+
+@pytest.fixture(scope="session")
+def empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an MLflow database without runs: MLflow takes seconds to make one."""
+    database = tmp_path_factory.mktemp("tracking") / "mlflow.db"
+    assert Tracking(f"sqlite:///{database}").runs() == []
+    return database
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_tracking: Path) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_tracking, home / "mlflow.db")
+    return home
+
+
+@pytest.fixture
+def settings(root: str) -> list[str]:
+    return ["--set", f"storage.blobs={root}/blobs"]
+
+
+@pytest.fixture
+def config(home: Path, settings: list[str]) -> Config:
+    return load_config(None, settings[1:], home=str(home))
+
+
+@pytest.fixture
+def train(root: str) -> Train:
+    """Return what leaves the output of a training run under a name and returns its URL."""
+
+    def finish(name: str, report: RunReport) -> str:
+        output = fs.join(root, "runs", name)
+        fs.write_bytes(fs.join(output, "model.onnx"), onnx.parser.parse_model(GRAPH).SerializeToString())
+        fs.write_bytes(fs.join(output, "native", "weights.pt"), name.encode())
+        fs.write_bytes(fs.join(output, "signature.json"), canonical_json(SIGNATURE))
+        write_report(output, report)
+        return output
+
+    return finish
+
+
+@pytest.fixture
+def output(train: Train) -> str:
+    return train("one", REPORT)
+
+
+def test_an_output_becomes_a_version_once(output: str, config: Config, tmp_path: Path) -> None:
+    said: list[str] = []
+    first = publish(output, "rater", "torch", config, said.append)
+    again = publish(output, "rater", "torch", config, said.append)
+    assert (first.version, first.created, again.created) == (1, True, False)
+    assert again.bundle_id == first.bundle_id
+    assert "up to date" in said[-1]
+    registry = Registry(config.registry_url)
+    assert [version.bundle_id for version in registry.versions("rater")] == [first.bundle_id]
+    manifest = verify_bundle(fetch_bundle(open_store(config.storage.blobs), first.bundle_id, tmp_path / "cache"))
+    assert {"model.onnx", "native/weights.pt"} <= {file.path for file in manifest.files}
+    assert (manifest.lineage.inputs, manifest.lineage.application_id) == (REPORT.inputs, REPORT.application_id)
+    assert (manifest.metrics, manifest.created_at) == (REPORT.metrics, REPORT.finished_at)
+
+
+def test_the_same_output_is_the_same_bundle_anywhere(output: str, config: Config, tmp_path: Path) -> None:
+    elsewhere = load_config(None, [f"storage.blobs=file://{tmp_path}/other"], home=str(tmp_path / "other-home"))
+    assert publish(output, "rater", "torch", config).bundle_id == publish(output, "rater", "torch", elsewhere).bundle_id
+
+
+def test_every_version_has_one_mlflow_run(output: str, train: Train, config: Config) -> None:
+    later = msgspec.structs.replace(REPORT, run_id="run-2", finished_at=dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
+    publish(output, "rater", "torch", config)
+    publish(train("two", later), "rater", "torch", config)
+    publish(output, "rater", "torch", config)
+    runs = Tracking(config.tracking_uri).runs()
+    assert [(each.name, each.model, each.version, each.run_id) for each in runs] == [
+        ("rater-2", "rater", "2", "run-2"),
+        ("rater-1", "rater", "1", "run-1"),
+    ]
+    assert (runs[1].metrics, runs[1].application_id, runs[1].state) == (
+        REPORT.metrics,
+        REPORT.application_id,
+        "finished",
+    )
+    assert runs[1].at == REPORT.finished_at
+    registry = Registry(config.registry_url)
+    assert registry.untracked() == []
+    assert {version.tracking_run_id for version in registry.versions("rater")} == {
+        each.tracking_run_id for each in runs
+    }
+
+
+def test_recording_twice_gives_one_run(output: str, config: Config) -> None:
+    published = publish(output, "rater", "torch", config)
+    version = Registry(config.registry_url).version("rater", published.version)
+    manifest = read_bundle_manifest(open_store(config.storage.blobs), published.bundle_id)
+    tracking = Tracking(config.tracking_uri)
+    assert tracking.record(version, manifest) == version.tracking_run_id
+    assert len(tracking.runs()) == 1
+
+
+def test_mlflow_being_down_loses_nothing(output: str, config: Config, home: Path) -> None:
+    (home / "mlflow.db").rename(home / "kept.db")
+    (home / "mlflow.db").mkdir()  # nothing can be opened there
+    said: list[str] = []
+    published = publish(output, "rater", "torch", config, said.append)
+    registry = Registry(config.registry_url)
+    assert [version.version for version in registry.untracked()] == [published.version]
+    assert "not in MLflow yet" in said[-1]
+    with pytest.raises(ClusterUnavailableError, match="MLflow"):
+        Tracking(config.tracking_uri).runs()
+    (home / "mlflow.db").rmdir()
+    (home / "kept.db").rename(home / "mlflow.db")
+    assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 1
+    assert registry.untracked() == []
+    assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 0
+
+
+def test_what_did_not_succeed_is_not_published(train: Train, root: str, config: Config) -> None:
+    with pytest.raises(NotFoundError, match=r"report\.json"):
+        publish(f"{root}/runs/none", "rater", "torch", config)
+    failed = train("failed", msgspec.structs.replace(REPORT, state="failed", exit_reason="out of memory"))
+    with pytest.raises(JobFailedError, match="out of memory"):
+        publish(failed, "rater", "torch", config)
+    with pytest.raises(ConfigurationError, match="cannot name a model"):
+        publish(failed, "a/b", "torch", config)
+    assert Registry(config.registry_url).models() == []
+
+
+def test_the_commands_tell_the_same_story(
+    output: str, settings: list[str], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(*arguments: str) -> str:
+        assert run(yarnmill, [*arguments, *settings, "--home", str(home)]) == 0
+        return capsys.readouterr().out
+
+    published = json.loads(
+        shown("models", "publish", output, "--model", "rater", "--flavour", "torch", "--output", "json")
+    )
+    bundle_id = published["bundle_id"]
+    assert json.loads(shown("models", "list", "--output", "json"))[0]["versions"] == 1
+    assert json.loads(shown("models", "versions", "rater", "--output", "json"))[0]["bundle_id"] == bundle_id
+    assert "0.7512" in shown("models", "versions", "rater")
+    assert "version 1 answers" in shown("models", "deploy", "rater", "1", "--expected", "0")
+    assert json.loads(shown("models", "show", "rater", "--output", "json"))["deployments"][0]["version"] == 1
+    assert "create model" in shown("models", "show", "rater")
+    assert json.loads(shown("runs", "--output", "json"))[0]["bundle_id"] == bundle_id
+    assert "application_1_0001" in shown("runs", "list")
+    assert "model.onnx" in shown("bundle", "show", bundle_id)
+    assert "all sound" in shown("bundle", "verify", bundle_id)
+    assert shown("bundle", "fetch", bundle_id, "--cache", str(tmp_path / "cache")).strip().endswith(bundle_id)
+    assert (
+        json.loads(shown("bundle", "show", str(tmp_path / "cache" / bundle_id), "--output", "json"))["flavour"]
+        == "torch"
+    )
+    assert shown("bundle", "pack", output, str(tmp_path / "packed"), "--flavour", "torch").strip() == bundle_id
+    assert run(yarnmill, ["models", "deploy", "rater", "1", "--expected", "9", "--home", str(home)]) == 4
+    assert run(yarnmill, ["models", "deploy", "rater", "2", "--home", str(home)]) == 3
