@@ -37,7 +37,7 @@ def on_yarn(url: str, command: str = "true", *, instances: int = 2, gpus: int = 
         "types": {"worker": worker},
         "output": f"{url}/output",
         "environment": Environment(python=sys.executable),
-        "timeouts": Timeouts(gang=Seconds(60.0)),
+        "timeouts": Timeouts(gang=Seconds(300.0)),
         **changes,
     }
     return Application(**values)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def executors_of(application_id: str) -> list[str]:
 
 
 def wait_for_none_left(application_id: str) -> list[str]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (left := executors_of(application_id)) and time.monotonic() < deadline:
         time.sleep(0.2)
     return left
@@ -143,10 +143,10 @@ def test_the_printed_plan_goes_through_plain_skein(
         pass
     skein = str(Path(sys.executable).with_name("skein"))
     command = [skein, "application", "submit", str(tmp_path / "plan.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr
     application_id = done.stdout.split()[-1]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not yarn.application(application_id).is_finished and time.monotonic() < deadline:
         time.sleep(0.5)
     assert yarn.application(application_id).final_status == "SUCCEEDED"
@@ -167,13 +167,13 @@ def test_a_killed_application_is_reported_by_the_client_and_leaves_nothing(hdfs:
             started.set()
 
     def kill() -> None:
-        assert started.wait(100)
+        assert started.wait(400)
         client.kill(seen[0].partition(":")[0])
 
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(JobFailedError, match="killed"):
-        client.run_application(on_yarn(hdfs, "sleep 100"), config, watch)
+        client.run_application(on_yarn(hdfs, "sleep 500"), config, watch)
     killer.join()
     report = read_report(f"{hdfs}/output")
     assert report.state == "failed"
