@@ -37,10 +37,10 @@ def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(f"{path}.{key}".lstrip("."), inner)
-    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+    elif isinstance(value, list | tuple) and any(isinstance(inner, dict | list | tuple) for inner in value):
         for place, inner in enumerate(value):
             yield from _flat(f"{path}[{place}]", inner)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         yield path, ", ".join(str(inner) for inner in value)
     else:
         yield path, "" if value is None else str(value)

@@ -48,7 +48,7 @@ def test_text_that_means_something_in_xml_arrives_as_it_was() -> None:
     xml = render_workflow(workflow)
     validate(xml.encode(), source="x.yaml")
     texts = [element.text for element in ET.fromstring(xml).iter("{uri:oozie:shell-action:1.0}argument")]  # noqa: S314
-    assert texts == [workflow.steps[0].command[1]]  # type: ignore[union-attr]
+    assert texts == [workflow.steps[0].command[1]]
 
 
 @pytest.mark.parametrize(
