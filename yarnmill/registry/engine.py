@@ -38,6 +38,13 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
+def probe(url: sa.URL) -> None:
+    """Open a database that is not ours and close it again, changing nothing; ClusterUnavailableError if it fails."""
+    engine = sa.create_engine(url, poolclass=NullPool)
+    with _translated(engine), engine.connect():
+        pass
+
+
 def is_sqlite(url: sa.URL) -> bool:
     """Return whether the database is embedded."""
     return url.get_backend_name() == "sqlite"
@@ -64,16 +71,16 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
         yield
     except sa.exc.OperationalError as problem:
         raise ClusterUnavailableError(
-            f"registry {engine.url.render_as_string(hide_password=True)}: {problem.orig}",
-            mend="check registry.url and the database; run it again when it answers",
+            f"database {engine.url.render_as_string(hide_password=True)}: {problem.orig}",
+            mend="check the database that registry.url or registry.tracking names; run it again when it answers",
         ) from None
     except sa.exc.IntegrityError:
         raise  # the registry's own business: two writers met
     except sa.exc.DatabaseError as problem:
         raise BadDataError(
-            f"registry {engine.url.render_as_string(hide_password=True)}: {problem.orig}",
+            f"database {engine.url.render_as_string(hide_password=True)}: {problem.orig}",
             expected="a database that YarnMill made",
-            mend="correct registry.url, or restore the database from a backup",
+            mend="correct registry.url or registry.tracking, or restore the database from a backup",
         ) from None
 
 
@@ -82,7 +89,7 @@ def _make_folder(url: sa.URL) -> None:
         try:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise ConfigurationError(f"registry {url.database}: cannot make its folder: {problem}") from None
+            raise ConfigurationError(f"database {url.database}: cannot make its folder: {problem}") from None
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -9,7 +9,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
@@ -17,8 +16,9 @@ import sqlalchemy as sa
 from yarnmill.blobs import open_store
 from yarnmill.bundle.manifest import Manifest
 from yarnmill.bundle.store import read_bundle_manifest
-from yarnmill.errors import ClusterUnavailableError, ConfigurationError, YarnMillError
+from yarnmill.errors import ClusterUnavailableError, YarnMillError
 from yarnmill.records import Record
+from yarnmill.registry.engine import probe
 from yarnmill.registry.records import ModelVersion
 from yarnmill.registry.registry import Registry
 
@@ -101,7 +101,7 @@ def track_pending(registry: Registry, tracking: Tracking, warn: Callable[[str], 
 @contextmanager
 def _open(uri: str) -> "Iterator[MlflowClient]":
     """Yield a client; MLflow's own warnings and chatter are not for our users."""
-    _make_folder(uri)
+    _probe(uri)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Five seconds and two thousand modules: only for those who need it.
@@ -118,17 +118,14 @@ def _open(uri: str) -> "Iterator[MlflowClient]":
             ) from None
 
 
-def _make_folder(uri: str) -> None:
+def _probe(uri: str) -> None:
+    """Say at once that a database cannot be opened: MLflow tries for more than a minute and a half."""
     try:
         url = sa.make_url(uri)
-    except sa.exc.ArgumentError:
-        return  # http and the like
-    if url.get_backend_name() != "sqlite" or not url.database:
-        return
-    try:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigurationError(f"registry.tracking: {url.database}: cannot make its folder: {problem}") from None
+        url.get_dialect()
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
+        return  # a server's address, which MLflow knows how to reach
+    probe(url)
 
 
 def _ensure_experiment(client: "MlflowClient", version: ModelVersion) -> str:
