@@ -70,9 +70,7 @@ def show(model: str, output: str, config: Config) -> None:
 @click.option("--properties", is_flag=True, help="Print key=value lines, which a workflow's shell action captures.")
 @output_option
 @with_config
-def publish(  # noqa: PLR0913  # options of a command
-    output_url: str, *, model: str, flavour: Flavour, properties: bool, output: str, config: Config
-) -> None:
+def publish(output_url: str, *, model: str, flavour: Flavour, properties: bool, output: str, config: Config) -> None:
     """Make the training output at OUTPUT_URL the next version of a model; the same output again changes nothing."""
     # What opens a model loads its libraries: not for the other commands.
     from yarnmill.publish import publish as publish_output  # noqa: PLC0415
