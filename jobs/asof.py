@@ -41,8 +41,13 @@ def _columns(table: FeatureTable | ObservationTable) -> dict[str, str]:
     return {table.uid: "bigint"} | kinds | {name: "double" for name in numbers if name}
 
 
+def known_as(table: FeatureTable) -> str:
+    """Return the name of the struct column: one that no entity key can have, whatever the table is called."""
+    return f"_.{table.namespace}.{table.name}"
+
+
 def join_as_of(observations: DataFrame, event_time: str, table: FeatureTable, changes: DataFrame) -> DataFrame:
-    """Add the table's features as one struct column, named as the table, null where nothing was known.
+    """Add the table's features as one struct column, :func:`known_as`, null where nothing was known.
 
     Parameters
     ----------
@@ -72,7 +77,7 @@ def join_as_of(observations: DataFrame, event_time: str, table: FeatureTable, ch
         .rowsBetween(Window.unboundedPreceding, Window.currentRow)
     )
     together = rows.unionByName(log, allowMissingColumns=True)
-    known = together.withColumn(table.name, F.last(_quoted(_CHANGE), ignorenulls=True).over(sequence))
+    known = together.withColumn(known_as(table), F.last(_quoted(_CHANGE), ignorenulls=True).over(sequence))
     return known.where(~_quoted(_IS_CHANGE)).drop(*(_quoted(name) for name in (_TIME, _IS_CHANGE, _LOAD, _CHANGE)))
 
 

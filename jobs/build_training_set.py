@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
-from jobs.asof import join_as_of, read_partitions
+from jobs.asof import join_as_of, known_as, read_partitions
 from jobs.indexing import IndexMap, ShardConfig, describe, index_frame, with_vectors
 from jobs.job import JobConfig, Outcome
 from jobs.split import TimeSplit, with_split
@@ -198,7 +198,7 @@ def _each_feature(sources: _Sources) -> list[tuple[_Source, FeatureColumn]]:
 
 def _known(table: FeatureTable, feature: FeatureColumn) -> Column:
     """Return the feature as known, or what stands in for it: its default, or an empty bag."""
-    value = F.col(f"`{table.name}`.`{feature.name}`")
+    value = F.col(f"`{known_as(table)}`.`{feature.name}`")
     if feature.dtype == "bag":
         return F.coalesce(value, F.create_map().cast("map<string, double>")).alias(feature.name)
     return F.coalesce(value, F.lit(feature.default).cast("double")).alias(feature.name)

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from yarnmill.localcluster.cluster import ClusterState, LocalCluster
 
 from yarnmill import environments, fs
 from yarnmill.config import load_config
+from yarnmill.localcluster.cluster import ClusterState, LocalCluster
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # From the quickest to the slowest; a test with several fixtures has several markers and runs with its slowest.
 MARKER_OF_FIXTURE = {"spark": "spark", "cluster": "cluster", "hdfs": "cluster", "training_python": "training"}
-ORDER = ("spark", "cluster", "training", "e2e")
+ORDER = ("programs", "spark", "cluster", "training", "e2e")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -52,7 +52,8 @@ def spark() -> "Iterator[SparkSession]":
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.session.timeZone", "UTC")  # this and the next as jobs.entry sets them
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .getOrCreate()
     )
     yield session
