@@ -1,15 +1,19 @@
 """The compiled loop of :mod:`photon.random_effect`: importing this module brings numba along.
 
-Plain loops over plain arrays, as a compiler likes them. Compiled on the first call for each loss and
-never at import.
+Plain loops over plain arrays, as a compiler likes them (an assignment to a slice costs it a second).
+Compiled on the first call and never at import; the code is kept in the user's cache, since every Python
+worker of Spark would else spend seconds on it.
 """
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
 
+import photon.loss
 from photon.loss import LOGISTIC, SQUARED
 from photon.rows import Floats, Ints, Longs
 
@@ -52,8 +56,29 @@ class Groups(NamedTuple):
     cell_ptr: Longs
 
 
+class State(NamedTuple):
+    """One entity's solve: the point, room to work in, and the margins (offsets included) at the point."""
+
+    point: Floats
+    trial: Floats
+    gradient: Floats
+    direction: Floats
+    hessian: Floats
+    totals: Floats
+
+
 def _compiled(function: F) -> F:
     return cast("F", njit(nogil=True, error_model="numpy")(function))
+
+
+def _compiled_and_kept(function: F) -> F:
+    # numba looks at this file alone for changes; the formulas of the losses are part of the name instead.
+    digest = hashlib.sha256(inspect.getsource(photon.loss).encode()).hexdigest()
+    function.__qualname__ = f"{function.__qualname__}_{digest[:16]}"
+    try:
+        return cast("F", njit(nogil=True, error_model="numpy", cache=True)(function))
+    except RuntimeError:  # no folder to keep it in, as in a container without a home
+        return _compiled(function)
 
 
 _logistic_value, _logistic_first, _logistic_second = map(_compiled, (LOGISTIC.value, LOGISTIC.first, LOGISTIC.second))
@@ -143,46 +168,71 @@ def _solve(factor: Floats, vector: Floats) -> None:
 
 
 @_compiled
+def _aim(task: int, rows: Sparse, targets: Targets, l2: Floats, state: State) -> float:
+    """Leave Newton's direction at the point in ``direction`` and return the squared decrement."""
+    size = len(state.point)
+    for j in range(size):
+        for k in range(j):
+            state.hessian[j, k] = 0.0
+        state.gradient[j] = l2[j] * state.point[j]
+        state.hessian[j, j] = l2[j]
+    _derive(task, rows, targets, state.totals, state.gradient, state.hessian)
+    _factorise(state.hessian)
+    for j in range(size):
+        state.direction[j] = state.gradient[j]
+    _solve(state.hessian, state.direction)
+    decrement = 0.0
+    for j in range(size):
+        decrement += state.gradient[j] * state.direction[j]
+    return decrement
+
+
+@_compiled
+def _step(task: int, rows: Sparse, targets: Targets, l2: Floats, state: State, before: tuple[float, float]) -> float:
+    """Move the point down along the direction and return the value there, or NaN where no length lowers it."""
+    current, decrement = before
+    length = 1.0
+    while length >= _SHORTEST:
+        for j in range(len(state.point)):
+            state.trial[j] = state.point[j] - length * state.direction[j]
+        _add_margins(rows, targets, state.trial, state.totals)
+        value = _objective(task, targets, state.totals, l2, state.trial)
+        # A step at the optimum changes the value by rounding alone, hence the last term.
+        if value <= current - _ARMIJO * length * decrement + 1e-14 * abs(current):
+            for j in range(len(state.point)):
+                state.point[j] = state.trial[j]
+            return value
+        length *= 0.5
+    _add_margins(rows, targets, state.point, state.totals)
+    return np.nan
+
+
+@_compiled
 def _newton(task: int, rows: Sparse, targets: Targets, l2: Floats, point: Floats, totals: Floats) -> bool:
     """Move ``point`` to the optimum of one entity and leave its margins, offsets included, in ``totals``."""
     size = len(point)
-    gradient, direction, trial = np.empty(size), np.empty(size), np.empty(size)
-    hessian = np.empty((size, size))
+    state = State(point, np.empty(size), np.empty(size), np.empty(size), np.empty((size, size)), totals)
     _add_margins(rows, targets, point, totals)
     current = _objective(task, targets, totals, l2, point)
     for _ in range(MAX_ITERATIONS):
-        hessian[:, :] = 0.0
-        for j in range(size):
-            gradient[j] = l2[j] * point[j]
-            hessian[j, j] = l2[j]
-        _derive(task, rows, targets, totals, gradient, hessian)
-        _factorise(hessian)
-        direction[:] = gradient
-        _solve(hessian, direction)
-        decrement = 0.0
-        for j in range(size):
-            decrement += gradient[j] * direction[j]
-        length = 1.0
-        while True:
-            for j in range(size):
-                trial[j] = point[j] - length * direction[j]
-            _add_margins(rows, targets, trial, totals)
-            following = _objective(task, targets, totals, l2, trial)
-            # A step at the optimum changes the value by rounding alone, hence the last term.
-            if following <= current - _ARMIJO * length * decrement + 1e-14 * abs(current):
-                break
-            length *= 0.5
-            if length < _SHORTEST:
-                _add_margins(rows, targets, point, totals)
-                return False
-        point[:] = trial
-        current = following
+        decrement = _aim(task, rows, targets, l2, state)
+        current = _step(task, rows, targets, l2, state, (current, decrement))
+        if np.isnan(current):
+            return False
         if 0.5 * decrement <= TOLERANCE * max(1.0, abs(current)):
             return True
     return False
 
 
 @_compiled
+def _trains(weights: Floats) -> bool:
+    for weight in weights:  # noqa: SIM110  # numba compiles a loop sooner than a generator
+        if weight > 0.0:
+            return True
+    return False
+
+
+@_compiled_and_kept
 def solve_each(
     task: int,
     groups: Groups,
@@ -202,16 +252,16 @@ def solve_each(
     cells
         Penalty and coefficient of each cell; the coefficients are the start and become the solution.
     margins
-        Becomes each row's margin without its offset.
+        Zeros; becomes each row's margin without its offset.
     """
     l2, coefficients = cells
     unconverged = 0
     for e in range(len(groups.row_ptr) - 1):
         a, b = groups.row_ptr[e], groups.row_ptr[e + 1]
         c, d = groups.cell_ptr[e], groups.cell_ptr[e + 1]
-        if not np.any(targets.weights[a:b] > 0.0):
-            coefficients[c:d] = 0.0
-            margins[a:b] = 0.0
+        if not _trains(targets.weights[a:b]):
+            for j in range(c, d):
+                coefficients[j] = 0.0
             continue
         own = Targets(targets.labels[a:b], targets.weights[a:b], targets.offsets[a:b])
         entries = Sparse(rows.indptr[a : b + 1], rows.local, rows.values)

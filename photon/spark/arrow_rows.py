@@ -6,6 +6,8 @@ import pyarrow as pa
 from pyspark import RDD
 from pyspark.sql import DataFrame, SparkSession
 
+from photon.spark.worker import settle_worker
+
 
 def to_bytes(table: pa.Table) -> bytes:
     """Return a table as Arrow's stream format."""
@@ -23,6 +25,7 @@ def data_frame(spark: SparkSession, tables: "RDD[bytes]", schema: str) -> DataFr
 
 
 def _decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    settle_worker()
     for batch in batches:
         for payload in batch.column("payload"):
             yield from pa.ipc.open_stream(payload.as_buffer()).read_all().to_batches()

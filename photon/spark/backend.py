@@ -22,6 +22,7 @@ from photon.random_effect import solve_entities
 from photon.rows import Examples, Floats, Longs
 from photon.settings import CoordinateSettings
 from photon.spark.blocks import Block, Keyed, same
+from photon.spark.worker import settle_worker
 
 Table = RDD[Keyed]
 """``(partition, record)``, partitioned by :func:`photon.spark.blocks.same`."""
@@ -95,6 +96,7 @@ class Partition:
 
 def gather(records: Iterable[Keyed]) -> Partition:
     """Return the records of one partition by kind."""
+    settle_worker()
     block: Block | None = None
     solved: Solved | None = None
     aligned: Aligned | None = None

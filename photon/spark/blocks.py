@@ -21,6 +21,7 @@ from photon.entities import EntityRows, Keys, group_sorted
 from photon.rows import Examples, Floats, Ints, Longs, SparseRows
 from photon.settings import CoordinateSettings
 from photon.spark.arrow_rows import to_bytes
+from photon.spark.worker import settle_worker
 
 Roles = npt.NDArray[np.int8]
 
@@ -110,6 +111,7 @@ def routed(data: DataFrame, layout: Layout) -> DataFrame:
 
 def _sender(coordinates: int, carried: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        settle_worker()
         for batch in batches:
             if batch.num_rows:
                 records = [record for i in range(coordinates) for record in _split(batch, i, coordinates, carried)]
@@ -152,6 +154,7 @@ def blocks(payloads: "RDD[Keyed]", layout: Layout, coordinate: int) -> "RDD[Keye
     by_entity = layout.coordinates[coordinate].entity is not None
 
     def build(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+        settle_worker()
         own = [pa.ipc.open_stream(data).read_all() for _, (target, data) in records if target == coordinate]
         yield partition, _build(own, columns, carried, by_entity=by_entity)
 
