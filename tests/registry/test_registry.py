@@ -148,6 +148,7 @@ for number in range(count):
 """
 
 
+@pytest.mark.programs
 def test_processes_that_register_at_once_leave_no_gap(url: str) -> None:
     workers = [
         subprocess.Popen([sys.executable, "-c", PUBLISHER, url, str(worker), "5"], stdin=subprocess.PIPE)

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 import requests
 
 if TYPE_CHECKING:
     from conftest import Platform, Start
+
+pytestmark = pytest.mark.programs
 
 ROW = {"user_id": 7, "features": [1.0, 2.0]}
 

@@ -20,6 +20,8 @@ from tony_py.packing import pack_executor
 from yarnmill.report import read_report
 from yarnmill.units import Seconds
 
+pytestmark = pytest.mark.programs
+
 Make = Callable[..., Application]
 LocalRun = Callable[..., Any]
 QUICK = Timeouts(gang=Seconds(120.0), heartbeat=Seconds(5.0), grace=Seconds(1.0))

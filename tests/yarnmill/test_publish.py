@@ -25,6 +25,8 @@ from yarnmill.registry import Registry
 from yarnmill.registry.tracking import Tracking, track_pending
 from yarnmill.report import RunReport, write_report
 
+pytestmark = pytest.mark.programs
+
 GRAPH = """<ir_version: 9, opset_import: ["" : 19]>
 rater (int64[N] user_id) => (float[N] probability) { probability = Cast <to = 1> (user_id) }"""
 SIGNATURE = Signature(

@@ -3,18 +3,23 @@
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from yarnmill import environments
 from yarnmill.cli.demo_movielens import movielens
-from yarnmill.cli.demo_report import DemoReport, show, write
-from yarnmill.cli.demo_server import DemoServer
+from yarnmill.cli.demo_report import show, write
+from yarnmill.cli.demo_server import DemoServer, free_port
 from yarnmill.cli.options import config_options
 from yarnmill.config import Config, load_config
+from yarnmill.errors import ConfigurationError
 from yarnmill.localcluster.cluster import LocalCluster
+from yarnmill.localcluster.doctor import examine
 from yarnmill.localcluster.state import ClusterState
+
+if TYPE_CHECKING:
+    from yarnmill.cli.demo_job import MainJob
 
 _REPORT: Final = "report.json"
 
@@ -44,20 +49,15 @@ def run(  # a command's options
     """Run the main job: MovieLens from HDFS to a REST answer."""
     from yarnmill.cli.demo_job import MainJob  # noqa: PLC0415  # loads Spark's and Skein's clients
 
-    config = load_config(config_file, overrides, home=home)
+    config = load_config(config_file, (f"serving.port={free_port()}", *overrides), home=home)
     report_path = Path(report_file) if report_file else config.home_path.parent / _REPORT
     cluster = LocalCluster(config.home_path, config.cluster)
     server = DemoServer(config)
     job = MainJob(config, server.start, fast=fast, progress=_tell)
+    was_up = cluster.status().state == "up"
     failure: BaseException | None = None
     try:
-        with job.step("set up the training environment" if not fast else "check the set-up"):
-            if not fast:
-                environments.ensure("training", _tell)
-        with job.step("start the cluster") as step:
-            state = cluster.up(lambda message: _tell(f"   {message}"))
-            step.detail = state.hdfs_url
-        os.environ.update(state.environment())
+        _set_up(job, cluster, config, fast=fast)
         job.run()
     except BaseException as error:
         failure = error
@@ -65,16 +65,31 @@ def run(  # a command's options
     finally:
         report = job.report(failure)
         write(report, report_path)
-        if keep:
-            _say_what_is_up(config, state=cluster.status(), server=server)
+        if keep or was_up:  # what somebody left up is not ours to stop
+            _say_what_is_up(config, cluster.status(), server)
         else:
             _stop(server, cluster)
-    _finish(report, report_path)
-
-
-def _finish(report: DemoReport, path: Path) -> None:
     show(report)
-    click.echo(f"report: {path}")
+    click.echo(f"report: {report_path}")
+
+
+def _set_up(job: "MainJob", cluster: LocalCluster, config: Config, *, fast: bool) -> None:
+    with job.step("check the machine"):
+        lacking = [check for check in examine(config, os.environ) if check.needed and not check.ok]
+        if lacking:
+            raise ConfigurationError(
+                "this machine lacks what the demo needs: "
+                + "; ".join(f"{each.name}: {each.found}" for each in lacking),
+                mend="; ".join(each.mend for each in lacking),
+            )
+    if not fast:
+        with job.step("training environment") as step:
+            step.state = "up to date" if environments.is_built("training") else "done"
+            environments.ensure("training", _tell_indented)
+    with job.step("start the cluster") as step:
+        state = cluster.up(_tell_indented)
+        step.detail = state.hdfs_url
+    os.environ.update(state.environment())
 
 
 @demo.command("down")
@@ -88,13 +103,17 @@ def down(home: str | None, overrides: tuple[str, ...], config_file: str | None) 
 def _stop(server: DemoServer, cluster: LocalCluster) -> None:
     _tell("── stopping server and cluster")
     server.stop()
-    cluster.down(lambda message: _tell(f"   {message}"))
+    cluster.down(_tell_indented)
 
 
-def _say_what_is_up(config: Config, *, state: ClusterState, server: DemoServer) -> None:
+def _say_what_is_up(config: Config, state: ClusterState, server: DemoServer) -> None:
     click.echo(f"HDFS: {state.hdfs_url}; ResourceManager: {state.resourcemanager_web}; serving: {server.url}")
     click.echo(f'in a shell: eval "$(yarnmill cluster env --home {config.home})"; to stop all of it: make demo-down')
 
 
 def _tell(message: str) -> None:
     click.echo(f"{time.strftime('%H:%M:%S')} {message}", err=True)
+
+
+def _tell_indented(message: str) -> None:
+    _tell(f"   {message}")

@@ -15,6 +15,7 @@ from tony_py.application import load_application
 from tony_py.client import run_application
 from yarnmill import fs, yarn
 from yarnmill.blobs import open_store
+from yarnmill.bundle.manifest import Flavour
 from yarnmill.bundle.store import read_bundle_manifest
 from yarnmill.cli.demo_compare import ask, instance_of, largest_difference, read_rows, read_scores
 from yarnmill.cli.demo_movielens import ingest
@@ -79,7 +80,7 @@ class MainJob:
     def __init__(self, config: Config, server: Callable[[], str], *, fast: bool, progress: Progress) -> None:
         self._config = config
         self._server = server
-        self._flavours = ("glmix",) if fast else ("glmix", "torch", "tensorflow")
+        self._flavours: tuple[Flavour, ...] = ("glmix",) if fast else ("glmix", "torch", "tensorflow")
         self._progress = progress
         self._examples = examples_folder()
         self._started_at = dt.datetime.now(dt.UTC)
@@ -181,7 +182,7 @@ class MainJob:
             )
         )
 
-    def _publish(self, flavour: str, output: str) -> Published:
+    def _publish(self, flavour: Flavour, output: str) -> Published:
         with self.step(f"publish {flavour}") as step:
             model = f"movielens-{flavour}"
             published = publish(output, model, flavour, self._config)

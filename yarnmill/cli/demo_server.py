@@ -41,7 +41,7 @@ class DemoServer:
         self.url = ""
 
     def start(self) -> str:
-        """Start the tier on a free port and return its URL once every endpoint is loaded.
+        """Start the tier on the configuration's port and return its URL once every endpoint is loaded.
 
         Raises
         ------
@@ -49,7 +49,7 @@ class DemoServer:
             If it ends or does not become ready: with the end of its log.
         """
         self.stop()
-        port = free_port()
+        port = self._config.serving.port
         self.url = f"http://127.0.0.1:{port}"
         with self._log.open("ab") as log:
             process = subprocess.Popen(
