@@ -80,7 +80,7 @@ def _set_up(job: "MainJob", cluster: LocalCluster, config: Config, *, fast: bool
             raise ConfigurationError(
                 "this machine lacks what the demo needs: "
                 + "; ".join(f"{each.name}: {each.found}" for each in lacking),
-                mend="; ".join(each.mend for each in lacking),
+                mend="; ".join(check.mend for check in lacking),
             )
     if not fast:
         with job.step("training environment") as step:

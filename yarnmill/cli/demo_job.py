@@ -200,7 +200,7 @@ class MainJob:
             self._say(f"serving on {step.detail}")
         return step.detail
 
-    def _score(self, published: Mapping[str, Published]) -> str:
+    def _score(self, published: Mapping[Flavour, Published]) -> str:
         models = [{"name": each.model, "bundle_id": each.bundle_id} for each in published.values()]
         report = self._spark("score the test rows", "score", "score.yaml", {"models": models})
         self._models.extend(_model_record(flavour, each, report) for flavour, each in published.items())
