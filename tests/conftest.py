@@ -5,6 +5,7 @@ A test's markers follow from the fixtures it asks for, so nobody forgets one; qu
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ def repository() -> Path:
 def spark() -> "Iterator[SparkSession]":
     from pyspark.sql import SparkSession  # noqa: PLC0415  # unit tests must not pay for it
 
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else Spark's workers run the first python3 on the path
     session = (
         SparkSession.builder.master("local[2]")
         .appName("yarnmill-tests")
