@@ -67,10 +67,15 @@ class Made:
         return np.column_stack(columns)
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Made:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("glmix")
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Made:
     random = np.random.default_rng(11)
-    folder = tmp_path / "training_set"
+    folder = folder / "training_set"
     genres = [{term: 1.0 for term in GENRES if random.random() < 0.5} for _ in range(ROWS)]
     years, users = random.normal(size=ROWS), random.integers(1, 15, ROWS)
     films = np.array([f"film {i}" for i in range(9)])[random.integers(0, 9, ROWS)]
@@ -164,15 +169,15 @@ def predictor_of(signature: Signature, folder: Path) -> GlmixPredictor:
     return GlmixPredictor(folder, manifest)
 
 
-@pytest.fixture
-def trained(spark: SparkSession, made: Made, tmp_path: Path) -> Outcome:
-    return run(spark, config_for(made, tmp_path, refit=False))
+@pytest.fixture(scope="module")
+def trained(spark: SparkSession, made: Made, folder: Path) -> Outcome:
+    return run(spark, config_for(made, folder, refit=False))
 
 
-def test_the_published_model_answers_as_the_locally_fitted_one(trained: Outcome, made: Made, tmp_path: Path) -> None:
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    signature = prepare_glmix(f"file://{tmp_path}/output", folder)
+def test_the_published_model_answers_as_the_locally_fitted_one(
+    trained: Outcome, made: Made, folder: Path, tmp_path: Path
+) -> None:
+    signature = prepare_glmix(f"file://{folder}/output", tmp_path)
     assert [(field.name, field.dtype, field.required) for field in signature.inputs] == [
         ("user_id", "int64", True),
         ("film", "string", True),
@@ -180,9 +185,9 @@ def test_the_published_model_answers_as_the_locally_fitted_one(trained: Outcome,
         ("year", "float64", False),
     ]
     data = made.local((0,))
-    fitted = fit(data, config_for(made, tmp_path, refit=False).fit_settings)
+    fitted = fit(data, config_for(made, folder, refit=False).fit_settings)
     expected = means(fitted.model, margins(fitted.model, data.shards, data.ids, data.offsets))
-    predictor = predictor_of(signature, folder)
+    predictor = predictor_of(signature, tmp_path)
     columns = {"user_id": made.users, "film": made.films, "genres": made.genres, "year": made.years}
     found = predictor.predict(columns)["probability"]
     np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -233,11 +238,11 @@ def test_what_does_not_fit_is_said_before_anything_runs(made: Made, tmp_path: Pa
         inputs(msgspec.structs.replace(config, training_set=f"{made.url}/nowhere"))
 
 
-def test_another_index_map_is_refused(trained: Outcome, made: Made, tmp_path: Path) -> None:
+def test_another_index_map_is_refused(trained: Outcome, made: Made, folder: Path, tmp_path: Path) -> None:
     assert trained.outputs
     record = Path(made.url.removeprefix("file://")) / "training_set.json"
-    record.write_text(record.read_text().replace("hash of user", "hash of another"))
-    folder = tmp_path / "bundle"
-    folder.mkdir()
+    before = record.read_text()
+    record.write_text(before.replace("hash of user", "hash of another"))
     with pytest.raises(BadDataError, match="index map of shard 'user'"):
-        prepare_glmix(f"file://{tmp_path}/output", folder)
+        prepare_glmix(f"file://{folder}/output", tmp_path)
+    record.write_text(before)
