@@ -4,8 +4,10 @@ What it reads and writes is said in :mod:`yarnmill.tables` and :mod:`yarnmill.tr
 """
 
 import datetime as dt
+import math
 import time
 from collections.abc import Sequence
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
@@ -210,12 +212,18 @@ def _write(
     train = rows.where(F.col("split") == "train")
     index = index_frame(spark, train, config.shards, sources.columns)
     maps = describe(index, config.shards)
+    for name, found in maps.items():
+        if not found.dimension:
+            raise BadDataError(
+                f"shard {name!r} would have no column: no row of train has a term of its features",
+                mend="give it an intercept or other features, or widen the range of days",
+            )
     _write_index(config, index)
     whole = with_vectors(rows, index, maps, config.shards, uid="uid")
     columns = ("uid", "event_time", "response", "weight", "offset", "ids", "features", "shards", "split")
     data = fs.join(config.output, "data")
     whole.select(*columns).write.mode("overwrite").partitionBy("split").parquet(data)
-    return maps, _checked(spark, data, rows)
+    return maps, _checked(spark, data, rows, [column.name for column in sources.columns if column.dtype == "float64"])
 
 
 def _write_index(config: Config, index: DataFrame) -> None:
@@ -227,12 +235,17 @@ def _write_index(config: Config, index: DataFrame) -> None:
     fs.delete(together)
 
 
-def _checked(spark: SparkSession, data: str, rows: DataFrame) -> dict[str, tuple[int, int]]:
+def _checked(spark: SparkSession, data: str, rows: DataFrame, numbers: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Return rows and positive responses a split, read back; a uid that stands twice shows as rows too many."""
     written = spark.read.parquet(data).groupBy("split")
     found = written.agg(F.count(F.lit(1)).alias("rows"), F.sum((F.col("response") > 0).cast("long")).alias("positive"))
     counts = {row["split"]: (row["rows"], row["positive"]) for row in found.collect()}
-    expected, distinct = rows.agg(F.count(F.lit(1)), F.count_distinct("uid")).collect()[0]
+    infinite = _infinite(numbers)
+    # One flag for all columns: which of them it was is counted only when it was any.
+    some = reduce(Column.__or__, infinite.values())
+    expected, distinct, bad = rows.agg(F.count(F.lit(1)), F.count_distinct("uid"), F.count_if(some)).collect()[0]
+    if bad:
+        _refuse_infinite(rows, infinite)
     if distinct != expected or sum(count for count, _ in counts.values()) != expected:
         raise BadDataError(
             f"{expected - distinct} of {expected} observations carry a uid that another carries",
@@ -240,6 +253,24 @@ def _checked(spark: SparkSession, data: str, rows: DataFrame) -> dict[str, tuple
             mend="write the observation table with distinct uids",
         )
     return counts
+
+
+def _infinite(numbers: Sequence[str]) -> dict[str, Column]:
+    """Return, for each number of a row, whether it is NaN or infinite; what is null is neither."""
+    columns = {name: F.col(name) for name in ("response", "weight", "offset")}
+    columns |= {name: F.col(f"features.`{name}`") for name in numbers}
+    # Spark holds NaN for equal to itself and larger than infinity.
+    return {name: F.coalesce(F.abs(column) >= F.lit(math.inf), F.lit(False)) for name, column in columns.items()}
+
+
+def _refuse_infinite(rows: DataFrame, infinite: dict[str, Column]) -> None:
+    counts = rows.agg(*(F.count_if(flag).alias(name) for name, flag in infinite.items())).collect()[0]
+    found = [f"{name!r} in {counts[name]} rows" for name in infinite if counts[name]]
+    raise BadDataError(
+        f"NaN or infinite numbers: {', '.join(found)}",
+        expected="finite numbers, or null where nothing is known",
+        mend="write the table's partitions anew",
+    )
 
 
 def _counted(counts: dict[str, tuple[int, int]]) -> dict[str, int]:

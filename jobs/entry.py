@@ -2,8 +2,9 @@
 
     spark-submit … entry.py JOB --config FILE_OR_URL [--set KEY=VALUE …] [--fingerprint F] [--run-id R]
 
-It claims the output folder, runs the job and writes ``report.json`` last; a failure leaves a report too. Its exit
-status is the error's, which YARN keeps and a scheduler reads. It does not know who sent it, or where it runs.
+It runs the job in a hidden folder beside the output, writes ``report.json`` there last and then shows the folder in
+the output's place; a failure leaves its report in the hidden folder and an earlier output as it was. Its exit status
+is the error's, which YARN keeps and a scheduler reads. It does not know who sent it, or where it runs.
 """
 
 import argparse
@@ -16,11 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from pyspark.sql import SparkSession
 
+from jobs.failures import own_cause
 from jobs.identity import job_fingerprint, render_inputs
 from jobs.job import JOBS, Job, JobConfig, Outcome, load_job
-from jobs.output import claim, finish
+from jobs.output import abandon, claim, publish, restore
 from yarnmill import fs
 from yarnmill.errors import ConfigurationError, YarnMillError
 from yarnmill.records import parse_yaml_mapping
@@ -82,33 +85,45 @@ def _run_once(job: Job, config: JobConfig, fingerprint: str, run_id: str) -> int
     started_at = dt.datetime.now(dt.UTC)
     inputs = job.inputs(config)
     identity = fingerprint or job_fingerprint(job.name, config, inputs)
+    restore(config.output, job.name)
     if find_finished(config.output, identity) is not None:
         sys.stdout.write(f"{job.name}: up to date, {config.output}\n")
         return 0
     run = _Run(job, config, inputs, identity, run_id or secrets.token_hex(6), started_at)
-    claim(config.output, job.name, run.run_id)
-    return _run_claimed(run)
+    return _run_claimed(run, claim(config.output, job.name, run.run_id))
 
 
-def _run_claimed(run: _Run) -> int:
-    """Run the job in its own folder; whatever happens from here on leaves a report there."""
+def _run_claimed(run: _Run, folder: str) -> int:
+    """Run the job in its own hidden folder; whatever happens from here on leaves a report."""
     spark: SparkSession | None = None
     application_id = ""
-    outcome, failure, status = Outcome(), "", 0
+    is_shared = SparkSession.getActiveSession() is not None  # its owner goes on with it
     try:
         spark = _session(run.job.name)
         application_id = spark.sparkContext.applicationId
-        outcome = run.job.run(spark, run.config)
-    except YarnMillError as error:
-        failure, status = str(error), error.exit_code
-        sys.stderr.write(f"error ({error.kind}): {error}\n")
-    except Exception as error:  # noqa: BLE001  # the report is for whatever happened; the trace is in the log
-        failure, status = f"{type(error).__name__}: {_first_line(error)}", 1
-        traceback.print_exc()
-    finish(run.config.output, _report(run, outcome, application_id, failure, status))
-    if spark is not None:
-        spark.stop()
-    return status
+        outcome = run.job.run(spark, msgspec.structs.replace(run.config, output=folder))
+        outputs = tuple(run.config.output.rstrip("/") + url.removeprefix(folder) for url in outcome.outputs)
+        outcome = msgspec.structs.replace(outcome, outputs=outputs)
+        publish(run.config.output, _report(run, outcome, application_id))
+    except Exception as error:  # noqa: BLE001  # the report is for whatever happened
+        failure, status = _told(error)
+        abandon(run.config.output, _report(run, Outcome(), application_id, failure, status))
+        return status
+    else:
+        return 0
+    finally:
+        if spark is not None and not is_shared:
+            spark.stop()
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Tell an error in the log; return what the report says of it, and the exit status."""
+    cause = own_cause(error)
+    if cause is None:
+        traceback.print_exception(error)
+        return f"{type(error).__name__}: {_first_line(error)}", 1
+    sys.stderr.write(f"error ({cause.kind}): {cause}\n")
+    return str(cause), cause.exit_code
 
 
 def _first_line(error: Exception) -> str:
@@ -123,7 +138,7 @@ def _session(job: str) -> SparkSession:
     return builder.config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS").getOrCreate()
 
 
-def _report(run: _Run, outcome: Outcome, application_id: str, failure: str, status: int) -> RunReport:
+def _report(run: _Run, outcome: Outcome, application_id: str, failure: str = "", status: int = 0) -> RunReport:
     return RunReport(
         job=run.job.name,
         run_id=run.run_id,

@@ -1,40 +1,55 @@
-"""A job's output folder: claimed before the first byte, given its report last.
+"""A job's output folder: written under a hidden name beside its place, shown by a rename when it is whole.
 
-A folder is a job's own if it is empty, holds a report of the same job, or the mark of a run of it that
-was interrupted. Nothing else is ever deleted.
+A run of ``hdfs:///runs/a`` writes to ``hdfs:///runs/.a.<run id>``, its report last. Then the earlier output
+is moved to ``.a.previous``, the new one into its place, and the earlier one deleted: at every moment one whole
+output stands there or can be restored by :func:`restore`. A failed run leaves its report under the hidden
+name and the earlier output as it was; the next run that succeeds clears it away. An output is a job's own if
+it is empty or holds a report of the same job. Nothing else is ever moved or deleted.
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
+from jobs.running import RUNNING_NAME, is_alive, read_mark, running_here, write_mark
 from yarnmill import fs
-from yarnmill.errors import ConflictError
-from yarnmill.records import Record, canonical_json, parse_json
+from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError, YarnMillError
 from yarnmill.report import REPORT_NAME, RunReport, read_report, write_report
 
-RUNNING_NAME: Final = "_running.json"
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
+_PREVIOUS: Final = "previous"
+_SWAPS: Final = 3  # a reader may restore the earlier output between the two renames
 
 
-class Running(Record, frozen=True, kw_only=True):
-    """The mark of a run at work."""
+def attempt_url(output: str, run_id: str) -> str:
+    """Return the hidden folder beside ``output`` that a run writes to.
 
-    job: str
-    run_id: str
+    Raises
+    ------
+    ConfigurationError
+        If the run's id cannot be a part of a name.
+    """
+    if not _RUN_ID.fullmatch(run_id) or run_id == _PREVIOUS:
+        raise ConfigurationError(f"{run_id!r} cannot name a run", expected="letters, digits, - and _")
+    return _beside(output, run_id)
+
+
+def _beside(output: str, suffix: str) -> str:
+    parent, slash, name = output.rstrip("/").rpartition("/")
+    return f"{parent}{slash}.{name}.{suffix}"
 
 
 def check_output(output: str, job: str) -> None:
     """Raise ConflictError if the folder holds what this job did not write."""
-    if not fs.exists(output):
+    try:
+        names = {child.name for child in fs.children(output)}
+    except NotFoundError:
+        if fs.exists(output):
+            raise ConflictError(f"{output}: a file", expected="a fresh folder", mend="name another output") from None
         return
-    names = {child.name for child in fs.children(output)}
-    if not names:
-        return
-    owner = ""
-    if RUNNING_NAME in names:
-        url = fs.join(output, RUNNING_NAME)
-        owner = parse_json(fs.read_bytes(url), Running, source=url).job
-    elif REPORT_NAME in names:
-        owner = read_report(output).job
-    if owner != job:
+    owner = _owner(output)
+    if names and owner != job:
         raise ConflictError(
             f"{output}: holds {f'the output of {owner}' if owner else 'files of somebody else'}",
             expected=f"a fresh folder, or one that {job} wrote",
@@ -42,14 +57,114 @@ def check_output(output: str, job: str) -> None:
         )
 
 
-def claim(output: str, job: str, run_id: str) -> None:
-    """Empty the folder of what an earlier run of the job left there, and mark it as being written."""
+def _owner(folder: str) -> str:
+    """Return the job whose mark or report stands in the folder; empty: nobody's."""
+    mark = read_mark(folder)
+    if mark is not None:
+        return mark.job
+    with suppress(NotFoundError):
+        return read_report(folder).job
+    return ""
+
+
+def restore(output: str, job: str) -> None:
+    """Put back the earlier output of a job that was stopped between moving it aside and putting the new one there."""
+    previous = _beside(output, _PREVIOUS)
+    if fs.exists(output) or _owner(previous) != job:
+        return
+    with suppress(NotFoundError, ConflictError):  # another run did it, or has put its own there
+        fs.rename(previous, output)
+
+
+def claim(output: str, job: str, run_id: str) -> str:
+    """Return the fresh hidden folder, marked, that this run alone writes to.
+
+    Raises
+    ------
+    ConflictError
+        If the output is not the job's own, or another run of it is at work.
+    """
+    restore(output, job)
     check_output(output, job)
-    fs.delete(output)
-    fs.write_bytes(fs.join(output, RUNNING_NAME), canonical_json(Running(job=job, run_id=run_id)))
+    folder, mark = attempt_url(output, run_id), running_here(job, run_id)
+    earlier = read_mark(folder)
+    if earlier is not None and is_alive(earlier, mark):
+        raise ConflictError(f"{output}: {earlier.place} runs under the same id, {run_id}", mend="name another run id")
+    if _owner(folder) == job:
+        fs.delete(folder)
+    elif fs.exists(folder):
+        raise ConflictError(f"{folder}: holds files of somebody else", mend="name another run id")
+    write_mark(folder, mark)
+    # Marked first, looked around second: of two runs that start at once, at least one sees the other.
+    for other in _attempts(output):
+        found = read_mark(other)
+        if other != folder and found is not None and is_alive(found, mark):
+            fs.delete(folder)
+            raise ConflictError(
+                f"{output}: another run of {found.job} is at work there, {found.place}",
+                expected="one run at a time",
+                mend=f"wait for it; if it is dead, delete {other}",
+            )
+    return folder
 
 
-def finish(output: str, report: RunReport) -> None:
-    """Write the report, then take the mark away."""
-    write_report(output, report)
-    fs.delete(fs.join(output, RUNNING_NAME))
+def publish(output: str, report: RunReport) -> None:
+    """Write the report of a run that succeeded, put its folder in the output's place, clear earlier attempts away.
+
+    Raises
+    ------
+    ConflictError
+        If somebody keeps putting something in its place; what stands there then is whole.
+    """
+    folder, previous = attempt_url(output, report.run_id), _beside(output, _PREVIOUS)
+    write_report(folder, report)
+    for _ in range(_SWAPS - 1):
+        with suppress(ConflictError):
+            _swap(folder, output, previous, report.job)
+            break
+    else:
+        _swap(folder, output, previous, report.job)
+    # It is done: what cannot be cleared away now, the next run clears away.
+    with suppress(YarnMillError):
+        fs.delete(fs.join(output, RUNNING_NAME))
+        _clear(output, report)
+
+
+def _swap(folder: str, output: str, previous: str, job: str) -> None:
+    if fs.exists(output):
+        check_output(output, job)
+        if _owner(previous) == job:  # an output stands in its place, so nobody needs this one
+            fs.delete(previous)
+        fs.rename(output, previous)
+    try:
+        fs.rename(folder, output)
+    except BaseException:
+        restore(output, job)
+        raise
+
+
+def _clear(output: str, report: RunReport) -> None:
+    asking = running_here(report.job, report.run_id)
+    for folder in (_beside(output, _PREVIOUS), *_attempts(output)):
+        mark = read_mark(folder)
+        if _owner(folder) == report.job and not (mark is not None and is_alive(mark, asking)):
+            fs.delete(folder)
+
+
+def abandon(output: str, report: RunReport) -> None:
+    """Leave the report of a run that failed under the hidden name, and nothing else of it."""
+    folder = attempt_url(output, report.run_id)
+    write_report(folder, report)
+    with suppress(YarnMillError):
+        for child in fs.children(folder):
+            if child.name != REPORT_NAME:
+                fs.delete(child.url)
+
+
+def _attempts(output: str) -> Iterator[str]:
+    """Yield the hidden folders of all runs of this output."""
+    parent, slash, name = output.rstrip("/").rpartition("/")
+    pattern = re.compile(rf"\.{re.escape(name)}\.{_RUN_ID.pattern}")
+    for child in fs.children(parent + slash or "."):
+        if child.is_folder and pattern.fullmatch(child.name) and child.name != f".{name}.{_PREVIOUS}":
+            yield f"{parent}{slash}{child.name}"

@@ -110,7 +110,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
 
 
 def _scorer(config: Config) -> "_Scorer":
-    return _Scorer(blobs=config.blobs, models=config.models)
+    return _Scorer(blobs=config.blobs, models=config.models, cache=str(user_cache() / "bundles"))
 
 
 class _Scorer(Record, frozen=True, kw_only=True):
@@ -118,6 +118,7 @@ class _Scorer(Record, frozen=True, kw_only=True):
 
     blobs: str
     models: tuple[ScoredModel, ...]
+    cache: str
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield, for each batch of rows, one batch of scores a model."""
@@ -126,7 +127,7 @@ class _Scorer(Record, frozen=True, kw_only=True):
                 yield self._scored(batch, model)
 
     def _scored(self, batch: pa.RecordBatch, model: ScoredModel) -> pa.RecordBatch:
-        predictor = _opened(self.blobs, model.bundle_id)
+        predictor = _opened(self.blobs, model.bundle_id, self.cache)
         signature = predictor.signature
         answers = predictor.predict(columns_of(batch, signature))
         scores = np.asarray(answers[signature.outputs[0].name], dtype=np.float64)
@@ -140,14 +141,14 @@ class _Scorer(Record, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=16)
-def _opened(blobs: str, bundle_id: str) -> Predictor:
+def _opened(blobs: str, bundle_id: str, cache: str) -> Predictor:
     """Return the opened model; kept, for Spark gives one Python worker many tasks."""
-    return open_predictor(fetch_bundle(open_store(blobs), bundle_id, _cache()))
+    return open_predictor(fetch_bundle(open_store(blobs), bundle_id, _cache(cache)))
 
 
-def _cache() -> Path:
+def _cache(of_user: str) -> Path:
     """Return where bundles are kept: a container's own folder, which YARN clears, else the user's cache."""
-    return Path("bundles").absolute() if "CONTAINER_ID" in os.environ else user_cache() / "bundles"
+    return Path("bundles").absolute() if "CONTAINER_ID" in os.environ else Path(of_user)
 
 
 def _measured(spark: SparkSession, config: Config) -> DataFrame:

@@ -1,5 +1,6 @@
 import datetime as dt
 import hashlib
+import math
 from typing import Any
 
 import msgspec
@@ -115,6 +116,21 @@ def test_two_runs_make_the_same_rows_and_the_same_index(spark: Any, config: Conf
 def test_a_uid_that_stands_twice_is_refused(spark: Any, shop: Any, config: Config) -> None:
     shop.write_visits([*shop.visits, shop.visits[0]])
     with pytest.raises(BadDataError, match="1 of 7 observations carry a uid that another carries"):
+        run(spark, config)
+
+
+def test_numbers_that_are_not_finite_are_refused_by_column_and_count(spark: Any, shop: Any, config: Config) -> None:
+    shop.write_clients(
+        [("ann", 10, -math.inf, [("red", 1.0)]), ("ann", 25, 1.0, [])]
+    )  # known at ann's two visits of minute 20
+    shop.write_goods([(7, 0, math.nan), (8, 19, math.inf)])  # known at the three visits of 7 and the two of 8
+    with pytest.raises(BadDataError, match="infinite numbers: 'spent' in 2 rows, 'price' in 5 rows\n"):
+        run(spark, config)
+
+
+def test_a_shard_without_any_column_is_refused(spark: Any, shop: Any, config: Config) -> None:
+    shop.write_clients([("ann", 10, 1.0, []), ("bob", 50, 1.0, [("late", 1.0)])])
+    with pytest.raises(BadDataError, match="shard 'bare' would have no column"):
         run(spark, config)
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from jobs.identity import job_fingerprint
 from jobs.job import JobConfig, load_job
-from jobs.output import check_output
+from jobs.output import attempt_url, check_output, restore
 from yarnmill import fs, yarn
 from yarnmill.config import Config
 from yarnmill.errors import (
@@ -63,6 +63,7 @@ def run_job(
     YarnMillError
         As :func:`submit`, and whatever checking the inputs raises.
     """
+    restore(config.output, job)
     submission = prepare(job, config, settings)
     done = find_finished(submission.output, submission.fingerprint)
     if done is not None:
@@ -160,12 +161,13 @@ def _kill(application_id: str) -> None:
 
 
 def _report_of(submission: SparkSubmission) -> RunReport | None:
-    """Return the report of this run, not one that an earlier run left there."""
-    if not fs.exists(fs.join(submission.output, REPORT_NAME)):
-        return None
-    report = read_report(submission.output)
-    is_ours = report.run_id == submission.run_id or report.fingerprint == submission.fingerprint
-    return report if is_ours else None
+    """Return the report of this run: in the output's place, or under the hidden name if it failed."""
+    for folder in (attempt_url(submission.output, submission.run_id), submission.output):
+        if fs.exists(fs.join(folder, REPORT_NAME)):
+            report = read_report(folder)
+            if report.run_id == submission.run_id or report.fingerprint == submission.fingerprint:
+                return report
+    return None
 
 
 def _failure(report: RunReport, ended: _Ended) -> YarnMillError:

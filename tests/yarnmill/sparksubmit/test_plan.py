@@ -43,6 +43,27 @@ def test_containers_are_heap_and_overhead() -> None:
     assert driver.memory_mib > 1024
 
 
+def test_what_decides_the_run_goes_with_it_and_what_does_not_stays_out() -> None:
+    words = list(planned(executors=3, queue="night").command)
+    assert words[words.index("--deploy-mode") + 1] == "cluster"
+    assert words[words.index("--queue") + 1] == "night"
+    assert {"spark.executor.instances=3", "spark.pyspark.python=/opt/py thon", "spark.yarn.tags=yarnmill,r"} <= set(
+        words
+    )
+    entry = next(place for place, word in enumerate(words) if word.endswith("entry.py"))
+    assert words[entry + 1 :] == ["score", "--config", "job.json", "--fingerprint", "f", "--run-id", "r"]
+    sent = Path(words[words.index("--files") + 1].partition("#")[0])
+    assert sent == Path(list(planned(executors=9).command)[words.index("--files") + 1].partition("#")[0])
+
+
+def test_containers_fit_by_the_largest_first_not_by_the_sum() -> None:
+    large = Container(name="executor", count=3, memory_mib=3000, vcores=1)
+    check_capacity((large,), [node(6000), node(3000)])
+    with pytest.raises(ConfigurationError, match=r"do not fit the cluster of 2 nodes with 10000 MiB") as caught:
+        check_capacity((large,), [node(5000), node(5000)])
+    assert "spark.executors" in caught.value.mend
+
+
 def node(memory_mib: int) -> NodeCapacity:
     return NodeCapacity(node="n", memory_mib=memory_mib, vcores=4, gpus=0)
 

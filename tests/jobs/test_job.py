@@ -1,4 +1,3 @@
-import datetime as dt
 import itertools
 from pathlib import Path
 
@@ -8,17 +7,7 @@ from jobs.build_training_set import Config
 from jobs.code import code_archive, code_version
 from jobs.identity import identity_of, job_fingerprint, render_inputs
 from jobs.job import JOBS, load_job
-from jobs.output import check_output, claim, finish
-from yarnmill import fs
-from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
-from yarnmill.report import RunReport, find_finished
-
-
-def report(job: str, fingerprint: str = "f") -> RunReport:
-    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    return RunReport(
-        job=job, run_id="r", fingerprint=fingerprint, state="succeeded", started_at=now, finished_at=now, exit_reason=""
-    )
+from yarnmill.errors import ConfigurationError, NotFoundError
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -39,28 +28,6 @@ def test_parameters_are_every_setting_by_its_key_path(config: Config) -> None:
     assert found["split.by"] == "client"
     assert found["shards[0].features"] == "words, spent, price"
     assert found["first"] == ""
-
-
-def test_an_output_is_claimed_finished_and_claimed_again_by_its_own_job(tmp_path: Path) -> None:
-    output = str(tmp_path / "run")
-    claim(output, "score", "1")
-    fs.write_bytes(fs.join(output, "half"), b"")
-    claim(output, "score", "2")  # the first was interrupted
-    assert not fs.exists(fs.join(output, "half"))
-    finish(output, report("score"))
-    assert find_finished(output, "f") is not None
-    claim(output, "score", "3")
-    assert [child.name for child in fs.children(output)] == ["_running.json"]
-
-
-def test_a_folder_of_somebody_else_is_never_touched(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("x")
-    with pytest.raises(ConflictError, match="files of somebody else"):
-        claim(str(tmp_path), "score", "1")
-    claim(str(tmp_path / "a"), "train_glmix", "1")
-    with pytest.raises(ConflictError, match="the output of train_glmix"):
-        check_output(str(tmp_path / "a"), "score")
-    assert (tmp_path / "precious").read_text() == "x"
 
 
 def test_the_fingerprint_changes_with_configuration_and_inputs_only(tmp_path: Path, config: Config) -> None:
