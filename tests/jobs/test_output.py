@@ -129,8 +129,8 @@ def test_a_reader_that_restores_between_the_two_renames_does_not_stop_the_writer
     claim(output, JOB, "2")
     rename, restored = fs.rename, []
 
-    def rename_and_be_disturbed(source: str, target: str) -> None:
-        rename(source, target)
+    def rename_and_be_disturbed(source: str, target: str, *, overwrite: bool = False) -> None:
+        rename(source, target, overwrite=overwrite)
         if target.endswith(".previous") and not restored:
             restored.append(target)
             restore(output, JOB)
