@@ -59,7 +59,7 @@ test: env  ## all tests: unit, Spark, cluster, training, end to end
 	@$(BIN)/python -m pytest
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
-	@$(BIN)/python -m pytest -m "not programs and not spark and not cluster and not training and not e2e" --durations=5
+	@$(BIN)/python -m pytest -m "not programs and not spark and not cluster and not training and not e2e" --durations=5 -n 2
 
 lint: $(VENV)/.complete  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
