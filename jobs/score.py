@@ -1,10 +1,12 @@
 """The job that scores rows of a training set with any number of models, in one pass over the rows.
 
-Output: ``<output>/model=<name>/part-*.parquet`` with uid, event_time, response, score and bundle_id; AUC and
-log loss of each model stand in the report as ``<name>.auc`` and ``<name>.log_loss``. Each Python worker fetches
-and opens a bundle once; the models' files are memory-mapped, so many workers of a node share their pages.
+Output: ``<output>/model=<name>/part-*.parquet`` with uid, event_time, response, weight, ids, score and
+bundle_id; AUC and log loss of each model stand in the report as ``<name>.auc`` and ``<name>.log_loss``, those within
+entities as ``<name>.auc_per_user`` and so on. Each Python worker fetches and opens a bundle once; the models' files
+are memory-mapped, so many workers of a node share their pages.
 """
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -16,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
+from pyspark.sql.types import StructType
 
 from jobs.columns import check_inputs, columns_of
 from jobs.job import JobConfig, Outcome
@@ -30,8 +33,8 @@ from yarnmill.flavours.predictor import Predictor
 from yarnmill.records import Record
 from yarnmill.trainingset import SPLITS, read_training_set, split_url
 
-_PASSED: Final = ("uid", "event_time", "response")
-_SCHEMA: Final = "uid long, event_time timestamp, response double, score double, bundle_id string, model string"
+_PASSED: Final = ("uid", "event_time", "response", "weight", "ids")
+_ADDED: Final = StructType().add("score", "double").add("bundle_id", "string").add("model", "string")
 
 
 class ScoredModel(Record, frozen=True, kw_only=True):
@@ -54,12 +57,15 @@ class Config(JobConfig, frozen=True, kw_only=True):
         The models, each under a name of its own.
     splits
         Parts of the training set to score.
+    evaluate_per
+        Entity keys within whose entities AUC and log loss are taken as well.
     """
 
     training_set: str
     blobs: str
     models: tuple[ScoredModel, ...]
     splits: tuple[str, ...] = ("test",)
+    evaluate_per: tuple[str, ...] = ()
 
 
 def inputs(config: Config) -> tuple[str, ...]:
@@ -74,6 +80,12 @@ def inputs(config: Config) -> tuple[str, ...]:
     """
     _check_config(config)
     rows = read_training_set(config.training_set)
+    for key in config.evaluate_per:
+        if key not in rows.keys:
+            raise ConfigurationError(
+                f"evaluate_per: {config.training_set} has no entity key {key!r}",
+                expected=f"some of {', '.join(rows.keys)}",
+            )
     store = open_store(config.blobs)
     for model in config.models:
         check_inputs(read_bundle_manifest(store, model.bundle_id).signature, rows, model.name)
@@ -96,14 +108,15 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     started = time.monotonic()
     inputs(config)
     rows = spark.read.parquet(*(split_url(config.training_set, split) for split in config.splits))
-    scored = rows.select(*_PASSED, "ids", "features", "shards").mapInArrow(_scorer(config), _SCHEMA)
+    schema = StructType([*rows.select(*_PASSED).schema.fields, *_ADDED.fields])
+    scored = rows.select(*_PASSED, "features", "shards").mapInArrow(_scorer(config), schema)
     # `append`: the folder is there, claimed and empty but for its mark.
     scored.write.mode("append").partitionBy("model").parquet(config.output)
     written = time.monotonic()
-    evaluations = evaluate(_measured(spark, config), kind="probability")
+    evaluations = evaluate(_measured(spark, config), entities=config.evaluate_per, kind="probability")
     return Outcome(
         counts={f"rows_{one.measure}": one.rows for one in evaluations},
-        metrics=_metrics(evaluations),
+        metrics={name: value for one in evaluations for name, value in _metrics(one)},
         outputs=tuple(fs.join(config.output, f"model={model.name}") for model in config.models),
         timings_s={"score": written - started, "evaluate": time.monotonic() - written},
     )
@@ -158,12 +171,15 @@ def _measured(spark: SparkSession, config: Config) -> DataFrame:
         F.col("model").cast("string").alias("measure"),
         "score",
         F.col("response").alias("label"),
-        F.lit(1.0).alias("weight"),
+        "weight",
+        *(F.col(f"ids.{key}") for key in config.evaluate_per),
     )
 
 
-def _metrics(evaluations: Iterable[Evaluation]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for one in evaluations:
-        found |= {f"{one.measure}.auc": one.auc, f"{one.measure}.log_loss": one.mean_loss}
-    return found
+def _metrics(found: Evaluation) -> Iterator[tuple[str, float]]:
+    figures = {"auc": found.auc, "log_loss": found.mean_loss}
+    figures |= {f"auc_per_{key.removesuffix('_id')}": each.mean for key, each in found.entity_auc}
+    figures |= {f"log_loss_per_{key.removesuffix('_id')}": each.mean for key, each in found.entity_loss}
+    for name, value in figures.items():
+        if not math.isnan(value):  # rows of one class have no AUC; NaN has no place in a report
+            yield f"{found.measure}.{name}", value

@@ -223,6 +223,7 @@ def _metrics(evaluation: Evaluation, task: Task) -> dict[str, float]:
         return {f"{name}_mean_squared_error": 2.0 * evaluation.mean_loss}
     found = {f"{name}_auc": evaluation.auc, f"{name}_log_loss": evaluation.mean_loss}
     found |= {f"{name}_auc_per_{key.removesuffix('_id')}": one.mean for key, one in evaluation.entity_auc}
+    found |= {f"{name}_log_loss_per_{key.removesuffix('_id')}": one.mean for key, one in evaluation.entity_loss}
     # A measure of rows with one class only has no AUC; NaN has no place in a report.
     return {key: value for key, value in found.items() if not math.isnan(value)}
 

@@ -76,22 +76,22 @@ def auc(scores: Floats, labels: Floats, weights: Floats | None = None) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class EntityAuc:
-    """Sum and number of the AUCs of entities that have both classes."""
+class EntityMean:
+    """Sum and number of one figure over entities: an entity with many rows counts as much as one with few."""
 
     total: float
     entities: int
 
-    def __add__(self, other: "EntityAuc") -> "EntityAuc":
-        return EntityAuc(self.total + other.total, self.entities + other.entities)
+    def __add__(self, other: "EntityMean") -> "EntityMean":
+        return EntityMean(self.total + other.total, self.entities + other.entities)
 
     @property
     def mean(self) -> float:
-        """Plain mean: every entity counts the same; NaN where none has both classes."""
+        """Plain mean over the entities; NaN where there is none."""
         return self.total / self.entities if self.entities else float("nan")
 
 
-def entity_auc(keys: Keys, scores: Floats, labels: Floats, weights: Floats) -> EntityAuc:
+def entity_auc(keys: Keys, scores: Floats, labels: Floats, weights: Floats) -> EntityMean:
     """Return the AUC within each entity, summed over the entities that have both classes."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
@@ -100,7 +100,16 @@ def entity_auc(keys: Keys, scores: Floats, labels: Floats, weights: Floats) -> E
         value = pair_counts(scores[rows], labels[rows], weights[rows]).auc
         if not np.isnan(value):
             total, entities = total + value, entities + 1
-    return EntityAuc(total, entities)
+    return EntityMean(total, entities)
+
+
+def entity_mean(keys: Keys, values: Floats, weights: Floats) -> EntityMean:
+    """Return the weighted mean of ``values`` within each entity, summed over the entities that have weight."""
+    _, codes = np.unique(keys, return_inverse=True)
+    total_weights = np.bincount(codes, weights)
+    known = total_weights > 0.0
+    means = np.bincount(codes, weights * values)[known] / total_weights[known]
+    return EntityMean(float(means.sum()), int(known.sum()))
 
 
 def mean_loss(margins: Floats, labels: Floats, weights: Floats, loss: RowLoss = LOGISTIC) -> float:

@@ -137,3 +137,9 @@ def test_the_report_is_plain_json(repository: Path, first_run: DemoReport) -> No
     plain: dict[str, Any] = json.loads((repository / HOME / ".." / "report.json").read_text())
     assert {"steps", "apps", "models", "baselines", "serving"} <= set(plain)
     assert first_run.schema_version == plain["schema_version"]
+
+
+def test_models_are_measured_within_users_too(first_run: DemoReport) -> None:
+    per_user = {model.flavour: model.test_log_loss_per_user for model in first_run.models}
+    assert all(loss is not None and 0.0 < loss < 0.698 for loss in per_user.values())
+    assert {base.name for base in first_run.baselines if base.test_auc_per_user is not None} == {"global_only"}

@@ -1,4 +1,4 @@
-"""Distributed evaluation: weighted AUC, exact over ties, mean loss, and AUC within each entity.
+"""Distributed evaluation: weighted AUC, exact over ties, and mean loss, of all rows and within each entity.
 
 Rows are range-partitioned by score, so ties stay together; each partition counts its own pairs and
 the driver adds one small record a partition (:class:`photon.evaluation.PairCounts`). No row is
@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark import StorageLevel, TaskContext
 from pyspark.sql import DataFrame
 
-from photon.evaluation import EntityAuc, PairCounts, entity_auc, in_order, pair_counts
+from photon.evaluation import EntityMean, PairCounts, entity_auc, entity_mean, in_order, pair_counts
 from photon.loss import loss_of
 from photon.rows import Floats
 
@@ -40,6 +40,8 @@ class Evaluation:
         Weighted mean of the row loss: the log loss, for the logistic task.
     entity_auc
         Entity key and the plain mean of the AUCs of its entities that have both classes.
+    entity_loss
+        Entity key and the plain mean of the mean losses of its entities.
     """
 
     measure: str
@@ -47,7 +49,20 @@ class Evaluation:
     weight: float
     auc: float
     mean_loss: float
-    entity_auc: tuple[tuple[str, EntityAuc], ...]
+    entity_auc: tuple[tuple[str, EntityMean], ...]
+    entity_loss: tuple[tuple[str, EntityMean], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _PerEntity:
+    auc: EntityMean
+    loss: EntityMean
+
+    def __add__(self, other: "_PerEntity") -> "_PerEntity":
+        return _PerEntity(self.auc + other.auc, self.loss + other.loss)
+
+
+_NO_ENTITY: Final = _PerEntity(EntityMean(0.0, 0), EntityMean(0.0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,7 @@ def evaluate(
         ``measure`` (string: what the row counts for), ``score``, ``label``, ``weight`` (double), and one
         column an entity key of ``entities``.
     entities
-        Keys within whose entities AUC is taken as well.
+        Keys within whose entities AUC and loss are taken as well.
     task
         The task whose row loss is averaged.
     kind
@@ -80,13 +95,13 @@ def evaluate(
     kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         ranges = _ranges(kept, task, kind)
-        by_entity = {key: _by_entity(kept, key) for key in entities}
+        by_entity = {key: _by_entity(kept, key, task, kind) for key in entities}
     finally:
         kept.unpersist()
     return [_evaluation(measure, ranges, by_entity) for measure in sorted({one.measure for one in ranges})]
 
 
-def _evaluation(measure: str, ranges: list[_Range], by_entity: dict[str, dict[str, EntityAuc]]) -> Evaluation:
+def _evaluation(measure: str, ranges: list[_Range], by_entity: dict[str, dict[str, _PerEntity]]) -> Evaluation:
     own = sorted((one for one in ranges if one.measure == measure), key=lambda one: one.partition)
     weight = sum(one.weight for one in own)
     return Evaluation(
@@ -95,7 +110,8 @@ def _evaluation(measure: str, ranges: list[_Range], by_entity: dict[str, dict[st
         weight=weight,
         auc=in_order([one.counts for one in own]).auc,
         mean_loss=sum(one.loss for one in own) / weight if weight > 0.0 else float("nan"),
-        entity_auc=tuple((key, found.get(measure, EntityAuc(0.0, 0))) for key, found in by_entity.items()),
+        entity_auc=tuple((key, found.get(measure, _NO_ENTITY).auc) for key, found in by_entity.items()),
+        entity_loss=tuple((key, found.get(measure, _NO_ENTITY).loss) for key, found in by_entity.items()),
     )
 
 
@@ -167,17 +183,30 @@ def _row_losses(scores: Floats, labels: Floats, task: str, kind: ScoreKind) -> F
     return -np.log(np.maximum(np.where(labels > 0.5, scores, 1.0 - scores), _SMALLEST))
 
 
-def _by_entity(rows: DataFrame, key: str) -> dict[str, EntityAuc]:
+def _by_entity(rows: DataFrame, key: str, task: str, kind: ScoreKind) -> dict[str, _PerEntity]:
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for measure, table in _by_measure(batches):
             # Codes instead of ids: ids may be text, and only equality matters here.
             keys = table.column(key).combine_chunks().dictionary_encode().indices.to_numpy()
             scores, labels, weights = (_numbers(table, name) for name in ("score", "label", "weight"))
-            found = entity_auc(keys, scores, labels, weights)
-            yield pa.RecordBatch.from_pylist([{"measure": measure, "total": found.total, "entities": found.entities}])
+            auc = entity_auc(keys, scores, labels, weights)
+            loss = entity_mean(keys, _row_losses(scores, labels, task, kind), weights)
+            yield pa.RecordBatch.from_pylist(
+                [
+                    {
+                        "measure": measure,
+                        "auc": auc.total,
+                        "auc_entities": auc.entities,
+                        "loss": loss.total,
+                        "loss_entities": loss.entities,
+                    }
+                ]
+            )
 
+    schema = "measure string, auc double, auc_entities long, loss double, loss_entities long"
     together = rows.repartition(rows.rdd.getNumPartitions(), "measure", key)
-    totals: dict[str, EntityAuc] = {}
-    for row in together.mapInArrow(count, "measure string, total double, entities long").collect():
-        totals[row.measure] = totals.get(row.measure, EntityAuc(0.0, 0)) + EntityAuc(row.total, row.entities)
+    totals: dict[str, _PerEntity] = {}
+    for row in together.mapInArrow(count, schema).collect():
+        part = _PerEntity(EntityMean(row.auc, row.auc_entities), EntityMean(row.loss, row.loss_entities))
+        totals[row.measure] = totals.get(row.measure, _NO_ENTITY) + part
     return totals

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from jobs.entry import main
 from jobs.failures import own_cause
@@ -55,6 +56,7 @@ class Rows(msgspec.Struct, frozen=True):
     years: np.ndarray
     dense: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,7 @@ def rows() -> Rows:
         years=random.normal(size=ROWS),
         dense=np.where(random.random((ROWS, 3)) < 0.5, random.normal(size=(ROWS, 3)), 0.0),
         labels=random.integers(0, 2, ROWS).astype(np.float64),
+        weights=random.uniform(0.5, 2.0, ROWS),
     )
 
 
@@ -78,6 +81,7 @@ def training_set(rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> str:
             "uid": pa.array(range(ROWS), pa.int64()),
             "event_time": pa.array([dt.datetime(2026, 1, 1, tzinfo=dt.UTC)] * ROWS, pa.timestamp("us", "UTC")),
             "response": rows.labels,
+            "weight": rows.weights,
             "ids": pa.StructArray.from_arrays([pa.array(rows.users)], ["user"]),
             "features": pa.StructArray.from_arrays([pa.array(rows.years)], ["year"]),
             "shards": pa.StructArray.from_arrays([pa.array(vectors, vector)], ["all"]),
@@ -133,7 +137,13 @@ def by_user(blobs: str, tmp_path: Path) -> str:
 @pytest.fixture
 def config(training_set: str, blobs: str, by_features: str, by_user: str, tmp_path: Path) -> Config:
     models = (ScoredModel(name="features", bundle_id=by_features), ScoredModel(name="user", bundle_id=by_user))
-    return Config(output=str(tmp_path / "scores"), training_set=training_set, blobs=blobs, models=models)
+    return Config(
+        output=str(tmp_path / "scores"),
+        training_set=training_set,
+        blobs=blobs,
+        models=models,
+        evaluate_per=("user",),
+    )
 
 
 def replaced(config: Config, **changes: object) -> Config:
@@ -159,11 +169,23 @@ def test_scores_are_what_the_predictors_say_and_measured_as_written(
         assert [found[uid]["response"] for uid in range(ROWS)] == rows.labels.tolist()
 
         losses = -np.log(np.where(rows.labels > 0.5, expected, 1 - expected.astype(np.float64)))
-        assert outcome.metrics[f"{model.name}.log_loss"] == pytest.approx(losses.mean(), rel=1e-6)
-        order = expected[rows.labels > 0.5][:, None] - expected[rows.labels < 0.5][None, :]
-        auc = np.mean((order > 0) + 0.5 * (order == 0))
+        assert outcome.metrics[f"{model.name}.log_loss"] == pytest.approx(
+            np.average(losses, weights=rows.weights), rel=1e-6
+        )
+        auc = roc_auc_score(rows.labels, expected, sample_weight=rows.weights)
         assert outcome.metrics[f"{model.name}.auc"] == pytest.approx(auc)
+        of_users = [
+            np.average(losses[rows.users == user], weights=rows.weights[rows.users == user])
+            for user in np.unique(rows.users)
+        ]
+        assert outcome.metrics[f"{model.name}.log_loss_per_user"] == pytest.approx(np.mean(of_users), rel=1e-6)
         assert outcome.counts[f"rows_{model.name}"] == ROWS
+
+
+def test_an_entity_key_that_the_rows_lack_is_refused_before_sending(config: Config) -> None:
+    with pytest.raises(ConfigurationError, match="film") as caught:
+        inputs(replaced(config, evaluate_per=("film",)))
+    assert "user" in caught.value.expected
 
 
 def test_a_damaged_blob_fails_the_run_as_bad_data_and_is_named(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from photon.evaluation import auc, entity_auc, in_order, mean_loss, pair_counts
+from photon.evaluation import auc, entity_auc, entity_mean, in_order, mean_loss, pair_counts
 from photon.loss import LOGISTIC
 
 
@@ -43,3 +43,11 @@ def test_mean_loss_of_margins_is_the_log_loss_of_probabilities() -> None:
     margins, labels, weights = random.normal(size=50), random.integers(0, 2, 50) * 1.0, random.random(50)
     expected = log_loss(labels, LOGISTIC.mean(margins), sample_weight=weights)
     np.testing.assert_allclose(mean_loss(margins, labels, weights), expected)
+
+
+def test_an_entity_counts_once_however_many_rows_it_has() -> None:
+    keys = np.array([7, 7, 7, 9, 11])
+    values, weights = np.array([1.0, 2.0, 5.0, 4.0, 100.0]), np.array([1.0, 1.0, 2.0, 3.0, 0.0])
+    found = entity_mean(keys, values, weights)
+    assert found.entities == 2  # the third has no weight
+    assert found.mean == pytest.approx(((1.0 + 2.0 + 2 * 5.0) / 4.0 + 4.0) / 2.0)

@@ -256,7 +256,13 @@ def _final_status(report: RunReport) -> str:
 
 
 def _baseline_record(name: str, metrics: Mapping[str, float]) -> BaselineRecord:
-    return BaselineRecord(name=name, test_auc=metrics["test_auc"], test_log_loss=metrics["test_log_loss"])
+    return BaselineRecord(
+        name=name,
+        test_auc=metrics["test_auc"],
+        test_log_loss=metrics["test_log_loss"],
+        test_auc_per_user=metrics.get("test_auc_per_user"),
+        test_log_loss_per_user=metrics.get("test_log_loss_per_user"),
+    )
 
 
 def _model_record(flavour: str, published: Published, scored: RunReport) -> ModelRecord:
@@ -267,4 +273,6 @@ def _model_record(flavour: str, published: Published, scored: RunReport) -> Mode
         bundle_id=published.bundle_id,
         test_auc=scored.metrics[f"{published.model}.auc"],
         test_log_loss=scored.metrics[f"{published.model}.log_loss"],
+        test_auc_per_user=scored.metrics.get(f"{published.model}.auc_per_user"),
+        test_log_loss_per_user=scored.metrics.get(f"{published.model}.log_loss_per_user"),
     )

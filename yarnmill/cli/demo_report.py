@@ -41,6 +41,7 @@ class ModelRecord(Record, frozen=True, kw_only=True):
     test_auc: float
     test_log_loss: float
     test_auc_per_user: float | None = None
+    test_log_loss_per_user: float | None = None
 
 
 class BaselineRecord(Record, frozen=True, kw_only=True):
@@ -49,6 +50,8 @@ class BaselineRecord(Record, frozen=True, kw_only=True):
     name: str
     test_auc: float
     test_log_loss: float
+    test_auc_per_user: float | None = None
+    test_log_loss_per_user: float | None = None
 
 
 class ServingRecord(Record, frozen=True, kw_only=True):
@@ -102,13 +105,10 @@ def show(report: DemoReport) -> None:
     )
     print_table(
         "Models on the test split",
-        ["model", "flavour", "AUC", "log loss", "AUC per user", "bundle"],
+        ["model", "flavour", "AUC", "log loss", "AUC per user", "log loss per user", "bundle"],
         [
-            *((base.name, "baseline", base.test_auc, base.test_log_loss, "", "") for base in report.baselines),
-            *(
-                (model.name, model.flavour, model.test_auc, model.test_log_loss, _or_blank(model), model.bundle_id[:12])
-                for model in report.models
-            ),
+            *((base.name, "baseline", *_figures(base), "") for base in report.baselines),
+            *((model.name, model.flavour, *_figures(model), model.bundle_id[:12]) for model in report.models),
         ],
     )
     print_table(
@@ -123,5 +123,6 @@ def show(report: DemoReport) -> None:
     )
 
 
-def _or_blank(model: ModelRecord) -> object:
-    return "" if model.test_auc_per_user is None else model.test_auc_per_user
+def _figures(record: BaselineRecord | ModelRecord) -> tuple[object, ...]:
+    per_user = (record.test_auc_per_user, record.test_log_loss_per_user)
+    return record.test_auc, record.test_log_loss, *("" if figure is None else figure for figure in per_user)

@@ -91,6 +91,10 @@ def test_rows_of_other_roles_are_scored_and_train_nothing(
     for key, found in by_glmix.entity_auc:
         truth = entity_auc(glmix_data.ids[key][own], scores[own], labels, weights)
         assert (found.entities, found.total) == (truth.entities, pytest.approx(truth.total, abs=1e-12))
+    for key, found in by_glmix.entity_loss:
+        ids = glmix_data.ids[key][own]
+        losses = [mean_loss(scores[own][ids == one], labels[ids == one], weights[ids == one]) for one in np.unique(ids)]
+        assert (found.entities, found.mean) == (len(losses), pytest.approx(np.mean(losses), abs=1e-9))
     fixed_scores = glmix_data.shards["global"].dot(alone)[own] + glmix_data.offsets[own]
     assert by_alone.auc == pytest.approx(auc(fixed_scores, labels, weights), abs=1e-12)
     glmix.release()
