@@ -1,1 +1,1 @@
-"""Every default of the platform, with its unit and one line of meaning. Data only, no code."""
+"""Every default of the platform, with its unit and one line of meaning; locks; Hadoop's settings. No Python."""

@@ -6,14 +6,15 @@ same inputs finds the report and does nothing.
 """
 
 import datetime as dt
-from typing import Literal
-
-import msgspec
+import hashlib
+from typing import Final, Literal
 
 from yarnmill import fs
 from yarnmill.records import Record, canonical_json, fingerprint, parse_json
 
-REPORT_NAME = "report.json"
+REPORT_NAME: Final = "report.json"
+
+_SMALL_BYTES: Final = 1024 * 1024
 
 
 class TaskExit(Record, frozen=True, kw_only=True):
@@ -71,23 +72,21 @@ def find_finished(output_url: str, fingerprint: str) -> RunReport | None:
     return report if report.fingerprint == fingerprint and report.state == "succeeded" else None
 
 
-def with_application(report: RunReport, application_id: str) -> RunReport:
-    """Return the report naming the YARN application that made it."""
-    return msgspec.structs.replace(report, application_id=application_id)
-
-
 def identity_of(url: str) -> str:
-    """Return a text that changes when what stands at an input's URL changes.
+    """Return what tells one content of an input from another without reading it whole.
 
-    What another run wrote is known by that run's fingerprint; anything else by its files' names and sizes.
+    What another run wrote is known by that run's fingerprint, a small file by its bytes, anything else by the
+    names and sizes of its files: writers of Parquet never use a name twice.
 
     Raises
     ------
     NotFoundError
         If nothing stands at ``url``.
     """
-    if not fs.info(url).is_folder:
-        return f"{url} size={fs.info(url).size_bytes}"
+    entry = fs.info(url)
+    if not entry.is_folder:
+        content = fs.read_bytes(url) if entry.size_bytes <= _SMALL_BYTES else b""
+        return f"{url} file={entry.size_bytes} {hashlib.sha256(content).hexdigest()}"
     if fs.exists(fs.join(url, REPORT_NAME)):
         return f"{url} run={read_report(url).fingerprint}"
     listing = [(file.url.removeprefix(url), file.size_bytes) for file in fs.walk_files(url)]

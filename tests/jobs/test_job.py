@@ -1,3 +1,4 @@
+import datetime as dt
 import itertools
 from pathlib import Path
 
@@ -5,9 +6,10 @@ import pytest
 
 from jobs.build_training_set import Config
 from jobs.code import code_archive, code_version
-from jobs.identity import identity_of, job_fingerprint, render_inputs
+from jobs.identity import job_fingerprint, render_inputs
 from jobs.job import JOBS, load_job
 from yarnmill.errors import ConfigurationError, NotFoundError
+from yarnmill.report import RunReport, identity_of, write_report
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -30,6 +32,26 @@ def test_parameters_are_every_setting_by_its_key_path(config: Config) -> None:
     assert found["first"] == ""
 
 
+def report_of(fingerprint: str) -> RunReport:
+    now = dt.datetime.now(dt.UTC)
+    return RunReport(
+        job="score",
+        run_id="r",
+        fingerprint=fingerprint,
+        state="succeeded",
+        started_at=now,
+        finished_at=now,
+        exit_reason="succeeded",
+    )
+
+
+def test_an_input_that_was_made_again_the_same_is_the_same_input(tmp_path: Path) -> None:
+    write_report(str(tmp_path), report_of("a"))
+    first = identity_of(str(tmp_path))
+    write_report(str(tmp_path), report_of("a"))  # later, hence with other bytes
+    assert identity_of(str(tmp_path)) == first
+
+
 def test_the_fingerprint_changes_with_configuration_and_inputs_only(tmp_path: Path, config: Config) -> None:
     folder, file = tmp_path / "in", tmp_path / "in" / "part-1.parquet"
     folder.mkdir()
@@ -39,7 +61,9 @@ def test_the_fingerprint_changes_with_configuration_and_inputs_only(tmp_path: Pa
     seen.append(job_fingerprint("train_glmix", config, [str(folder)]))
     (folder / "part-2.parquet").write_bytes(b"two")
     seen.append(job_fingerprint("score", config, [str(folder)]))
-    (folder / "report.json").write_bytes(b"{}")
+    write_report(str(folder), report_of("a"))
+    seen.append(job_fingerprint("score", config, [str(folder)]))
+    write_report(str(folder), report_of("b"))
     seen.append(job_fingerprint("score", config, [str(folder)]))
     assert all(one != other for one, other in itertools.combinations(seen, 2))
     assert identity_of(str(file)) != identity_of(str(folder / "part-2.parquet"))
