@@ -111,7 +111,10 @@ def test_every_command_of_the_guide_works(repository: Path) -> None:
 
 def test_every_command_about_the_local_cluster_works(repository: Path) -> None:
     guide = (repository / "docs" / "local-cluster.md").read_text()
-    run_script("\n".join(match["script"] for match in FENCED.finditer(guide)), repository)
+    try:
+        run_script("\n".join(match["script"] for match in FENCED.finditer(guide)), repository)
+    finally:  # also where a command in the middle failed
+        run_script("yarnmill cluster down --home build/docs", repository)
 
 
 def test_every_make_target_of_the_readme_exists(repository: Path) -> None:
@@ -128,6 +131,7 @@ def run_script(script: str, repository: Path) -> None:
         cwd=repository,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         env=clean_environment(),
     )
