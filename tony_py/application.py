@@ -1,12 +1,10 @@
 """The application: what a person writes to have a gang of programs run on YARN.
 
-Pure values: parsing refuses unknown keys with their path, :func:`resolved` fills defaults in and
-substitutes parameters. Nothing here knows YARN's or Skein's interfaces, or what is being trained.
+Pure values: parsing refuses unknown keys with their path. Nothing here knows YARN's or Skein's interfaces,
+or what is being trained.
 """
 
 import os
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -14,70 +12,262 @@ from typing import Any, Final, Literal
 import msgspec
 import yaml
 
-from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import Record, convert, parse_yaml_mapping
 from yarnmill.units import Mebibytes, Seconds
 
 Framework = Literal["standalone", "tensorflow", "torch"]
+Role = Literal["worker", "chief", "untracked", "sidecar"]
+RestartScope = Literal["auto", "gang", "task"]
+FailureClass = Literal["user", "oom", "infra", "port", "hang"]
 
-_NAME: Final = re.compile(r"^[a-z][a-z0-9-]*$")
-_PARAMETER: Final = re.compile(r"^[a-z][a-z0-9_]*$")
-_REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[^}]*)\}")
 RESERVED_TYPES: Final = frozenset({"driver", "pulse"})
 
 
 class TaskType(Record, frozen=True, kw_only=True):
-    """One kind of task: how many, what each gets, what each runs.
+    """One kind of task: how many, what each gets, what each runs, and what its failure means.
 
-    A task of a type that is not ``tracked`` (a parameter server, a TensorBoard) never ends the
-    application by ending well, and is ended when all tracked tasks have ended.
+    Parameters
+    ----------
+    command
+        Command line for bash, in the folder that ``source`` was unpacked to.
+    instances
+        Containers that the barrier waits for.
+    min_instances, max_instances
+        Both 0 for a gang of fixed size. Otherwise the gang goes on with as few as ``min_instances`` and takes
+        in as many as ``max_instances``, at a checkpoint.
+    processes
+        Copies of the command in each container, told apart by LOCAL_RANK.
+    memory, vcores, gpus
+        What each container is given.
+    env
+        Variables over those of the framework.
+    files
+        What YARN puts into the working folder: name there, and a URL or path. A name that ends in ``/`` is an
+        archive, unpacked into a folder of that name.
+    node_label
+        YARN's label of the nodes to run on.
+    role
+        ``worker``: the application waits for it, and its failure counts. ``chief``: its good end is the
+        application's. ``untracked`` (a parameter server): ended when all workers have ended; its failure
+        counts. ``sidecar`` (a TensorBoard): ended likewise; its failure never counts.
+    stop_on_failure
+        A failure of the program itself ends the application at once, whatever ``retries`` allows.
+    tolerate
+        How many of the instances may fail for good without failing the application.
+    depends_on
+        Types that must have ended well before containers of this one are asked for.
+    timeout
+        How long one run of the program may take; 0 is for ever.
+    page
+        Title of a page under the application's tracking URL that leads to this type's first task; empty: none.
     """
 
     command: str
     instances: int = 1
+    min_instances: int = 0
+    max_instances: int = 0
+    processes: int = 1
     memory: Mebibytes = Mebibytes(1024)
     vcores: int = 1
     gpus: int = 0
     env: dict[str, str] = {}
-    tracked: bool = True
+    files: dict[str, str] = {}
+    node_label: str = ""
+    role: Role = "worker"
+    stop_on_failure: bool = False
+    tolerate: int = 0
+    depends_on: tuple[str, ...] = ()
+    timeout: Seconds = Seconds(0.0)
+    page: str = ""
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether the application waits for it."""
+        return self.role in {"worker", "chief"}
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the gang may go on with fewer or more of it."""
+        return self.most > self.least
+
+    @property
+    def least(self) -> int:
+        """Fewest instances that the gang goes on with."""
+        return self.min_instances or self.instances
+
+    @property
+    def most(self) -> int:
+        """Most instances that the gang takes in."""
+        return max(self.max_instances, self.instances)
+
+
+class Docker(Record, frozen=True, kw_only=True):
+    """The image that YARN's Docker runtime runs containers in; ``mounts`` are ``source:target:mode``."""
+
+    image: str = ""
+    mounts: tuple[str, ...] = ()
 
 
 class Environment(Record, frozen=True, kw_only=True):
-    """The Python of the programs: a path on the nodes, or an archive (URL) that YARN unpacks and caches there."""
+    """The Python of the programs: a path on the nodes, or an archive that YARN unpacks and caches there.
+
+    ``archive`` is a URL, a local archive, folder or ``.pex`` file (shipped once, named by its content), or
+    ``python:///path/on/the/nodes``, which is the same as ``python``.
+    """
 
     python: str = ""
     archive: str = ""
+    docker: Docker = Docker()
 
 
 class DriverSettings(Record, frozen=True, kw_only=True):
-    """The container of Skein's master and of the driver; ``python`` is the platform's on the nodes."""
+    """The container of Skein's master and of the driver.
+
+    Parameters
+    ----------
+    memory, vcores
+        What it is given.
+    python
+        The platform's Python on the nodes.
+    attempts
+        How often YARN may start it; a driver that was lost resumes from the last checkpoints.
+    prepare
+        Command that it runs before any container is asked for, with ``source`` at hand; the JSON object that
+        it writes to ``TONY_PARAMETERS_FILE`` reaches the tasks as parameters.
+    """
 
     memory: Mebibytes = Mebibytes(1024)
     vcores: int = 1
     python: str = ""
+    attempts: int = 1
+    prepare: str = ""
 
 
 class Timeouts(Record, frozen=True, kw_only=True):
-    """How long to wait for what.
+    """How long to wait for what; 0 is for ever.
 
-    ``gang`` (until the last task has registered) comes from the platform's configuration when it is null.
-    ``heartbeat`` is the silence after which a task counts as lost, ``grace`` what a program has to end
-    after SIGTERM, ``run`` the time for everything after the barrier; 0 is for ever.
+    Parameters
+    ----------
+    gang
+        From the request of the containers to the last one's allocation, for one try; null takes the
+        platform's ``training.gang_timeout``.
+    register
+        From a container's allocation to its executor's first word: localisation of files counts here.
+    start
+        From the barrier to the start of every program.
+    heartbeat
+        Silence after which a task counts as lost.
+    grace
+        What a program has to end after SIGTERM.
+    progress
+        Time without a further step after which a task that reports steps counts as hanging.
+    elastic
+        How long an elastic gang that could go on waits for its other members.
+    run
+        Everything after the first barrier.
     """
 
     gang: Seconds | None = None
-    heartbeat: Seconds = Seconds(15.0)
+    register: Seconds = Seconds(900.0)
+    start: Seconds = Seconds(60.0)
+    heartbeat: Seconds = Seconds(5.0)
     grace: Seconds = Seconds(5.0)
+    progress: Seconds = Seconds(0.0)
+    elastic: Seconds = Seconds(30.0)
     run: Seconds = Seconds(0.0)
+
+
+class Budget(Record, frozen=True, kw_only=True):
+    """How often something may fail before the application does.
+
+    Parameters
+    ----------
+    retries
+        Failures that are mended.
+    backoff
+        Wait before the first of them; it doubles with each further one, up to a minute.
+    window
+        Failures older than this no longer count, so that a long run has a rate and not a total; 0 counts all.
+    """
+
+    retries: int = 0
+    backoff: Seconds = Seconds(1.0)
+    window: Seconds = Seconds(0.0)
+
+
+class Retries(Record, frozen=True, kw_only=True):
+    """One budget for each class of failures, and one for tries to get the whole gang; a number stands for its retries.
+
+    ``user``: the program failed by itself. ``oom``: it had too little memory. ``infra``: container, node or
+    executor was lost. ``port``: a port was taken. ``hang``: no further step. ``gang``: not all containers came.
+    """
+
+    user: int | Budget = 0
+    oom: int | Budget = 0
+    infra: int | Budget = Budget(retries=10, backoff=Seconds(0.0), window=Seconds(3600.0))
+    port: int | Budget = Budget(retries=5, backoff=Seconds(0.0))
+    hang: int | Budget = 1
+    gang: int | Budget = Budget(retries=3, backoff=Seconds(2.0))
+
+    def of(self, kind: str) -> Budget:
+        """Return the budget of a class of failures."""
+        value: int | Budget = getattr(self, kind)
+        return Budget(retries=value) if isinstance(value, int) else value
+
+
+class Access(Record, frozen=True, kw_only=True):
+    """Who else may see and who may end the application: users and groups, ``*`` for everybody."""
+
+    view_users: tuple[str, ...] = ()
+    view_groups: tuple[str, ...] = ()
+    modify_users: tuple[str, ...] = ()
+    modify_groups: tuple[str, ...] = ()
+
+
+class Tracking(Record, frozen=True, kw_only=True):
+    """The MLflow server that is told of the run; nothing is told when ``uri`` is empty."""
+
+    uri: str = ""
+    experiment: str = ""
 
 
 class Application(Record, frozen=True, kw_only=True):
     """A gang of programs on YARN, and where they read and write.
 
-    ``source`` names files and folders (relative to the application's file) that stand in each task's
-    working folder. ``parameters`` reach the programs as ``TONY_PARAM_<NAME>`` and replace ``${name}`` in
-    commands, environments, inputs and output; ``$NAME`` is the shell's, ``$${`` a literal ``${``.
+    Parameters
+    ----------
+    name
+        YARN's name of the application.
+    framework
+        What the programs find in their environment.
+    types
+        The kinds of tasks; ranks count in this order.
+    output
+        URL of the folder that the result is moved to when all have ended well.
+    queue, tags, node_label
+        As YARN has them.
+    inputs
+        URLs whose content decides the result.
+    parameters
+        Reach the programs as ``TONY_PARAM_<NAME>`` and replace ``${name}`` in commands, environments, inputs
+        and output; ``$NAME`` is the shell's, ``$${`` a literal ``${``.
+    source
+        Files and folders (relative to the application's file) that stand in each task's working folder.
+    files
+        As in :class:`TaskType`, for every type.
+    secrets
+        Files that each container finds under ``TONY_SECRETS_DIR``: name there and local path. They travel
+        in the application's private folder and stand on no command line and in no log.
+    file_systems
+        Further file systems that containers need delegation tokens for.
+    restart
+        What a failing task takes along when it is started again: the ``gang`` or only itself. ``auto`` is
+        ``task`` for standalone programs and ``gang`` for all frameworks.
+    pulse
+        Keep YARN's answers quick by a request that is never granted.
+    dashboard
+        A page under the tracking URL.
     """
 
     name: str
@@ -85,20 +275,35 @@ class Application(Record, frozen=True, kw_only=True):
     types: dict[str, TaskType]
     output: str
     queue: str = ""
+    tags: tuple[str, ...] = ()
+    node_label: str = ""
     inputs: tuple[str, ...] = ()
     parameters: dict[str, str | int | float | bool] = {}
     source: tuple[str, ...] = ()
+    files: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    file_systems: tuple[str, ...] = ()
     environment: Environment = Environment()
     driver: DriverSettings = DriverSettings()
     timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    restart: RestartScope = "auto"
+    access: Access = Access()
+    tracking: Tracking = Tracking()
     pulse: bool = True
+    dashboard: bool = True
     schema_version: Literal[1] = 1
+
+    @property
+    def restarts_gang(self) -> bool:
+        """Whether a failing task takes the whole gang along."""
+        return self.restart == "gang" or (self.restart == "auto" and self.framework != "standalone")
 
 
 def load_application(path: str | Path, overrides: Sequence[str] = ()) -> Application:
     """Return the application of a YAML file with ``key.path=value`` texts laid over it.
 
-    Paths in ``source`` come back absolute: they stand relative to the file.
+    Local paths come back absolute: they stand relative to the file.
 
     Raises
     ------
@@ -115,9 +320,40 @@ def load_application(path: str | Path, overrides: Sequence[str] = ()) -> Applica
     for text in overrides:
         plain = _overridden(plain, text)
         application = convert(plain, Application, source=f"--set {text}")
-    folder = file.absolute().parent
-    source = tuple(os.path.normpath(folder / name) for name in application.source)
-    return msgspec.structs.replace(application, source=source)
+    return anchored(application, file.absolute().parent)
+
+
+def anchored(application: Application, folder: Path) -> Application:
+    """Return the application with its local paths made absolute: they stand relative to ``folder``."""
+
+    def at(path: str) -> str:
+        return path if not path or ":/" in path or path.startswith("${") else os.path.normpath(folder / path)
+
+    environment = application.environment
+    return msgspec.structs.replace(
+        application,
+        source=tuple(map(at, application.source)),
+        files={name: at(path) for name, path in application.files.items()},
+        secrets={name: at(path) for name, path in application.secrets.items()},
+        environment=msgspec.structs.replace(environment, archive=at(environment.archive)),
+        types={
+            name: msgspec.structs.replace(kind, files={each: at(path) for each, path in kind.files.items()})
+            for name, kind in application.types.items()
+        },
+    )
+
+
+def stages(application: Application) -> list[tuple[str, ...]]:
+    """Return the types in the order in which they run, those of one stage together; empty if they wait in a circle."""
+    found: list[tuple[str, ...]] = []
+    rest = dict(application.types)
+    while rest:
+        ready = tuple(name for name, kind in rest.items() if not any(other in rest for other in kind.depends_on))
+        if not ready:
+            return []
+        found.append(ready)
+        rest = {name: kind for name, kind in rest.items() if name not in ready}
+    return found
 
 
 def _overridden(plain: Mapping[str, Any], text: str) -> dict[str, Any]:
@@ -131,90 +367,6 @@ def _overridden(plain: Mapping[str, Any], text: str) -> dict[str, Any]:
     return {**plain, head: _overridden(below if isinstance(below, dict) else {}, f"{rest}={value}")}
 
 
-def resolved(application: Application, config: Config) -> Application:
-    """Return the application as it will run: checked, defaults filled in, parameters substituted.
-
-    Raises
-    ------
-    ConfigurationError
-        If a value cannot be meant or ``${name}`` names no parameter.
-    """
-    _check(application)
-    text = _Substitution(application.parameters)
-    types = {
-        name: msgspec.structs.replace(
-            kind,
-            command=text.in_shell(kind.command, f"types.{name}.command"),
-            env={key: text.plain(value, f"types.{name}.env.{key}") for key, value in kind.env.items()},
-        )
-        for name, kind in application.types.items()
-    }
-    environment, driver, timeouts = application.environment, application.driver, application.timeouts
-    if not environment.python and not environment.archive:
-        environment = Environment(python=config.training_python)
-    return msgspec.structs.replace(
-        application,
-        types=types,
-        queue=application.queue or config.training.queue,
-        output=text.plain(application.output, "output").rstrip("/"),
-        inputs=tuple(text.plain(url, f"inputs[{at}]") for at, url in enumerate(application.inputs)),
-        environment=environment,
-        driver=msgspec.structs.replace(driver, python=driver.python or config.spark_python),
-        timeouts=timeouts
-        if timeouts.gang is not None
-        else msgspec.structs.replace(timeouts, gang=config.training.gang_timeout),
-    )
-
-
 def render_parameter(value: str | float | bool) -> str:  # noqa: FBT001  # a parameter may be a truth value
     """Return a parameter as programs get it: truth values as in YAML, everything else as written."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-class _Substitution:
-    def __init__(self, parameters: Mapping[str, str | int | float | bool]) -> None:
-        self._values = {name: render_parameter(value) for name, value in parameters.items()}
-
-    def plain(self, text: str, key: str) -> str:
-        return _REFERENCE.sub(lambda match: self._value(match, key), text)
-
-    def in_shell(self, text: str, key: str) -> str:
-        return _REFERENCE.sub(lambda m: m[0][1:] if m["name"] is None else shlex.quote(self._value(m, key)), text)
-
-    def _value(self, match: re.Match[str], key: str) -> str:
-        name = match["name"]
-        if name is None:
-            return match[0][1:]
-        if name not in self._values:
-            raise ConfigurationError(
-                f"{key}: ${{{name}}} names no parameter",
-                expected=f"one of {', '.join(sorted(self._values)) or '(no parameters are set)'}",
-                mend=f"set parameters.{name}, or write $${{{name}}} for the shell's own variable",
-            )
-        return self._values[name]
-
-
-def _check(application: Application) -> None:
-    _require(_NAME.match(application.name) is not None, "name", application.name, "lower-case letters, digits and -")
-    _require(bool(application.types), "types", "{}", "at least one type of task")
-    for name in application.parameters:
-        _require(_PARAMETER.match(name) is not None, f"parameters.{name}", name, "lower-case letters, digits and _")
-    for name, kind in application.types.items():
-        key = f"types.{name}"
-        _require(
-            _NAME.match(name) is not None and name not in RESERVED_TYPES, key, name, "a name such as worker or chief"
-        )
-        _require(kind.instances >= 1, f"{key}.instances", kind.instances, "1 or more")
-        _require(kind.vcores >= 1, f"{key}.vcores", kind.vcores, "1 or more")
-        _require(kind.gpus >= 0, f"{key}.gpus", kind.gpus, "0 or more")
-        _require(bool(kind.command.strip()), f"{key}.command", repr(kind.command), "a command line")
-    _require(
-        any(kind.tracked for kind in application.types.values()), "types", "no tracked type", "at least one that ends"
-    )
-    both = application.environment.python and application.environment.archive
-    _require(not both, "environment", "python and archive", "one of the two")
-
-
-def _require(condition: bool, key: str, value: object, expected: str) -> None:  # noqa: FBT001  # reads like assert
-    if not condition:
-        raise ConfigurationError(f"{key}: {value} cannot be meant", expected=expected)

@@ -16,13 +16,14 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from tony_py.application import Application, resolved
+from tony_py.application import Application
 from tony_py.driver.conclusion import failed_report, write_failed
 from tony_py.driver.containers import import_skein, without_warnings
 from tony_py.history import read_history
 from tony_py.packing import prepare
 from tony_py.places import Places, places
 from tony_py.plan import TAG, Launch, SkeinApplication, plan, refuse_impossible, render_plan
+from tony_py.resolving import resolved
 from yarnmill import fs, yarn
 from yarnmill.config import Config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, JobFailedError, YarnMillError

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tony_py.application import Application, TaskType, resolved
+from tony_py.application import Application, TaskType
 from tony_py.driver.containers import Container, import_skein, without_warnings
 from tony_py.driver.main import Run, drive
 from tony_py.driver.tasks import TaskId
 from tony_py.packing import prepare
 from tony_py.plan import Shipment
+from tony_py.resolving import resolved
 from yarnmill.config import Config, load_config
 from yarnmill.report import RunReport
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from tony_py.application import Application, TaskType, load_application, resolved
+from tony_py.application import Application, TaskType, load_application
+from tony_py.resolving import resolved
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError, NotFoundError, YarnMillError
 
@@ -54,8 +55,8 @@ def test_a_wrong_override_is_named(tmp_path: Path, override: str, names: list[st
 
 
 def test_an_unknown_key_is_named_with_its_file(tmp_path: Path) -> None:
-    file = write(tmp_path, APPLICATION + "retries: 3\n")
-    with pytest.raises(ConfigurationError, match="retries: unknown key") as error:
+    file = write(tmp_path, APPLICATION + "retrys: 3\n")
+    with pytest.raises(ConfigurationError, match="retrys: unknown key") as error:
         load_application(file)
     assert str(file) in str(error.value)
 
@@ -92,7 +93,7 @@ def test_a_parameter_that_is_not_there_is_refused_and_the_shells_own_is_kept(tmp
         ({"types": {"driver": TaskType(command="true")}}, "types.driver"),
         ({"types": {"worker": TaskType(command="true", instances=0)}}, "types.worker.instances"),
         ({"types": {"worker": TaskType(command=" ")}}, "types.worker.command"),
-        ({"types": {"worker": TaskType(command="true", tracked=False)}}, "types"),
+        ({"types": {"worker": TaskType(command="true", role="untracked")}}, "types"),
         ({"parameters": {"Learning-Rate": 1}}, "parameters.Learning-Rate"),
     ],
 )

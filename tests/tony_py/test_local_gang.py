@@ -107,8 +107,8 @@ def test_no_process_of_a_program_outlives_it(application: Make, local_run: Local
 def test_an_untracked_task_neither_ends_nor_holds_up_the_application(application: Make, local_run: LocalRun) -> None:
     types = {
         "worker": TaskType(command="sleep 0.3"),
-        "ps": TaskType(command="sleep 60", tracked=False),
-        "setup": TaskType(command="true", tracked=False),
+        "ps": TaskType(command="sleep 60", role="untracked"),
+        "setup": TaskType(command="true", role="untracked"),
     }
     started = time.monotonic()
     report, _ = local_run(application(types=types, timeouts=QUICK))

@@ -34,7 +34,7 @@ def archive_application() -> Application:
         framework="tensorflow",
         types={
             "chief": TaskType(command="python chief.py", memory=Mebibytes(3072), vcores=2),
-            "ps": TaskType(command="python ps.py", tracked=False),
+            "ps": TaskType(command="python ps.py", role="untracked"),
         },
         environment=Environment(archive="hdfs:///environments/tf.tar.gz"),
         pulse=False,

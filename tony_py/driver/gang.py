@@ -195,7 +195,7 @@ class Gang:
         """Return whether every tracked task has ended well."""
         with self._changed:
             types = self._application.types
-            tracked = [member for task, member in self._members.items() if types[task.type].tracked]
+            tracked = [member for task, member in self._members.items() if types[task.type].is_tracked]
             return all(member.end is not None and member.end.exit_code == 0 for member in tracked)
 
     def all_ended(self) -> bool:

@@ -1,0 +1,126 @@
+"""From an application as it was written to one as it runs: checked, defaults filled in, parameters substituted."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from tony_py.application import RESERVED_TYPES, Application, TaskType, render_parameter, stages
+from yarnmill.config import Config
+from yarnmill.errors import ConfigurationError
+
+_NAME: Final = re.compile(r"^[a-z][a-z0-9-]*$")
+_PARAMETER: Final = re.compile(r"^[a-z][a-z0-9_]*$")
+_REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[^}]*)\}")
+
+
+def resolved(application: Application, config: Config) -> Application:
+    """Return the application as it will run: checked, defaults filled in, parameters substituted.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value cannot be meant or ``${name}`` names no parameter.
+    """
+    _check(application)
+    text = _Substitution(application.parameters)
+    types = {
+        name: msgspec.structs.replace(
+            kind,
+            command=text.in_shell(kind.command, f"types.{name}.command"),
+            env={key: text.plain(value, f"types.{name}.env.{key}") for key, value in kind.env.items()},
+            files={key: text.plain(url, f"types.{name}.files.{key}") for key, url in kind.files.items()},
+        )
+        for name, kind in application.types.items()
+    }
+    environment, driver, timeouts = application.environment, application.driver, application.timeouts
+    if not environment.python and not environment.archive:
+        environment = msgspec.structs.replace(environment, python=config.training_python)
+    return msgspec.structs.replace(
+        application,
+        types=types,
+        queue=application.queue or config.training.queue,
+        output=text.plain(application.output, "output").rstrip("/"),
+        inputs=tuple(text.plain(url, f"inputs[{at}]") for at, url in enumerate(application.inputs)),
+        files={key: text.plain(url, f"files.{key}") for key, url in application.files.items()},
+        environment=environment,
+        driver=msgspec.structs.replace(
+            driver,
+            python=driver.python or config.spark_python,
+            prepare=text.in_shell(driver.prepare, "driver.prepare"),
+        ),
+        timeouts=timeouts
+        if timeouts.gang is not None
+        else msgspec.structs.replace(timeouts, gang=config.training.gang_timeout),
+    )
+
+
+class _Substitution:
+    def __init__(self, parameters: Mapping[str, str | int | float | bool]) -> None:
+        self._values = {name: render_parameter(value) for name, value in parameters.items()}
+
+    def plain(self, text: str, key: str) -> str:
+        return _REFERENCE.sub(lambda match: self._value(match, key), text)
+
+    def in_shell(self, text: str, key: str) -> str:
+        return _REFERENCE.sub(lambda m: m[0][1:] if m["name"] is None else shlex.quote(self._value(m, key)), text)
+
+    def _value(self, match: re.Match[str], key: str) -> str:
+        name = match["name"]
+        if name is None:
+            return match[0][1:]
+        if name not in self._values:
+            raise ConfigurationError(
+                f"{key}: ${{{name}}} names no parameter",
+                expected=f"one of {', '.join(sorted(self._values)) or '(no parameters are set)'}",
+                mend=f"set parameters.{name}, or write $${{{name}}} for the shell's own variable",
+            )
+        return self._values[name]
+
+
+def _check(application: Application) -> None:
+    _require(_NAME.match(application.name) is not None, "name", application.name, "lower-case letters, digits and -")
+    _require(bool(application.types), "types", "{}", "at least one type of task")
+    for name in application.parameters:
+        _require(_PARAMETER.match(name) is not None, f"parameters.{name}", name, "lower-case letters, digits and _")
+    for name, kind in application.types.items():
+        _check_type(f"types.{name}", name, kind)
+        for other in kind.depends_on:
+            _require(other in application.types, f"types.{name}.depends_on", other, "the name of another type")
+        _require(
+            not kind.is_elastic or application.restarts_gang,
+            f"types.{name}",
+            "min_instances without restart of the gang",
+            "restart: gang, for only a gang that starts again can take in or leave out a task",
+        )
+    _require(
+        any(kind.is_tracked for kind in application.types.values()), "types", "no worker or chief", "one that ends"
+    )
+    _require(bool(stages(application)), "types", "depends_on runs in a circle", "an order in which they can run")
+    _require(application.driver.attempts >= 1, "driver.attempts", application.driver.attempts, "1 or more")
+    both = application.environment.python and application.environment.archive
+    _require(not both, "environment", "python and archive", "one of the two")
+
+
+def _check_type(key: str, name: str, kind: TaskType) -> None:
+    _require(_NAME.match(name) is not None and name not in RESERVED_TYPES, key, name, "a name such as worker or chief")
+    for field in ("instances", "processes", "vcores"):
+        _require(getattr(kind, field) >= 1, f"{key}.{field}", getattr(kind, field), "1 or more")
+    for field in ("gpus", "tolerate", "min_instances", "max_instances"):
+        _require(getattr(kind, field) >= 0, f"{key}.{field}", getattr(kind, field), "0 or more")
+    _require(kind.least <= kind.instances, f"{key}.min_instances", kind.least, f"at most instances ({kind.instances})")
+    _require(
+        kind.max_instances in range(kind.instances, kind.most + 1) or not kind.max_instances,
+        f"{key}.max_instances",
+        kind.max_instances,
+        f"at least instances ({kind.instances})",
+    )
+    _require(kind.tolerate < kind.instances, f"{key}.tolerate", kind.tolerate, f"fewer than all {kind.instances}")
+    _require(bool(kind.command.strip()), f"{key}.command", repr(kind.command), "a command line")
+
+
+def _require(condition: bool, key: str, value: object, expected: str) -> None:  # noqa: FBT001  # reads like assert
+    if not condition:
+        raise ConfigurationError(f"{key}: {value} cannot be meant", expected=expected)
