@@ -24,13 +24,13 @@ class History:
     """Events of this run, gathered in memory and written whole when :meth:`flush` is called.
 
     A run has tens of events a task at most, so the file is small, and one that is replaced by an atomic
-    rename is never half a line.
+    rename is never half a line. ``events`` are those of a driver that was lost before this one.
     """
 
-    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+    def __init__(self, url: str, clock: Callable[[], float], events: list[Event] | None = None) -> None:
         self._url = url
         self._clock = clock
-        self._events: list[Event] = []
+        self._events = list(events or [])
         self._written = 0
         self._lock = threading.Lock()
 
@@ -52,10 +52,11 @@ class History:
         with self._lock:
             return render_events(self._events)
 
-    def first(self, event: str) -> float | None:
-        """Return when an event happened first."""
+    @property
+    def events(self) -> list[Event]:
+        """All events so far."""
         with self._lock:
-            return next((each.at for each in self._events if each.event == event), None)
+            return list(self._events)
 
 
 def render_events(events: list[Event]) -> bytes:

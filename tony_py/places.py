@@ -20,6 +20,11 @@ class Places(Record, frozen=True, kw_only=True):
         return fs.join(self.work, "output")
 
     @property
+    def replaced(self) -> str:
+        """Where an earlier output waits to be deleted until the new one stands."""
+        return fs.join(self.work, "replaced")
+
+    @property
     def checkpoints(self) -> str:
         """Folder that outlives a failed run."""
         return fs.join(self.work, "checkpoints")

@@ -1,88 +1,36 @@
 """A gang without YARN: real executors in real processes, the real coordinator, real TLS on loopback."""
 
 import datetime as dt
-import os
-import signal
-import subprocess
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tony_py.application import Application, TaskType
-from tony_py.driver.containers import Container, import_skein, without_warnings
+from tony_py.application import Application, Environment, TaskType
 from tony_py.driver.main import Run, drive
 from tony_py.driver.tasks import TaskId
+from tony_py.local import LocalContainers, make_certificates
 from tony_py.packing import prepare
-from tony_py.plan import Shipment
 from tony_py.resolving import resolved
 from yarnmill.config import Config, load_config
 from yarnmill.report import RunReport
 
 
-class LocalContainers:
-    """Containers that are folders and processes of this machine; what YARN does, done by hand."""
+class Withholding(LocalContainers):
+    """Containers of this machine, some of which never come, as when a queue is full."""
 
-    def __init__(self, folder: Path, certificates: Path, shipment: Shipment) -> None:
-        self.folder = folder
-        self.certificates = certificates
-        self.shipment = shipment
-        self.processes: dict[TaskId, subprocess.Popen[bytes]] = {}
-        self.withheld: set[TaskId] = set()
-        self.outcome: tuple[bool, str] | None = None
+    withheld: frozenset[TaskId] = frozenset()
 
     def add(self, task: TaskId, env: Mapping[str, str]) -> None:
-        if task in self.withheld:
-            return
-        folder = self.container(task)
-        folder.mkdir(parents=True)
-        for name, source in (("crt", "skein.crt"), ("pem", "skein.pem")):
-            (folder / f".skein.{name}").symlink_to(self.certificates / source)
-        if self.shipment.source:
-            (folder / "tony_source.zip").symlink_to(self.shipment.source)
-        with (folder / "log").open("wb") as log:
-            self.processes[task] = subprocess.Popen(
-                [sys.executable, self.shipment.executor_code],
-                cwd=folder,
-                env={"PATH": os.environ["PATH"], "CONTAINER_ID": f"container_{task.type}_{task.index}", **env},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def container(self, task: TaskId) -> Path:
-        return self.folder / str(task).replace(":", "_")
-
-    def log(self, task: str) -> str:
-        return (self.container(TaskId.parse(task)) / "log").read_text()
-
-    def look(self) -> dict[TaskId, Container]:
-        return {
-            task: Container(state="running" if process.poll() is None else "ended", message="killed by the test")
-            for task, process in self.processes.items()
-        }
-
-    def set_progress(self, share: float) -> None:
-        assert 0 <= share <= 1
-
-    def shutdown(self, *, succeeded: bool, diagnostics: str) -> None:
-        self.outcome = (succeeded, diagnostics)
-
-    def clear(self) -> None:
-        for process in self.processes.values():
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        if task not in self.withheld:
+            super().add(task, env)
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    with without_warnings():
-        import_skein().Security.new_credentials().to_directory(str(folder))
-    return folder
+    return make_certificates(tmp_path_factory.mktemp("certificates") / "pair")
 
 
 @pytest.fixture
@@ -100,6 +48,7 @@ def application(tmp_path: Path) -> Callable[..., Application]:
             "framework": "standalone",
             "types": {"worker": TaskType(command=command, instances=instances)},
             "output": str(tmp_path / "output"),
+            "environment": Environment(python=sys.executable),
             **changes,
         }
         return Application(**values)  # type: ignore[arg-type]  # the record checks nothing, the tests mean it
@@ -110,19 +59,33 @@ def application(tmp_path: Path) -> Callable[..., Application]:
 @pytest.fixture
 def local_run(
     tmp_path: Path, certificates: Path, config: Config, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., tuple[RunReport, LocalContainers]]]:
+) -> Iterator[Callable[..., tuple[RunReport, Withholding]]]:
     """Return a function that drives an application to its end on this machine."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    started: list[LocalContainers] = []
+    started: list[Withholding] = []
 
     def run(
-        application: Application, *, withheld: tuple[str, ...] = (), overwrite: bool = False
-    ) -> tuple[RunReport, LocalContainers]:
+        application: Application,
+        *,
+        withheld: tuple[str, ...] = (),
+        overwrite: bool = False,
+        before: Callable[[Withholding], None] = lambda _: None,
+    ) -> tuple[RunReport, Withholding]:
         launch, shipment = prepare(resolved(application, config), overwrite=overwrite)
-        containers = LocalContainers(tmp_path / f"containers-{len(started)}", certificates, shipment)
-        containers.withheld = {TaskId.parse(name) for name in withheld}
+        folder = tmp_path / f"run-{len(started)}"
+        (folder / "driver").mkdir(parents=True)
+        if shipment.source:
+            shutil.copy(shipment.source, folder / "driver" / "tony_source.zip")
+        containers = Withholding(folder, certificates, launch.application.environment, shipment)
+        containers.withheld = frozenset(TaskId.parse(name) for name in withheld)
         started.append(containers)
-        this = Run(launch=launch, application_id=f"application_{len(started)}", started_at=dt.datetime.now(dt.UTC))
+        this = Run(
+            launch=launch,
+            application_id=f"application_{len(started)}",
+            started_at=dt.datetime.now(dt.UTC),
+            folder=folder / "driver",
+        )
+        before(containers)
         report = drive(
             this,
             containers,
@@ -134,4 +97,4 @@ def local_run(
 
     yield run
     for containers in started:
-        containers.clear()
+        containers.shutdown(succeeded=False, diagnostics="")

@@ -32,7 +32,15 @@ def gang(application: Callable[..., Application], events: list[tuple[str, str]])
     def record(event: str, task: TaskId | None, _detail: str) -> None:
         events.append((event, str(task or "")))
 
-    return Gang(app, {"TONY_OUTPUT": "hdfs:///o"}, clock=time.monotonic, record=record)
+    asked = Gang(app, {"TONY_OUTPUT": "hdfs:///o"}, clock=time.monotonic, record=record)
+    for task in asked.members():
+        asked.request(task)
+    events.clear()
+    return asked
+
+
+def missing(gang: Gang) -> list[TaskId]:
+    return [task for task, member in gang.members().items() if member.endpoint is None]
 
 
 @pytest.fixture
@@ -47,30 +55,38 @@ def channel(coordinator: Coordinator, folder: Path, token: str = TOKEN) -> Chann
 
 
 def registration(index: int, container: str = "") -> dict[str, object]:
-    return {"task": f"worker:{index}", "host": "h", "port": 1000 + index, "container_id": container or f"c{index}"}
+    return {
+        "task": f"worker:{index}",
+        "attempt": 1,
+        "host": "h",
+        "port": 1000 + index,
+        "container_id": container or f"c{index}",
+    }
 
 
 def test_48_at_once_pass_the_barrier_together(coordinator: Coordinator, certificates: Path, gang: Gang) -> None:
     def join(index: int) -> dict[str, object]:
         mine = channel(coordinator, certificates)
-        mine.post("/v1/register", registration(index))
+        generation = mine.post("/v1/register", registration(index))["generation"]
         specification = None
         while specification is None:
-            specification = mine.get(f"/v1/specification?task=worker:{index}&wait=20")
+            specification = mine.get(specification_of(index, generation, wait_s=20))
         mine.close()
         return specification
 
     with ThreadPoolExecutor(48) as pool:
-        specifications = list(pool.map(join, range(48)))
-    assert gang.missing() == []
-    assert [spec["env"]["TONY_RANK"] for spec in specifications] == [str(rank) for rank in range(48)]  # type: ignore[index]
+        joined = [pool.submit(join, index) for index in range(48)]
+        assert gang.wait(lambda: not missing(gang), 30.0)
+        gang.release(gang.members())
+        specifications = [future.result() for future in joined]
+    assert [spec["processes"][0]["TONY_RANK"] for spec in specifications] == [str(rank) for rank in range(48)]  # type: ignore[index]
     assert {spec["command"] for spec in specifications} == {"run me"}
 
 
 def test_a_specification_waits_and_comes_back_empty(coordinator: Coordinator, certificates: Path) -> None:
     mine = channel(coordinator, certificates)
     mine.post("/v1/register", registration(0))
-    assert mine.get("/v1/specification?task=worker:0&wait=0.1") is None
+    assert mine.get(specification_of(0, 1, wait_s=0.1)) is None
     mine.close()
 
 
@@ -84,6 +100,10 @@ def test_the_same_executor_may_register_twice_and_another_one_may_not(
         mine.post("/v1/register", registration(0, "another"))
     mine.close()
     assert events == [("registered", "worker:0")]
+
+
+def specification_of(index: int, generation: int, *, wait_s: float) -> str:
+    return f"/v1/specification?task=worker:{index}&attempt=1&generation={generation}&wait={wait_s}"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +130,7 @@ def test_another_applications_token_is_refused(coordinator: Coordinator, certifi
     with pytest.raises(RefusedError, match="token"):
         stranger.post("/v1/register", registration(0))
     stranger.close()
-    assert len(gang.missing()) == 48
+    assert len(missing(gang)) == 48
 
 
 def test_another_users_certificate_is_refused_by_both_sides(
@@ -134,7 +154,7 @@ def test_another_users_certificate_is_refused_by_both_sides(
     with pytest.raises((OSError, http.client.HTTPException)):
         register()
     connection.close()
-    assert len(gang.missing()) == 48
+    assert len(missing(gang)) == 48
 
 
 def test_a_silent_connection_holds_up_nobody(coordinator: Coordinator, certificates: Path) -> None:
@@ -150,31 +170,50 @@ def test_an_order_to_stop_reaches_a_waiting_heartbeat_at_once(
     mine = channel(coordinator, certificates)
     mine.post("/v1/register", registration(0))
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(mine.post, "/v1/heartbeat", {"task": "worker:0", "wait_s": 5.0})
+        answer = pool.submit(
+            mine.post, "/v1/heartbeat", {"task": "worker:0", "attempt": 1, "generation": 1, "wait_s": 5.0}
+        )
         gang.stop()
-        assert answer.result(timeout=4.0) == {"order": "stop"}
+        assert answer.result(timeout=4.0) == {"order": "stop", "stacks": False}
     mine.close()
 
 
-def test_the_first_failure_is_kept(coordinator: Coordinator, certificates: Path, gang: Gang) -> None:
+def test_what_comes_late_is_known_as_late(coordinator: Coordinator, certificates: Path, gang: Gang) -> None:
     mine = channel(coordinator, certificates)
-    for index in range(3):
-        mine.post("/v1/register", registration(index))
-    mine.post("/v1/exit", {"task": "worker:1", "exit_code": 2, "last_lines": ["out of films"]})
-    mine.post("/v1/exit", {"task": "worker:0", "exit_code": 1, "traceback": "Traceback of a lost connection"})
+    mine.post("/v1/register", registration(0))
+    task = TaskId("worker", 0)
+    gang.release([task])
+    gang.start_over([task])
+    end = {"task": "worker:0", "attempt": 1, "generation": 1, "exit_code": 1}
+    mine.post("/v1/exit", end)  # of the generation before: no incident
+    assert gang.incidents() == []
+    answer = mine.post("/v1/heartbeat", {"task": "worker:0", "attempt": 1, "generation": 1, "wait_s": 5.0})
+    assert answer["order"] == "restart"
+    assert mine.post("/v1/register", registration(0))["generation"] == 2
+    gang.lose(task, "infra", "gone")
+    gang.request(task)
+    with pytest.raises(RefusedError, match="attempt 1 was given up, attempt 2 holds this slot"):
+        mine.post("/v1/heartbeat", {"task": "worker:0", "attempt": 1, "generation": 2})
     mine.close()
-    failure = gang.failure()
-    assert failure is not None
-    assert failure.cause == "worker:1: exit code 2\nout of films"
 
 
-def test_silence_is_a_failure(coordinator: Coordinator, certificates: Path, gang: Gang) -> None:
+def test_a_broken_connection_is_noticed_while_its_heartbeat_waits(
+    coordinator: Coordinator, certificates: Path, gang: Gang
+) -> None:
     mine = channel(coordinator, certificates)
-    mine.post("/v1/register", registration(3))
+    mine.post("/v1/register", registration(0))
+    body = json.dumps({"task": "worker:0", "attempt": 1, "generation": 1, "wait_s": 5.0}).encode()
+    address = ("127.0.0.1", coordinator.port)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(certificates / "skein.crt")
+    context.load_cert_chain(certificates / "skein.crt", certificates / "skein.pem")
+    with context.wrap_socket(socket.create_connection(address)) as raw:
+        head = f"POST /v1/heartbeat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        raw.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        time.sleep(0.3)
+        assert gang.members()[TaskId("worker", 0)].hung_up_at is None
+    assert gang.wait(lambda: gang.members()[TaskId("worker", 0)].hung_up_at is not None, 2.0)
+    mine.post("/v1/heartbeat", {"task": "worker:0", "attempt": 1, "generation": 1})  # it has come back
+    assert gang.members()[TaskId("worker", 0)].hung_up_at is None
     mine.close()
-    gang.lose_silent(60.0)
-    assert gang.failure() is None
-    gang.lose_silent(0.0)
-    failure = gang.failure()
-    assert failure is not None
-    assert "worker:3: no heartbeat" in failure.cause

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tony_py.application import Application, TaskType, Timeouts
+from tony_py.application import Application, Retries, TaskType, Timeouts
+from tony_py.driver.tasks import TaskId
 from tony_py.history import read_history
 from tony_py.packing import pack_executor
 from yarnmill.report import read_report
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.programs
 
 Make = Callable[..., Application]
 LocalRun = Callable[..., Any]
+NO_RETRIES = Retries(infra=0, port=0, hang=0, gang=0)
 QUICK = Timeouts(gang=Seconds(120.0), heartbeat=Seconds(5.0), grace=Seconds(1.0))
 
 
@@ -59,7 +61,7 @@ def test_a_gang_that_ends_well_leaves_its_output_and_its_report(application: Mak
 
 def test_nobody_starts_before_everybody_has_registered(application: Make, local_run: LocalRun, tmp_path: Path) -> None:
     timeouts = Timeouts(gang=Seconds(1.5), heartbeat=Seconds(3.0), grace=Seconds(1.0))
-    app = application(f"touch {tmp_path}/started-$TONY_TASK_INDEX", timeouts=timeouts)
+    app = application(f"touch {tmp_path}/started-$TONY_TASK_INDEX", timeouts=timeouts, retries=NO_RETRIES)
     report, containers = local_run(app, withheld=("worker:1",))
     assert report.state == "failed"
     assert list(tmp_path.glob("started-*")) == []
@@ -69,7 +71,9 @@ def test_nobody_starts_before_everybody_has_registered(application: Make, local_
 
 def test_an_incomplete_gang_ends_with_the_names_of_the_missing(application: Make, local_run: LocalRun) -> None:
     timeouts = Timeouts(gang=Seconds(1.5), heartbeat=Seconds(3.0), grace=Seconds(1.0))
-    report, _ = local_run(application(instances=3, timeouts=timeouts), withheld=("worker:1", "worker:2"))
+    report, _ = local_run(
+        application(instances=3, timeouts=timeouts, retries=NO_RETRIES), withheld=("worker:1", "worker:2")
+    )
     assert report.state == "failed"
     assert "timeouts.gang" in report.exit_reason
     assert "worker:1: no container yet (1024 MiB, 1 vcores, 0 GPUs asked for)" in report.exit_reason
@@ -118,7 +122,7 @@ def test_an_untracked_task_neither_ends_nor_holds_up_the_application(application
 
 
 def test_an_executor_that_falls_silent_is_lost(application: Make, local_run: LocalRun, tmp_path: Path) -> None:
-    app = application(f"echo $$ > {tmp_path}/pid-$TONY_TASK_INDEX; sleep 60", timeouts=QUICK)
+    app = application(f"echo $$ > {tmp_path}/pid-$TONY_TASK_INDEX; sleep 60", timeouts=QUICK, retries=NO_RETRIES)
 
     def stop_the_executor() -> None:
         assert eventually(lambda: (tmp_path / "pid-1").exists() and (tmp_path / "pid-1").read_text().strip() != "")
@@ -136,7 +140,7 @@ def test_an_executor_that_falls_silent_is_lost(application: Make, local_run: Loc
 
 
 def test_a_killed_executor_takes_its_program_along(application: Make, local_run: LocalRun, tmp_path: Path) -> None:
-    app = application(f"echo $$ > {tmp_path}/pid; exec sleep 60", instances=1, timeouts=QUICK)
+    app = application(f"echo $$ > {tmp_path}/pid; exec sleep 60", instances=1, timeouts=QUICK, retries=NO_RETRIES)
 
     def kill_the_executor() -> None:
         assert eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
@@ -165,7 +169,7 @@ def test_source_parameters_and_secrets(application: Make, local_run: LocalRun, t
     )
     report, containers = local_run(app)
     assert report.state == "succeeded"
-    assert containers.log("worker:0").strip() == '42 two words two words a "b" $c'
+    assert containers.log(TaskId("worker", 0)).strip() == '42 two words two words a "b" $c'
     variables = (Path(app.output) / "env").read_text()
     assert "TONY_TOKEN" not in variables
 

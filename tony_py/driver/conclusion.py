@@ -1,4 +1,4 @@
-"""How a run ends: its output moved into place, its report written last."""
+"""How a run ends: its report written into its output, and the output moved into place by one rename."""
 
 import datetime as dt
 from contextlib import suppress
@@ -7,10 +7,12 @@ from typing import Final
 from msgspec.structs import replace as _replace
 
 from tony_py.application import render_parameter
-from tony_py.driver.gang import Failure, Gang
+from tony_py.driver.gang import Gang
+from tony_py.driver.supervisor import Failure
 from tony_py.history import HISTORY_NAME, History
 from tony_py.places import Places, places
 from tony_py.plan import Launch
+from tony_py.timeline import timeline
 from yarnmill import fs
 from yarnmill.errors import NotFoundError, YarnMillError
 from yarnmill.records import parse_json
@@ -36,8 +38,8 @@ def conclude(
         else:
             report = _replace(report, metrics=metrics)
             fs.write_bytes(fs.join(where.staging, HISTORY_NAME), history.render())
-            _commit(where.staging, where.output, overwrite=launch.overwrite)
-            write_report(where.output, report)
+            write_report(where.staging, report)
+            _commit(where, overwrite=launch.overwrite)
             with suppress(YarnMillError):  # what is left over is hidden and harmless
                 fs.delete(where.work)
             return report
@@ -82,20 +84,19 @@ def _report(
             host=member.endpoint.host if member.endpoint else "",
         )
         for task, member in gang.members().items()
+        if member.attempt
     )
-    base = _replace(base, tasks=tasks, timings_s=_timings(started_at, history), counts={"tasks": len(tasks)})
+    times = timeline(history.events)
+    timings = {"queue": times.queue_s, "gang": times.gang_s, "programs": times.programs_s}
+    counts = {"tasks": len(tasks), "restarts": times.restarts}
+    base = _replace(base, tasks=tasks, timings_s=timings | {"restarting": times.restarting_s}, counts=counts)
     if failure is not None:
         return base
-    reason = f"all {len(tasks)} tasks ended well"
+    bad = [str(task) for task, member in gang.members().items() if member.is_out and member.has_failed]
+    reason = f"{len(tasks) - len(bad)} tasks ended well" if bad else f"all {len(tasks)} tasks ended well"
+    reason += f", {', '.join(bad)} failed and may" if bad else ""
+    reason += f", after {times.restarts} restarts" if times.restarts else ""
     return _replace(base, state="succeeded", exit_reason=reason, outputs=(launch.application.output,))
-
-
-def _timings(started_at: dt.datetime, history: History) -> dict[str, float]:
-    start, barrier = started_at.timestamp(), history.first("barrier")
-    now = dt.datetime.now(dt.UTC).timestamp()
-    if barrier is None:
-        return {"gang": round(now - start, 3)}
-    return {"gang": round(barrier - start, 3), "programs": round(now - barrier, 3)}
 
 
 def _metrics(staging: str) -> tuple[dict[str, float], YarnMillError | None]:
@@ -109,12 +110,16 @@ def _metrics(staging: str) -> tuple[dict[str, float], YarnMillError | None]:
         return {}, problem
 
 
-def _commit(staging: str, output: str, *, overwrite: bool) -> None:
-    """Move the result into place. A failed run's report makes room for it; a finished run only if that was asked."""
-    is_failed = fs.exists(fs.join(output, REPORT_NAME)) and not _holds_good(output)
-    if fs.exists(output) and (overwrite or is_failed):
-        fs.delete(output)
-    fs.rename(staging, output)
+def _commit(where: Places, *, overwrite: bool) -> None:
+    """Move the result into place. A failed run's report makes room for it; a finished run only if that was asked.
+
+    What made room is deleted only when the result stands: a crash in between leaves it beside the output.
+    """
+    is_failed = fs.exists(fs.join(where.output, REPORT_NAME)) and not _holds_good(where.output)
+    if fs.exists(where.output) and (overwrite or is_failed):
+        fs.delete(where.replaced)
+        fs.rename(where.output, where.replaced)
+    fs.rename(where.staging, where.output)
 
 
 def _holds_good(output: str) -> bool:

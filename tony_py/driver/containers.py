@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, Protocol
 
 from tony_py.driver.tasks import TaskId
@@ -23,10 +23,13 @@ class Containers(Protocol):
     """Whoever can start an executor in a container."""
 
     def add(self, task: TaskId, env: Mapping[str, str]) -> None:
-        """Ask for one container of the task's type with these variables."""
+        """Ask for one container of the task's type with these variables; it takes the place of an earlier one."""
+
+    def kill(self, task: TaskId) -> None:
+        """End the task's container, or take back the request for it; nothing happens if there is none any more."""
 
     def look(self) -> dict[TaskId, Container]:
-        """Return what is known of each task's container."""
+        """Return what is known of each task's container: of the last one that was asked for."""
 
     def set_progress(self, share: float) -> None:
         """Show progress (0 to 1) where the cluster shows it."""
@@ -41,17 +44,25 @@ class SkeinContainers:
     def __init__(self) -> None:
         skein = import_skein()
         self._application = skein.ApplicationClient.from_current()
-        self._names: dict[str, TaskId] = {}
+        self._errors = (skein.exceptions.SkeinError, ValueError)
+        self._names: dict[TaskId, str] = {}
 
     def add(self, task: TaskId, env: Mapping[str, str]) -> None:
         """Ask for one container. Its number in Skein is its own: the slot is what the environment says."""
-        self._names[self._application.add_container(task.type, dict(env)).id] = task
+        self._names[task] = self._application.add_container(task.type, dict(env)).id
+
+    def kill(self, task: TaskId) -> None:
+        """End a container; Skein refuses what has ended already, which is as good."""
+        name = self._names.get(task)
+        if name is not None:
+            with suppress(*self._errors):
+                self._application.kill_container(name)
 
     def look(self) -> dict[TaskId, Container]:
         """Return the containers of all states."""
         states = ["WAITING", "REQUESTED", "RUNNING", "SUCCEEDED", "FAILED", "KILLED"]
-        found = self._application.get_containers(states=states)
-        return {self._names[each.id]: _container(each) for each in found if each.id in self._names}
+        found = {each.id: each for each in self._application.get_containers(states=states)}
+        return {task: _container(found[name]) for task, name in self._names.items() if name in found}
 
     def set_progress(self, share: float) -> None:
         """Show progress in YARN's own bar."""

@@ -6,19 +6,20 @@ a token of its own, so that no application can speak in another.
 """
 
 import hmac
+import select
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 from tony_py.driver.gang import Gang
-from tony_py.driver.tasks import Heartbeat, Order, Registration, TaskEnd
+from tony_py.driver.tasks import Heartbeat, Registration, TaskEnd
 from yarnmill.errors import BadDataError, ConflictError, YarnMillError
 from yarnmill.records import Record, canonical_json, parse_json
 
@@ -26,6 +27,7 @@ _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_WAIT_S: Final = 30.0
 _HANDSHAKE_TIMEOUT_S: Final = 10.0
 _IDLE_TIMEOUT_S: Final = 120.0
+_WATCH_S: Final = 0.2
 
 
 class Accepted(Record, frozen=True, kw_only=True):
@@ -83,7 +85,46 @@ class Coordinator:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_ups.close()
         self._thread.join()
+
+
+class _HangUps:
+    """Notices at once when an executor's connection breaks while its heartbeat waits for an answer."""
+
+    def __init__(self, gang: Gang) -> None:
+        self._gang = gang
+        self._poll = select.epoll()
+        self._waiting: dict[int, tuple[str, int]] = {}
+        self._closed = Event()
+        self._thread = Thread(target=self._watch, name="hang-ups", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def watching(self, connection: socket.socket, task: str, attempt: int) -> Iterator[None]:
+        """Watch a connection: nothing is to come over it before the answer, so whatever comes is its end."""
+        descriptor = connection.fileno()
+        self._waiting[descriptor] = (task, attempt)
+        self._poll.register(descriptor, select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLONESHOT)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                self._poll.unregister(descriptor)
+            self._waiting.pop(descriptor, None)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closed.set()
+        self._thread.join()
+        self._poll.close()
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            for descriptor, _ in self._poll.poll(_WATCH_S):
+                who = self._waiting.get(descriptor)
+                if who is not None:
+                    self._gang.hang_up(*who)
 
 
 class _Server(ThreadingHTTPServer):
@@ -96,6 +137,7 @@ class _Server(ThreadingHTTPServer):
         self.token = token
         self._context = context
         super().__init__(address, _Handler)
+        self.hang_ups = _HangUps(gang)
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # socketserver's signature
         # The handshake happens here, on the connection's own thread: a client that says nothing holds up nobody.
@@ -143,20 +185,24 @@ class _Handler(BaseHTTPRequestHandler):
         query = parse_qs(url.query)
         try:
             wait_s = min(float(query["wait"][0]), _MAX_WAIT_S)
-            task = query["task"][0]
+            task, attempt, generation = query["task"][0], int(query["attempt"][0]), int(query["generation"][0])
         except (KeyError, ValueError):
-            raise BadDataError(f"{url.query!r} is no query", expected="task=worker:0&wait=20") from None
-        return self.server.gang.specification(task, wait_s)
+            raise BadDataError(
+                f"{url.query!r} is no query", expected="task=worker:0&attempt=1&generation=1&wait=20"
+            ) from None
+        with self.server.hang_ups.watching(self.connection, task, attempt):
+            return self.server.gang.specification(task, attempt, generation, wait_s)
 
     def _post(self) -> Record:
         body = self._body()
         gang = self.server.gang
         match self.path:
             case "/v1/register":
-                gang.register(parse_json(body, Registration, source=self.path))
+                return gang.register(parse_json(body, Registration, source=self.path))
             case "/v1/heartbeat":
-                order: Order = gang.heartbeat(parse_json(body, Heartbeat, source=self.path))
-                return order
+                message = parse_json(body, Heartbeat, source=self.path)
+                with self.server.hang_ups.watching(self.connection, message.task, message.attempt):
+                    return gang.heartbeat(message)
             case "/v1/exit":
                 gang.finish(parse_json(body, TaskEnd, source=self.path))
             case _:

@@ -1,52 +1,75 @@
 """What each framework wants to find in its environment once everybody's address is known: pure functions.
 
-A task's rank counts over all types in the order in which the application lists them.
+A task's rank counts over all types in the order in which the application lists them; sidecars have none.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Final
 
-from tony_py.application import Application, Framework, render_parameter
+from tony_py.application import Application, render_parameter
 from tony_py.driver.tasks import Endpoint, TaskId
 
 _OUTSIDE_TENSORFLOW_CLUSTER: Final = "evaluator"
 
 
-def task_environment(application: Application, task: TaskId, endpoints: Mapping[TaskId, Endpoint]) -> dict[str, str]:
-    """Return all variables of one task: addresses, parameters, then what the application sets itself."""
-    order = list(endpoints)
+def task_environments(
+    application: Application, task: TaskId, endpoints: Mapping[TaskId, Endpoint]
+) -> list[dict[str, str]]:
+    """Return the variables of each process of a task, by local rank."""
+    processes = application.types[task.type].processes
+    return [task_environment(application, task, endpoints, local_rank) for local_rank in range(processes)]
+
+
+def task_environment(
+    application: Application, task: TaskId, endpoints: Mapping[TaskId, Endpoint], local_rank: int = 0
+) -> dict[str, str]:
+    """Return all variables of one process: addresses, parameters, then what the application sets itself."""
+    ranked = [each for each in endpoints if application.types[each.type].role != "sidecar"]
     environment = {
         "TONY_JOB_TYPE": task.type,
         "TONY_TASK_INDEX": str(task.index),
-        "TONY_TASK_COUNT": str(application.types[task.type].instances),
-        "TONY_RANK": str(order.index(task)),
-        "TONY_WORLD_SIZE": str(len(order)),
+        "TONY_TASK_COUNT": str(sum(each.type == task.type for each in endpoints)),
+        "TONY_HOST": endpoints[task].host,
+        "TONY_PORT": str(endpoints[task].port),
+        "TONY_SPARE_PORT": str(endpoints[task].spare_port),
+        "TONY_WORLD_SIZE": str(len(ranked)),
     }
+    if task in ranked:
+        environment["TONY_RANK"] = str(ranked.index(task))
     environment |= {f"TONY_PARAM_{k.upper()}": render_parameter(v) for k, v in application.parameters.items()}
-    environment |= framework_environment(application.framework, task, endpoints)
+    if task in ranked:
+        members = {each: endpoints[each] for each in ranked}
+        environment |= framework_environment(application, task, members, local_rank)
     return environment | application.types[task.type].env
 
 
-def framework_environment(framework: Framework, task: TaskId, endpoints: Mapping[TaskId, Endpoint]) -> dict[str, str]:
+def framework_environment(
+    application: Application, task: TaskId, endpoints: Mapping[TaskId, Endpoint], local_rank: int
+) -> dict[str, str]:
     """Return the variables that the framework itself reads."""
-    match framework:
+    match application.framework:
         case "torch":
-            return _torch(task, endpoints)
+            return _torch(application, task, endpoints, local_rank)
         case "tensorflow":
             return _tensorflow(task, endpoints)
         case "standalone":
             return {}
 
 
-def _torch(task: TaskId, endpoints: Mapping[TaskId, Endpoint]) -> dict[str, str]:
+def _torch(
+    application: Application, task: TaskId, endpoints: Mapping[TaskId, Endpoint], local_rank: int
+) -> dict[str, str]:
     order = list(endpoints)
+    processes = [application.types[each.type].processes for each in order]
+    at = order.index(task)
     master = endpoints[order[0]]
     return {
-        "RANK": str(order.index(task)),
-        "LOCAL_RANK": "0",  # one process a container
-        "WORLD_SIZE": str(len(order)),
-        "LOCAL_WORLD_SIZE": "1",
+        "RANK": str(sum(processes[:at]) + local_rank),
+        "LOCAL_RANK": str(local_rank),
+        "GROUP_RANK": str(at),
+        "WORLD_SIZE": str(sum(processes)),
+        "LOCAL_WORLD_SIZE": str(processes[at]),
         "MASTER_ADDR": master.host,
         "MASTER_PORT": str(master.port),
     }

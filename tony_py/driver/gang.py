@@ -1,26 +1,30 @@
 """The gang: the state of every task, and the barrier that they pass together. Knows no sockets and no YARN.
 
-All methods may be called from any thread. Nobody starts before everybody has registered; the first
-failure is kept, and what fails because of it afterwards does not replace it.
+Executors speak through :meth:`~Gang.register`, :meth:`~Gang.specification`, :meth:`~Gang.heartbeat` and
+:meth:`~Gang.finish`; the supervisor decides, and acts through the other methods. All may be called from any thread.
+
+A *generation* is one run of the programs. Nobody starts before the supervisor has released the generation,
+and what an executor says of an older one is not taken for the present one.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
-from tony_py.application import Application
-from tony_py.driver.frameworks import task_environment
+from tony_py.application import Application, FailureClass
+from tony_py.driver.failures import Incident, incident_of_end
+from tony_py.driver.frameworks import task_environments
+from tony_py.driver.members import Member
 from tony_py.driver.tasks import (
     Endpoint,
     Heartbeat,
+    Joined,
     Order,
     Registration,
     TaskEnd,
     TaskId,
     TaskSpecification,
-    TaskState,
     slots,
 )
 from yarnmill.errors import BadDataError, ConflictError
@@ -30,26 +34,6 @@ _LONGEST_WAIT_S: Final = 5.0
 Clock = Callable[[], float]
 Recorder = Callable[[str, TaskId | None, str], None]
 """Takes the name of an event, the task it is about, and what there is to say of it."""
-
-
-@dataclass
-class Member:
-    """What is known of one task; guarded by the gang's lock."""
-
-    state: TaskState = "requested"
-    endpoint: Endpoint | None = None
-    container_id: str = ""
-    seen_at: float = 0.0
-    progress: float = 0.0
-    end: TaskEnd | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The first thing that went wrong: the task and a cause that a person can act on."""
-
-    task: TaskId
-    cause: str
 
 
 class Gang:
@@ -65,171 +49,312 @@ class Gang:
         Monotonic seconds.
     record
         Called with every event; quick, for it is called with the lock held.
+    generation
+        The one that programs were in last, when the application goes on after the loss of its driver.
     """
 
     def __init__(
-        self, application: Application, program_environment: dict[str, str], *, clock: Clock, record: Recorder
+        self,
+        application: Application,
+        program_environment: dict[str, str],
+        *,
+        clock: Clock,
+        record: Recorder,
+        generation: int = 0,
     ) -> None:
         self._application = application
-        self._program_environment = program_environment
+        self._program_environment = dict(program_environment)
         self._clock = clock
         self._record = record
         self._changed = threading.Condition()
         self._members = {task: Member() for task in slots(application)}
-        self._failure: Failure | None = None
+        self._incidents: list[Incident] = []
+        self._generation = generation + 1
+        self._version = 0
         self._stopping = False
+        self._wants_stacks = False
+
+    @property
+    def generation(self) -> int:
+        """The newest generation."""
+        return self._generation
+
+    @property
+    def version(self) -> int:
+        """A number that changes whenever something happened that the supervisor may have to act on."""
+        return self._version
+
+    def _tell(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
 
     @contextmanager
-    def _member(self, name: str) -> Iterator[tuple[TaskId, Member]]:
+    def _heard(self, name: str, attempt: int) -> Iterator[tuple[TaskId, Member]]:
+        """Hold the lock for a message: from the slot's present container, or it is refused."""
         task = TaskId.parse(name)
         with self._changed:
             if task not in self._members:
                 raise BadDataError(f"{task}: no such task in this application")
             member = self._members[task]
-            member.seen_at = self._clock()
+            if attempt != member.attempt:
+                raise ConflictError(f"{task}: attempt {attempt} was given up, attempt {member.attempt} holds this slot")
+            member.seen_at, member.hung_up_at = self._clock(), None
             yield task, member
-            self._changed.notify_all()
 
     # ---- what executors say ------------------------------------------------------------------------------------
 
-    def register(self, message: Registration) -> None:
-        """Take an executor in; the same one may say it twice, another one for the same slot is refused."""
-        with self._member(message.task) as (task, member):
-            endpoint = Endpoint(message.host, message.port)
-            if member.endpoint == endpoint and member.container_id == message.container_id:
-                return
-            if member.state != "requested":
+    def register(self, message: Registration) -> Joined:
+        """Take an executor in, ports at hand; the same one may say it twice, another one for its slot is refused."""
+        with self._heard(message.task, message.attempt) as (task, member):
+            endpoint = Endpoint(message.host, message.port, message.spare_port)
+            if member.state == "registered" and member.container_id == message.container_id:
+                member.endpoint = endpoint
+                return Joined(generation=member.generation)
+            if member.state not in {"requested", "allocated"} or (
+                member.has_executor and member.container_id != message.container_id
+            ):
                 raise ConflictError(f"{task}: {member.container_id or 'another executor'} holds this slot")
-            member.state, member.endpoint, member.container_id = "registered", endpoint, message.container_id
+            member.endpoint, member.container_id, member.gpus = endpoint, message.container_id, message.gpus
+            member.has_executor = True
+            member.enter("registered", self._clock())
             self._record("registered", task, f"{endpoint.host}:{endpoint.port} {message.container_id}")
-            if not self._missing():
-                self._record("barrier", None, f"all {len(self._members)} tasks have registered")
+            self._tell()
+            return Joined(generation=member.generation)
 
-    def specification(self, name: str, wait_s: float) -> TaskSpecification | None:
-        """Return what the task is to run, waiting for the last registration; None when it takes longer."""
-        task = TaskId.parse(name)
+    def specification(self, name: str, attempt: int, generation: int, wait_s: float) -> TaskSpecification | None:
+        """Return what the task is to run, waiting for the barrier; None when it takes longer or there is an order."""
+        with self._heard(name, attempt) as (task, member):
+            pass
         with self._changed:
-            self._changed.wait_for(lambda: not self._missing() or self._stopping, wait_s)
-            if self._missing() or self._stopping:
+            self._changed.wait_for(
+                lambda: member.is_released or self._stopping or member.generation != generation, wait_s
+            )
+            if not member.is_released or self._stopping or member.generation != generation:
                 return None
-            endpoints = {each: member.endpoint for each, member in self._members.items() if member.endpoint}
+            endpoints = self._endpoints()
+        kind = self._application.types[task.type]
+        common = {**self._program_environment, "TONY_GENERATION": str(generation)}
         return TaskSpecification(
-            command=self._application.types[task.type].command,
-            env=self._program_environment | task_environment(self._application, task, endpoints),
+            generation=generation,
+            command=kind.command,
+            env=common,
+            processes=tuple(task_environments(self._application, task, endpoints)),
+            holds_ports=member.holds_ports,
             grace_s=self._application.timeouts.grace,
             heartbeat_timeout_s=self._application.timeouts.heartbeat,
         )
 
     def heartbeat(self, message: Heartbeat) -> Order:
         """Note that the executor is alive, and tell it whether to go on."""
-        with self._member(message.task) as (task, member):
-            if message.has_started and member.state == "registered":
-                member.state = "started"
+        with self._heard(message.task, message.attempt) as (task, member):
+            is_current = message.generation == member.generation
+            if is_current and message.has_started and member.state == "registered":
+                member.enter("started", self._clock())
                 self._record("started", task, "")
-            if message.progress is not None and message.progress != member.progress:
-                member.progress = message.progress
-                self._record("progress", task, message.message or f"{message.progress:.0%}")
+                self._tell()
+            if message.usage is not None:
+                member.usage = message.usage
+            said = member.progress.hear(message, self._clock()) if is_current and member.is_released else ""
+            if said:
+                self._record("progress", task, said)
 
         def must_stop() -> bool:
-            return self._stopping or member.state == "lost"
+            return self._stopping or member.is_out or member.attempt != message.attempt or self._is_done(task)
+
+        def must_restart() -> bool:
+            return message.generation not in {0, member.generation}
 
         with self._changed:
-            self._changed.wait_for(must_stop, min(message.wait_s, _LONGEST_WAIT_S))
-            return Order(order="stop" if must_stop() else "continue")
+            self._changed.wait_for(lambda: must_stop() or must_restart(), min(message.wait_s, _LONGEST_WAIT_S))
+            if must_stop():
+                return Order(order="stop", stacks=self._wants_stacks)
+            return Order(order="restart" if must_restart() else "continue", stacks=self._wants_stacks)
 
     def finish(self, message: TaskEnd) -> None:
-        """Note how a program ended; the first one to fail becomes the application's failure."""
-        with self._member(message.task) as (task, member):
-            if member.end is not None:
+        """Note how a program ended; a bad end that nobody ordered is an incident."""
+        with self._heard(message.task, message.attempt) as (task, member):
+            if message.was_told:
+                member.end = member.end or message
+                member.enter("finished", self._clock())
+                self._tell()
                 return
-            member.state, member.end = "finished", message
-            self._record("finished", task, f"exit code {message.exit_code}{_named(message.signal)}")
-            if message.exit_code != 0 and not (message.was_told or self._stopping):
-                self._fail(task, _cause(task, message))
+            if message.generation != member.generation or member.end is not None or not member.is_released:
+                return
+            member.end, member.usage = message, message.usage
+            member.enter("finished", self._clock())
+            signal = f" ({message.signal})" if message.signal else ""
+            self._record("finished", task, f"exit code {message.exit_code}{signal}")
+            if message.exit_code != 0 and not self._stopping:
+                self._incidents.append(incident_of_end(task, message, self._clock()))
+            self._tell()
 
-    # ---- what the driver asks and tells ------------------------------------------------------------------------
+    def hang_up(self, name: str, attempt: int) -> None:
+        """Note that an executor's connection broke: it may come back within a moment, or is gone."""
+        with self._changed:
+            member = self._members.get(TaskId.parse(name))
+            if member is not None and member.attempt == attempt and member.has_executor and member.hung_up_at is None:
+                member.hung_up_at = self._clock()
+                self._tell()
 
-    def lose(self, task: TaskId, cause: str) -> None:
-        """Count a task as lost: its container ended without a word, or nobody heard of it for too long."""
+    # ---- what the supervisor does ------------------------------------------------------------------------------
+
+    def request(self, task: TaskId) -> int:
+        """Note that a container is asked for, and return the number of the attempt."""
         with self._changed:
             member = self._members[task]
-            if member.end is not None or member.state == "lost":
-                return
-            member.state = "lost"
-            self._record("lost", task, cause)
-            if not self._stopping:
-                self._fail(task, f"{task}: {cause}")
-            self._changed.notify_all()
+            member.attempt += 1
+            member.container_id, member.has_executor = "", False
+            member.generation = member.generation or self._generation
+            member.enter("requested", self._clock())
+            self._record("requested", task, f"attempt {member.attempt}")
+            return member.attempt
 
-    def lose_silent(self, timeout_s: float) -> None:
-        """Count every registered task as lost that was not heard of for ``timeout_s``."""
-        now = self._clock()
+    def allocate(self, task: TaskId, container_id: str) -> None:
+        """Note that YARN has given a container."""
         with self._changed:
-            alive = [(t, m) for t, m in self._members.items() if m.state in {"registered", "started"}]
-            silent = [(task, now - member.seen_at) for task, member in alive if now - member.seen_at > timeout_s]
-        for task, silence in silent:
-            self.lose(task, f"no heartbeat for {silence:.0f} s: its node or its executor is gone")
+            member = self._members[task]
+            if member.state == "requested":
+                member.container_id = container_id
+                member.enter("allocated", self._clock())
+                self._record("allocated", task, container_id)
+
+    def withhold(self, tasks: Iterable[TaskId]) -> None:
+        """Take back what was asked for: these tasks have no container now."""
+        with self._changed:
+            generation = self._next_generation()
+            for task in tasks:
+                member = self._members[task]
+                member.attempt += 1  # whoever is still up in an old container is refused from here on
+                member.has_executor = False
+                member.start_over(generation, self._clock())
+            self._tell()
+
+    def start_over(self, tasks: Iterable[TaskId]) -> None:
+        """Send tasks back before the barrier, in a new generation; executors end their programs and register again."""
+        with self._changed:
+            generation = self._next_generation()
+            for task in tasks:
+                member = self._members[task]
+                if member.state in {"requested", "withheld"}:
+                    member.generation = generation  # on its way already
+                else:
+                    member.start_over(generation, self._clock())
+            self._tell()
+
+    def release(self, tasks: Iterable[TaskId]) -> None:
+        """Let registered tasks pass the barrier together."""
+        with self._changed:
+            for task in tasks:
+                self._members[task].is_released = True
+                self._members[task].since = self._clock()
+            self._tell()
+
+    def lose(self, task: TaskId, kind: FailureClass, cause: str) -> None:
+        """Count a task's container as gone; an incident unless its program had ended before."""
+        with self._changed:
+            member = self._members[task]
+            had_ended = member.end is not None
+            member.lose_executor(self._clock())
+            if had_ended or self._stopping:
+                return
+            self._record("lost", task, cause)
+            self._incidents.append(Incident(task, member.generation, kind, f"{task}: {cause}", self._clock()))
+            self._tell()
+
+    def blame(self, task: TaskId, kind: FailureClass, cause: str) -> None:
+        """Add an incident that the supervisor found."""
+        with self._changed:
+            generation = self._members[task].generation
+            self._incidents.append(Incident(task, generation, kind, f"{task}: {cause}", self._clock()))
+
+    def give_up(self, task: TaskId) -> None:
+        """Go on without a task for good."""
+        with self._changed:
+            self._members[task].is_out = True
+            self._tell()
+
+    def dismiss(self, tasks: Iterable[TaskId]) -> None:
+        """Let the executors of tasks leave whose work is done for good."""
+        with self._changed:
+            for task in tasks:
+                self._members[task].is_dismissed = True
+            self._tell()
+
+    def let_go_of_ports(self, task: TaskId) -> None:
+        """Let a task's executor free its ports before its program starts: the program does not share them."""
+        with self._changed:
+            self._members[task].holds_ports = False
+
+    def want_stacks(self, *, wanted: bool) -> None:
+        """Have executors log the stacks of all processes before they end them."""
+        with self._changed:
+            self._wants_stacks = wanted
+
+    def add_variables(self, variables: dict[str, str]) -> None:
+        """Give every program that starts from here on these variables too."""
+        with self._changed:
+            self._program_environment |= variables
 
     def stop(self) -> None:
         """Tell every executor, at its next heartbeat, to end its program."""
         with self._changed:
             self._stopping = True
-            self._changed.notify_all()
+            self._tell()
+
+    # ---- what the supervisor asks ------------------------------------------------------------------------------
 
     def wait(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until ``condition`` holds, checking after every message; return whether it does."""
         with self._changed:
             return self._changed.wait_for(condition, timeout_s)
 
-    def missing(self) -> list[TaskId]:
-        """Return the tasks that have not registered yet."""
+    def incidents(self) -> list[Incident]:
+        """Return what went wrong in the present runs of the programs, in order."""
         with self._changed:
-            return self._missing()
+            return [each for each in self._incidents if self._is_present(each)]
 
-    def failure(self) -> Failure | None:
-        """Return the first failure, if there is one."""
+    def forget(self, incidents: Iterable[Incident]) -> None:
+        """Drop incidents that were dealt with."""
+        gone = list(incidents)
         with self._changed:
-            return self._failure
+            self._incidents = [each for each in self._incidents if each not in gone]
 
-    def has_succeeded(self) -> bool:
-        """Return whether every tracked task has ended well."""
+    def members(self) -> dict[TaskId, Member]:
+        """Return what is known of all tasks, in order of rank: copies."""
         with self._changed:
-            types = self._application.types
-            tracked = [member for task, member in self._members.items() if types[task.type].is_tracked]
-            return all(member.end is not None and member.end.exit_code == 0 for member in tracked)
+            return {task: member.copy() for task, member in self._members.items()}
 
     def all_ended(self) -> bool:
         """Return whether no task can say anything more."""
         with self._changed:
-            return all(
-                member.end is not None or member.state in {"requested", "lost"} for member in self._members.values()
-            )
+            return not any(member.has_executor and member.end is None for member in self._members.values())
 
     def progress(self) -> float:
-        """Return how far the tasks are on average, 0 to 1."""
+        """Return how far the tasks that the application waits for are on average, 0 to 1."""
         with self._changed:
-            shares = [1.0 if member.end else member.progress for member in self._members.values()]
-            return min(1.0, max(0.0, sum(shares) / len(shares)))
+            shares = [
+                1.0 if member.has_succeeded else member.progress.share or 0.0
+                for task, member in self._members.items()
+                if self._application.types[task.type].is_tracked and not member.is_out
+            ]
+            return min(1.0, max(0.0, sum(shares) / len(shares))) if shares else 0.0
 
-    def members(self) -> dict[TaskId, Member]:
-        """Return the tasks in order of rank."""
-        with self._changed:
-            return dict(self._members)
+    def _is_done(self, task: TaskId) -> bool:
+        """Whether a task's executor is not needed again: its program ended well and restarts of others pass it by."""
+        member = self._members[task]
+        return member.is_dismissed or (not self._application.restarts_gang and member.has_succeeded)
 
-    def _missing(self) -> list[TaskId]:
-        return [task for task, member in self._members.items() if member.endpoint is None]
+    def _is_present(self, incident: Incident) -> bool:
+        member = self._members[incident.task]
+        return incident.generation == member.generation and not member.is_out
 
-    def _fail(self, task: TaskId, cause: str) -> None:
-        if self._failure is None:
-            self._failure = Failure(task, cause)
-            self._record("failed", task, cause)
+    def _next_generation(self) -> int:
+        self._generation += 1
+        return self._generation
 
-
-def _named(signal: str) -> str:
-    return f" ({signal})" if signal else ""
-
-
-def _cause(task: TaskId, message: TaskEnd) -> str:
-    """Return exit code, signal and the first traceback, or the last lines if there is none."""
-    words = message.traceback or "\n".join(message.last_lines)
-    return f"{task}: exit code {message.exit_code}{_named(message.signal)}" + (f"\n{words}" if words else "")
+    def _endpoints(self) -> dict[TaskId, Endpoint]:
+        return {
+            task: member.endpoint
+            for task, member in self._members.items()
+            if member.endpoint is not None and member.is_released and not (member.is_out or member.is_dismissed)
+        }

@@ -14,26 +14,28 @@ import msgspec
 from tony_py.driver.conclusion import conclude, failed_report, write_failed
 from tony_py.driver.containers import Containers, SkeinContainers
 from tony_py.driver.coordinator import Coordinator
-from tony_py.driver.gang import Failure, Gang
-from tony_py.driver.run import run_gang
+from tony_py.driver.gang import Gang
+from tony_py.driver.preparing import prepare_parameters
+from tony_py.driver.supervisor import Surroundings, supervise
 from tony_py.driver.tasks import TaskId
-from tony_py.history import History
+from tony_py.history import Event, History, read_history
 from tony_py.places import Places, places
 from tony_py.plan import LAUNCH_FILE, Launch
 from yarnmill import fs
-from yarnmill.errors import YarnMillError
+from yarnmill.errors import NotFoundError, YarnMillError
 from yarnmill.records import parse_json
-from yarnmill.report import RunReport
+from yarnmill.report import REPORT_NAME, RunReport, read_report
 
 _DIAGNOSTICS_LIMIT: Final = 4000
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of an application: what was launched, under which name, from when."""
+    """One run of an application: what was launched, under which name, from when, in which folder its driver is."""
 
     launch: Launch
     application_id: str
     started_at: dt.datetime
+    folder: Path
 
     @property
     def places(self) -> Places:
@@ -43,6 +45,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 def drive(run: Run, containers: Containers, *, host: str, certificate: Path, key: Path) -> RunReport:
     """Run the application to its end and write its report; return the report.
+
+    A driver that was lost may be followed by another one for the same application. That one finds the report,
+    and does nothing more; or it goes on with the history, and the programs with their last checkpoints.
 
     Parameters
     ----------
@@ -55,22 +60,30 @@ def drive(run: Run, containers: Containers, *, host: str, certificate: Path, key
     certificate, key
         Files of the pair that the coordinator and the executors show (PEM).
     """
+    ended = _report_of_earlier_driver(run)
+    if ended is not None:
+        return ended
     where, application = run.places, run.launch.application
+    events = _events_of_earlier_driver(run)
     fs.delete(where.staging)  # of an earlier try
     fs.make_folder(where.staging)
     fs.make_folder(where.checkpoints)
-    history = History(where.history, time.time)
-    history.record("submitted", detail=run.application_id)
-
-    def record(event: str, task: TaskId | None, detail: str) -> None:
-        history.record(event, str(task or ""), detail)
-
+    history = History(where.history, time.time, events)
+    history.record("resumed" if events else "submitted", detail=run.application_id)
+    history.flush()
     variables = {
         "TONY_APPLICATION_ID": run.application_id,
         "TONY_OUTPUT": where.staging,
         "TONY_CHECKPOINT_DIR": where.checkpoints,
     }
-    gang = Gang(application, variables, clock=time.monotonic, record=record)
+    prepared = prepare_parameters(application, variables, run.folder)
+    application = msgspec.structs.replace(application, parameters={**application.parameters, **prepared})
+
+    def record(event: str, task: TaskId | None, detail: str) -> None:
+        history.record(event, str(task or ""), detail)
+
+    generation = sum(event.event == "barrier" for event in events)
+    gang = Gang(application, variables, clock=time.monotonic, record=record, generation=generation)
     token = secrets.token_hex(32)
     with Coordinator(gang, token, certificate=certificate, key=key) as coordinator:
         env = {
@@ -78,10 +91,27 @@ def drive(run: Run, containers: Containers, *, host: str, certificate: Path, key
             "TONY_TOKEN": token,
             "TONY_HEARTBEAT_TIMEOUT_S": f"{float(application.timeouts.heartbeat):g}",
         }
-        failure: Failure | None = run_gang(application, gang, containers, env, each_look=history.flush)
-    report = conclude(run.launch, run.application_id, run.started_at, gang, failure, history)
-    history.flush()
-    return report
+        surroundings = Surroundings(containers, env, record, each_look=history.flush)
+        failure = supervise(application, gang, surroundings)
+    return conclude(run.launch, run.application_id, run.started_at, gang, failure, history)
+
+
+def _report_of_earlier_driver(run: Run) -> RunReport | None:
+    """Return the report that a driver of this very application has written already."""
+    for folder in (run.places.output, run.places.work):
+        if fs.exists(fs.join(folder, REPORT_NAME)):
+            report = read_report(folder)
+            if report.application_id == run.application_id:
+                return report
+    return None
+
+
+def _events_of_earlier_driver(run: Run) -> list[Event]:
+    try:
+        events = read_history(run.places.history)
+    except NotFoundError:
+        return []
+    return events if events and events[0].detail == run.application_id else []
 
 
 def main() -> int:
@@ -89,7 +119,8 @@ def main() -> int:
     application_id = os.environ["SKEIN_APPLICATION_ID"]
     host = os.environ["SKEIN_APPMASTER_ADDRESS"].rpartition(":")[0]
     launch = parse_json(Path(LAUNCH_FILE).read_bytes(), Launch, source=LAUNCH_FILE)
-    run = Run(launch=launch, application_id=application_id, started_at=dt.datetime.now(dt.UTC))
+    started_at = dt.datetime.now(dt.UTC)
+    run = Run(launch=launch, application_id=application_id, started_at=started_at, folder=Path.cwd())
     containers = SkeinContainers()
     try:
         report = drive(run, containers, host=host, certificate=Path(".skein.crt"), key=Path(".skein.pem"))

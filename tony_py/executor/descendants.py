@@ -41,10 +41,10 @@ def send_signal(number: int) -> None:
             os.kill(pid, number)
 
 
-def reap_adopted(program: int) -> None:
-    """Take leave of dead adopted processes; ``program`` is left to whoever started it."""
+def reap_adopted(programs: set[int]) -> None:
+    """Take leave of dead adopted processes; ``programs`` are left to whoever started them."""
     for pid, parent, state in _processes():
-        if parent == os.getpid() and pid != program and state in _GONE:
+        if parent == os.getpid() and pid not in programs and state in _GONE:
             with suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
 

@@ -1,223 +1,202 @@
-"""The executor's life: reserve a port, register, wait for everybody, run the program, say how it ended.
+"""The executor's life: hold ports, register, wait for everybody, run the program, say how it ended; and again.
 
-An executor that has lost its driver ends its program and itself, so that nothing is left on the node.
+An executor outlives its program: when the gang starts over it ends the program, registers with fresh ports
+and runs the next generation in the same container. One that has lost its driver ends its program and itself,
+so that nothing is left on the node.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import sys
-import threading
 import time
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
+from tony_py.executor import stacks
 from tony_py.executor.channel import Channel, RefusedError
 from tony_py.executor.descendants import adopt_orphans
-from tony_py.executor.program import Program
+from tony_py.executor.gpus import Gpus
+from tony_py.executor.ports import HeldPorts
+from tony_py.executor.program import Programs
+from tony_py.executor.pulse import HEARTBEAT_S, Pulse
+from tony_py.executor.source import SOURCE_ARCHIVE, unpack_source
+from tony_py.executor.usage import Meter
 
 _CERTIFICATE = ".skein.crt"
 _KEY = ".skein.pem"
-_SOURCE = "tony_source.zip"
-_HEARTBEAT_S = 1.0
+_PROGRESS = "tony_progress.json"
 _POLL_S = 20.0
 _LOST_EXIT_CODE = 75  # sysexits.h: a temporary failure
 _SECRETS = ("TONY_TOKEN",)
+_WAIT_S = 0.1
 
 
 class LostError(Exception):
     """The driver has not answered for too long, or refuses this executor."""
 
 
-def reserve_port() -> socket.socket:
-    """Return a socket that holds a free port on all interfaces without listening on it."""
-    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    held.bind(("", 0))
-    return held
-
-
-def unpack_source(archive: Path, folder: Path) -> None:
-    """Unpack the shipped files, executable bits included, into a folder that is this container's own."""
-    folder.mkdir(exist_ok=True)
-    if not archive.is_file():
-        return
-    with zipfile.ZipFile(archive) as source:
-        for member in source.infolist():
-            path = Path(source.extract(member, folder))
-            path.chmod(member.external_attr >> 16 or 0o644)
-
-
-class Pulse:
-    """The heartbeat: a thread that tells the driver of this task and hears whether to go on.
-
-    Parameters
-    ----------
-    channel
-        The way to the driver.
-    task
-        Name of the slot, such as ``worker:0``.
-    timeout_s
-        How long the driver may stay silent before it counts as lost.
-    progress_file
-        What the program may write its progress to: a number from 0 to 1, or JSON with ``progress`` and ``message``.
-    """
-
-    def __init__(self, channel: Channel, task: str, timeout_s: float, progress_file: Path) -> None:
-        self._channel = channel
-        self._task = task
-        self._timeout_s = timeout_s
-        self._progress_file = progress_file
-        self._quit = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self.has_started = False
-        self.must_stop = False
-        self.is_lost = False
-
-    def start(self) -> None:
-        """Start beating."""
-        self._thread.start()
-
-    def finish(self) -> None:
-        """Stop beating; what is under way is left to its answer."""
-        self._quit.set()
-
-    def _beat(self) -> None:
-        answered_at = time.monotonic()
-        while not self._quit.is_set():
-            try:
-                # The driver answers after this time, or at once when there is an order.
-                answer = self._channel.post("/v1/heartbeat", {**self._message(), "wait_s": _HEARTBEAT_S})
-            except RefusedError:
-                self.is_lost = True
-            except OSError:
-                self.is_lost = time.monotonic() - answered_at > self._timeout_s
-                self._quit.wait(_HEARTBEAT_S)
-            else:
-                answered_at = time.monotonic()
-                self.must_stop = self.must_stop or answer.get("order") == "stop"
-
-    def _message(self) -> dict[str, Any]:
-        message: dict[str, Any] = {"task": self._task, "has_started": self.has_started}
-        with suppress(OSError, ValueError, TypeError, KeyError):  # absent, or being written right now
-            said = json.loads(self._progress_file.read_text())
-            if isinstance(said, dict):
-                message["message"] = str(said.get("message", ""))
-                said = said["progress"]
-            message["progress"] = float(said)
-        return message
-
-
-def program_environment(specification: dict[str, str], folder: Path) -> dict[str, str]:
+def program_environment(variables: dict[str, str], folder: Path) -> dict[str, str]:
     """Return the program's variables: the container's without its secrets, this Python first on PATH, then its own."""
     env = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     binaries = str(Path(sys.executable).parent)
     env["PATH"] = os.pathsep.join([binaries, env.get("PATH", os.defpath)])
     env["PYTHONUNBUFFERED"] = "1"
+    env["PYTHONFAULTHANDLER"] = "1"  # so that the stacks of one that hangs can be had
     env["TONY_CONTAINER_DIR"] = str(folder)
-    env["TONY_PROGRESS_FILE"] = str(folder / "tony_progress.json")
-    return {**env, **specification}
+    env["TONY_PROGRESS_FILE"] = str(folder / _PROGRESS)
+    return {**env, **variables}
 
 
-def wait_for_specification(channel: Channel, task: str, pulse: Pulse) -> dict[str, Any] | None:
-    """Return what to run once all have registered; None when told to stop before."""
-    query = urlencode({"task": task, "wait": _POLL_S})
-    while not pulse.must_stop:
-        if pulse.is_lost:
-            raise LostError("the driver is gone")
+class Executor:
+    """One container's task.
+
+    Parameters
+    ----------
+    folder
+        The container's working folder.
+    environ
+        Its variables: the task, where the driver is, the application's token.
+    """
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self._folder = folder
+        self._environ = environ
+        self._task, self._attempt = environ["TONY_TASK"], int(environ["TONY_ATTEMPT"])
+        self._timeout_s = float(environ.get("TONY_HEARTBEAT_TIMEOUT_S", "15"))
+        address, token = environ["TONY_COORDINATOR"], environ["TONY_TOKEN"]
+        pair = str(folder / _CERTIFICATE), str(folder / _KEY)
+        self._channel = Channel(address, token, *pair)
+        self._gpus = Gpus(int(environ.get("TONY_GPUS", "0")), environ)
+        self._meter = Meter(self._gpus)
+        self._pulse = Pulse(
+            Channel(address, token, *pair),
+            self._task,
+            self._attempt,
+            timeout_s=self._timeout_s,
+            progress_file=folder / _PROGRESS,
+            usage=self._meter.latest,
+        )
+        self._status = 0
+
+    def run(self) -> int:
+        """Run generation after generation until the driver says stop; return the container's exit status."""
+        adopt_orphans()
         try:
-            specification = channel.get(f"/v1/specification?{query}")
-        except OSError:
-            time.sleep(_HEARTBEAT_S)  # the heartbeat decides when it counts as lost
-            continue
-        if specification is not None:
-            return specification
-    return None
+            unpack_source(self._folder / SOURCE_ARCHIVE, self._folder / "source")
+            self._meter.start()
+            while not self._pulse.must_stop:
+                self._run_generation()
+            self._say("/v1/exit", {"generation": 0, "exit_code": 0, "was_told": True})
+        except (LostError, RefusedError) as problem:
+            print(f"executor {self._task}: {problem}", file=sys.stderr)  # noqa: T201  # the container's log is where it is looked for
+            return _LOST_EXIT_CODE
+        finally:
+            self._pulse.finish()
+            self._meter.finish()
+            self._channel.close()
+        return self._status
 
-
-def run(folder: Path, environ: dict[str, str]) -> int:
-    """Run this container's task; return the container's exit status."""
-    task, address, token = environ["TONY_TASK"], environ["TONY_COORDINATOR"], environ["TONY_TOKEN"]
-    timeout_s = float(environ.get("TONY_HEARTBEAT_TIMEOUT_S", "15"))
-    talk, beat = (Channel(address, token, str(folder / _CERTIFICATE), str(folder / _KEY)) for _ in range(2))
-    adopt_orphans()
-    held = reserve_port()
-    pulse = Pulse(beat, task, timeout_s, folder / "tony_progress.json")
-    try:
-        _say(talk, "/v1/register", _registration(task, environ, talk, held), timeout_s)
-        pulse.start()
-        specification = wait_for_specification(talk, task, pulse)
-        if specification is None:
-            _say(talk, "/v1/exit", {"task": task, "exit_code": 0, "was_told": True}, timeout_s)
-            return 0
-        unpack_source(folder / _SOURCE, folder / "source")
-        held.close()  # from here to the program's own bind the port could be taken: keep it short
-        return _run_program(specification, task, folder, talk, pulse)
-    except (LostError, RefusedError) as problem:
-        print(f"executor {task}: {problem}", file=sys.stderr)  # noqa: T201  # the container's log is where it is looked for
-        return _LOST_EXIT_CODE
-    finally:
-        held.close()
-        pulse.finish()
-        talk.close()
-
-
-def _registration(task: str, environ: dict[str, str], channel: Channel, held: socket.socket) -> dict[str, Any]:
-    host = environ.get("NM_HOST") or channel.own_address()
-    return {
-        "task": task,
-        "host": host,
-        "port": held.getsockname()[1],
-        "container_id": environ.get("CONTAINER_ID", ""),
-        "pid": os.getpid(),
-    }
-
-
-def _run_program(specification: dict[str, Any], task: str, folder: Path, channel: Channel, pulse: Pulse) -> int:
-    program = Program(
-        specification["command"], program_environment(specification["env"], folder), str(folder / "source")
-    )
-    pulse.has_started = True
-    with suppress(OSError):  # the next heartbeat says it as well
-        channel.post("/v1/heartbeat", {"task": task, "has_started": True})
-    while not program.wait(0.1):
-        if pulse.must_stop or pulse.is_lost:
-            program.end(float(specification["grace_s"]))
-            program.wait(5.0)
-            break
-    was_told = pulse.must_stop
-    program.kill_leftovers()
-    words = program.words()
-    if pulse.is_lost:
-        raise LostError("the driver is gone; its program was ended")
-    end = {
-        "task": task,
-        "exit_code": program.exit_code,
-        "signal": program.signal_name,
-        "traceback": words.traceback,
-        "last_lines": words.lines,
-        "was_told": was_told,
-    }
-    _say(channel, "/v1/exit", end, float(specification["heartbeat_timeout_s"]))
-    return program.exit_code
-
-
-def _say(channel: Channel, path: str, message: dict[str, Any], timeout_s: float) -> None:
-    """Send a message that must arrive, again and again until ``timeout_s`` have passed."""
-    deadline = time.monotonic() + timeout_s
-    while True:
+    def _run_generation(self) -> None:
+        ports = HeldPorts(2)
         try:
-            channel.post(path, message)
-        except OSError as problem:
-            if time.monotonic() > deadline:
-                raise LostError(f"the driver at {path} does not answer: {problem}") from problem
-            time.sleep(0.2)
-        else:
+            generation = int(self._say("/v1/register", self._registration(ports))["generation"])
+            self._pulse.enter(generation)
+            specification = self._wait_for_specification(generation)
+            if specification is None:
+                return
+            if not specification["holds_ports"]:
+                ports.let_go()
+            self._run_program(specification, generation)
+            while not self._pulse.is_over:  # an order follows: the next generation, or the end
+                time.sleep(_WAIT_S)
+            self._raise_if_lost()
+        finally:
+            ports.let_go()
+
+    def _registration(self, ports: HeldPorts) -> dict[str, Any]:
+        port, spare_port = ports.numbers
+        return {
+            "host": self._environ.get("NM_HOST") or self._channel.own_address(),
+            "port": port,
+            "spare_port": spare_port,
+            "container_id": self._environ.get("CONTAINER_ID", ""),
+            "pid": os.getpid(),
+            "gpus": self._gpus.devices,
+        }
+
+    def _wait_for_specification(self, generation: int) -> dict[str, Any] | None:
+        """Return what to run once all have registered; None when there is an order before."""
+        query = urlencode({"task": self._task, "attempt": self._attempt, "generation": generation, "wait": _POLL_S})
+        while not self._pulse.is_over:
+            try:
+                specification = self._channel.get(f"/v1/specification?{query}")
+            except OSError:
+                time.sleep(HEARTBEAT_S)  # the heartbeat decides when the driver counts as lost
+                continue
+            if specification is not None:
+                return specification
+            time.sleep(_WAIT_S)  # an order, which the heartbeat brings
+        self._raise_if_lost()
+        return None
+
+    def _run_program(self, specification: dict[str, Any], generation: int) -> None:
+        environments = [
+            program_environment({**self._gpus.environment(), **specification["env"], **own}, self._folder)
+            for own in specification["processes"]
+        ]
+        programs = Programs(specification["command"], environments, str(self._folder / "source"))
+        self._pulse.has_started = True
+        self._tell_started(generation)
+        was_told = False
+        while not programs.wait(_WAIT_S):
+            if self._pulse.is_over:
+                was_told = True
+                if self._pulse.wants_stacks:
+                    stacks.dump()
+                programs.end(float(specification["grace_s"]))
+                break
+        programs.kill_leftovers()
+        self._raise_if_lost()
+        program = programs.speaker
+        program.wait(1.0)
+        words = program.words()
+        self._status = program.exit_code
+        if was_told and self._pulse.must_restart and not self._pulse.must_stop:
             return
+        end = {
+            "generation": generation,
+            "exit_code": program.exit_code,
+            "signal": program.signal_name,
+            "traceback": words.traceback,
+            "last_lines": words.lines,
+            "was_told": was_told,
+            "usage": self._meter.latest(),
+            "memory_limit_mib": float(self._environ.get("SKEIN_RESOURCE_MEMORY") or 0),
+        }
+        self._say("/v1/exit", end)
+
+    def _tell_started(self, generation: int) -> None:
+        with suppress(OSError):  # the next heartbeat says it as well
+            message = {"task": self._task, "attempt": self._attempt, "generation": generation, "has_started": True}
+            self._channel.post("/v1/heartbeat", message)
+
+    def _raise_if_lost(self) -> None:
+        if self._pulse.is_lost:
+            raise LostError("the driver is gone; the program was ended")
+
+    def _say(self, path: str, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a message that must arrive, again and again until the driver counts as lost; return the answer."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._channel.post(path, {"task": self._task, "attempt": self._attempt, **message})
+            except OSError as problem:
+                if time.monotonic() > deadline:
+                    raise LostError(f"the driver at {path} does not answer: {problem}") from problem
+                time.sleep(0.2)
 
 
 def main() -> NoReturn:
@@ -226,7 +205,7 @@ def main() -> NoReturn:
     It leaves without Python's own ending: a heartbeat under way would be torn out of its thread there,
     which can abort the process and turn a good end into a bad one.
     """
-    status = run(Path.cwd(), dict(os.environ))
+    status = Executor(Path.cwd(), dict(os.environ)).run()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

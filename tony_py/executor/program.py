@@ -96,23 +96,15 @@ class Program:
             self._process.wait(timeout_s)
         return self._process.returncode is not None
 
-    def end(self, grace_s: float) -> None:
-        """Ask all processes of the program to end, and kill those that have not after ``grace_s``."""
-        descendants.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + grace_s
-        while descendants.alive() and time.monotonic() < deadline:
-            self.wait(0.05)
-            descendants.reap_adopted(self._process.pid)
-        self.kill_leftovers()
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self._process.pid
 
-    def kill_leftovers(self) -> None:
-        """Kill what the program started and left running."""
-        for _ in range(50):  # the dying may still have started something
-            if not descendants.alive():
-                return
-            descendants.send_signal(signal.SIGKILL)
-            self.wait(0.05)
-            descendants.reap_adopted(self._process.pid)
+    @property
+    def has_ended(self) -> bool:
+        """Whether its end was seen."""
+        return self._process.returncode is not None
 
     def words(self) -> LastWords:
         """Return what it said on standard error, complete once it has ended."""
@@ -132,3 +124,64 @@ class Program:
         with suppress(ValueError):
             return signal.Signals(number).name if number > 0 else ""
         return ""
+
+
+class Programs:
+    """The copies of a command in one container: they end together, and so does all that they started.
+
+    Parameters
+    ----------
+    command
+        For bash.
+    environments
+        The variables of each copy.
+    folder
+        Working folder.
+    """
+
+    def __init__(self, command: str, environments: list[dict[str, str]], folder: str) -> None:
+        self._programs = [Program(command, env, folder) for env in environments]
+        self._pids = {program.pid for program in self._programs}
+        self._culprit: Program | None = None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until all have ended or one has failed; return whether that has come."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for program in self._programs:
+                program.wait(max(0.0, min(0.05, deadline - time.monotonic())))
+            self._culprit = self._culprit or self._failed()
+            if self._culprit is not None or all(each.has_ended for each in self._programs):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+
+    def end(self, grace_s: float) -> None:
+        """Ask all processes to end, and kill those that have not after ``grace_s``."""
+        descendants.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while descendants.alive() and time.monotonic() < deadline:
+            self._reap(0.05)
+        self.kill_leftovers()
+
+    def kill_leftovers(self) -> None:
+        """Kill whatever of it still runs."""
+        for _ in range(50):  # the dying may still have started something
+            if not descendants.alive():
+                break
+            descendants.send_signal(signal.SIGKILL)
+            self._reap(0.05)
+        self._reap(0.0)
+
+    def _reap(self, timeout_s: float) -> None:
+        for program in self._programs:
+            program.wait(timeout_s)
+        descendants.reap_adopted(self._pids)
+
+    def _failed(self) -> Program | None:
+        return next((each for each in self._programs if each.has_ended and each.exit_code != 0), None)
+
+    @property
+    def speaker(self) -> Program:
+        """The copy whose end tells how all ended: the first that failed, or the first of all."""
+        return self._culprit or self._programs[0]

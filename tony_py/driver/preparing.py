@@ -1,0 +1,57 @@
+"""What the driver runs itself before any container is asked for, and the parameters that it gives the tasks."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from tony_py.application import Application, render_parameter
+from tony_py.executor.program import Programs
+from tony_py.executor.source import SOURCE_ARCHIVE, unpack_source
+from yarnmill.errors import JobFailedError
+from yarnmill.records import parse_json
+
+PARAMETERS_FILE: Final = "TONY_PARAMETERS_FILE"
+_LOOK_S: Final = 0.5
+
+Parameters = dict[str, str | int | float | bool]
+
+
+def prepare_parameters(application: Application, variables: dict[str, str], folder: Path) -> Parameters:
+    """Run ``driver.prepare`` in ``folder`` and return the parameters it wrote; none if there is nothing to run.
+
+    Raises
+    ------
+    JobFailedError
+        If the command failed: with its exit code and last words.
+    BadDataError
+        If what it wrote is no JSON object of plain values.
+    """
+    command = application.driver.prepare
+    if not command:
+        return {}
+    unpack_source(folder / SOURCE_ARCHIVE, folder / "source")
+    target = folder / "tony_parameters.json"
+    environment = {
+        **os.environ,
+        **variables,
+        **{f"TONY_PARAM_{k.upper()}": render_parameter(v) for k, v in application.parameters.items()},
+        "PATH": os.pathsep.join([_binaries(application, folder), os.environ.get("PATH", os.defpath)]),
+        "PYTHONUNBUFFERED": "1",
+        PARAMETERS_FILE: str(target),
+    }
+    programs = Programs(command, [environment], str(folder / "source"))
+    while not programs.wait(_LOOK_S):
+        pass
+    programs.kill_leftovers()
+    program = programs.speaker
+    if program.exit_code != 0:
+        words = program.words().traceback or "\n".join(program.words().lines)
+        raise JobFailedError(f"driver.prepare: exit code {program.exit_code}\n{words}")
+    if not target.is_file():
+        return {}
+    return parse_json(target.read_bytes(), Parameters, source=f"what driver.prepare wrote to {PARAMETERS_FILE}")
+
+
+def _binaries(application: Application, folder: Path) -> str:
+    environment = application.environment
+    return str(Path(environment.python).parent if environment.python else folder / "environment" / "bin")
