@@ -174,11 +174,15 @@ class _Stage:
         """Whether all that the stage waits for has ended well: a chief ends it for the others."""
         if not self._is_open or self._gang.incidents():
             return False
-        members = {task: member for task, member in self._members().items() if member.is_released and not member.is_out}
+        members = {task: member for task, member in self._members().items() if self._counts(member)}
         chiefs = [member for task, member in members.items() if self._kind(task).role == "chief"]
         if chiefs and all(member.has_succeeded for member in chiefs):
             return True
         return all(member.has_succeeded for task, member in members.items() if self._kind(task).is_tracked)
+
+    def _counts(self, member: Member) -> bool:
+        """Whether the stage waits for it: an elastic gang does not for those that came too late."""
+        return not member.is_out and (member.is_released or not self._application.restarts_gang)
 
     # ---- before the barrier ------------------------------------------------------------------------------------
 
