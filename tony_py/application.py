@@ -186,7 +186,7 @@ class Budget(Record, frozen=True, kw_only=True):
     retries
         Failures that are mended.
     backoff
-        Wait before the first of them; it doubles with each further one, up to a minute.
+        The first is tried at once, the second after this, each further one after twice the time, up to a minute.
     window
         Failures older than this no longer count, so that a long run has a rate and not a total; 0 counts all.
     """
@@ -205,8 +205,8 @@ class Retries(Record, frozen=True, kw_only=True):
 
     user: int | Budget = 0
     oom: int | Budget = 0
-    infra: int | Budget = Budget(retries=10, backoff=Seconds(0.0), window=Seconds(3600.0))
-    port: int | Budget = Budget(retries=5, backoff=Seconds(0.0))
+    infra: int | Budget = Budget(retries=10, window=Seconds(3600.0))
+    port: int | Budget = 5
     hang: int | Budget = 1
     gang: int | Budget = Budget(retries=3, backoff=Seconds(2.0))
 

@@ -251,18 +251,26 @@ def _yarn_command() -> str:
 
 @contextmanager
 def skein_client() -> Iterator[Any]:
-    """Start Skein's Java process, give its client, and stop it in the end."""
+    """Give a client of Skein: of the Java process that ``skein driver start`` left up, or of one of its own."""
     _yarn_command()
     skein = import_skein()
     try:
         with without_warnings():
-            client = skein.Client(security=_credentials(skein), log=False)
+            client = _running_driver(skein) or skein.Client(security=_credentials(skein), log=False)
     except skein.exceptions.SkeinError as error:
         raise ClusterUnavailableError(f"Skein's Java process did not start: {error}", mend="yarnmill doctor") from None
     try:
         yield client
     finally:
         client.close()
+
+
+def _running_driver(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types
+    """Return a client of the driver that somebody started for good, or None: it saves two seconds of Java."""
+    try:
+        return skein.Client.from_global_driver()
+    except (skein.exceptions.DriverNotRunningError, skein.exceptions.ConnectionError, FileNotFoundError):
+        return None
 
 
 def _credentials(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types

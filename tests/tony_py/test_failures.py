@@ -32,6 +32,7 @@ def end(exit_code: int = 1, *lines: str, peak: float = 0.0, index: int = 0) -> T
         (end(1, "OSError: [Errno 98] Address already in use"), "port"),
         (end(1, "RuntimeError: The server socket has failed to bind to [::]:4000 (errno: 98)"), "port"),
         (end(139), "user"),
+        (end(1, "OSError: [Errno 28] No space left on device"), "infra"),
     ],
 )
 def test_the_class_of_a_bad_end(message: TaskEnd, kind: str) -> None:
@@ -76,7 +77,7 @@ def test_a_budget_is_spent_with_growing_pauses_and_then_refuses() -> None:
     budgets = Budgets(Retries(user=Budget(retries=3, backoff=Seconds(2.0))), clock=lambda: 0.0)
     verdicts = [budgets.spend("user") for _ in range(4)]
     assert [verdict.may_retry for verdict in verdicts] == [True, True, True, False]
-    assert [verdict.backoff_s for verdict in verdicts[:3]] == [2.0, 4.0, 8.0]
+    assert [verdict.backoff_s for verdict in verdicts[:3]] == [0.0, 2.0, 6.0]
     assert verdicts[0].words == "retry 1 of 3 (retries.user)"
     assert verdicts[3].words == "3 retries spent (retries.user)"
     assert budgets.spend("oom").may_retry is False

@@ -44,5 +44,5 @@ class Budgets:
         within = f" within {render_seconds(budget.window)}" if budget.window else ""
         count = len(recent) + may_retry
         words = f"retry {count} of {budget.retries}{within}" if may_retry else f"{budget.retries} retries{within} spent"
-        backoff_s = min(_LONGEST_BACKOFF_S, budget.backoff * 2 ** len(recent))
+        backoff_s = min(_LONGEST_BACKOFF_S, budget.backoff * (2 ** len(recent) - 1))
         return Verdict(may_retry, backoff_s, f"{words} (retries.{kind})")

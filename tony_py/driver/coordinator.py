@@ -154,6 +154,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: in two, the second would wait for the first's acknowledgement
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_GET(self) -> None:

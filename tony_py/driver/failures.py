@@ -20,6 +20,7 @@ _TEXTS_OF_PORT: Final = re.compile(
     r"address already in use|EADDRINUSE|errno:? ?98\b|could not (start|bind).*(address|port)|failed to bind",
     re.IGNORECASE,
 )
+_TEXTS_OF_A_FULL_DISK: Final = re.compile(r"no space left on device|ENOSPC|disk quota exceeded", re.IGNORECASE)
 _TEXTS_OF_OOM: Final = re.compile(
     r"^(MemoryError|numpy.*ArrayMemoryError|torch.*OutOfMemoryError)|CUDA out of memory|ResourceExhaustedError.*OOM|"
     r"std::bad_alloc|Cannot allocate memory",
@@ -87,6 +88,8 @@ def _class_of_end(message: TaskEnd) -> FailureClass:
         return "oom" if limit and message.usage.peak_memory_mib >= _OOM_SHARE * limit else "infra"
     if _TEXTS_OF_OOM.search(words):
         return "oom"
+    if _TEXTS_OF_A_FULL_DISK.search(words):
+        return "infra"
     return "port" if _TEXTS_OF_PORT.search(words) else "user"
 
 

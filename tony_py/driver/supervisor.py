@@ -24,6 +24,9 @@ _LOOK_S: Final = 1.0
 _SETTLE_S: Final = 1.5
 """Beyond the heartbeat's timeout, how long to wait for the cause of a failure to show itself."""
 
+_PAUSE_S: Final = 2.0
+"""What a gang that gave everything back waits at least, on average, before it asks again."""
+
 _QUIET_S: Final = 3.0
 """How long an elastic gang that has all it asked for first waits for more after the last one came."""
 
@@ -270,7 +273,7 @@ class _Stage:
         verdict = self._budgets.spend("gang")
         if not verdict.may_retry:
             return Failure(missing[0], "infra", f"{cause}\n{verdict.words}")
-        pause_s = verdict.backoff_s * random.uniform(0.5, 1.5)  # noqa: S311  # so that two gangs do not meet again
+        pause_s = (_PAUSE_S + verdict.backoff_s) * random.uniform(0.5, 1.5)  # noqa: S311  # so that two do not meet again
         self._with.record("given back", None, f"{cause}\nasking again in {pause_s:.1f} s, {verdict.words}")
         tasks = [task for task, member in members.items() if not member.is_released]
         for task in tasks:
