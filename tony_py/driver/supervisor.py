@@ -318,8 +318,12 @@ class _Stage:
     def _grow(self, members: Mapping[TaskId, Member], waiting: Mapping[TaskId, Member], now: float) -> None:
         """Take latecomers in once the others have written a checkpoint, or at once if they never write any."""
         late = [task for task, member in waiting.items() if member.state == "registered"]
-        if not late or not self._application.restarts_gang:
-            return
+        if (
+            not late
+            or not self._application.restarts_gang
+            or any(member.end is not None for member in members.values())
+        ):
+            return  # nobody new, or the work is nearly done
         checkpoint = max((m.progress.checkpoint or 0 for m in members.values() if m.is_released), default=0)
         self._late = self._late or (now, checkpoint)
         since, before = self._late

@@ -33,7 +33,7 @@ def main() -> None:
         fresh.replace(path)
     if RANK == 0:
         metrics = json.dumps({"resumed_at": first}).encode()
-        fs.write_bytes(f"{os.environ['TONY_OUTPUT']}/metrics.json", metrics)
+        fs.write_bytes(f"{os.environ['TONY_OUTPUT']}/metrics.json", metrics, overwrite=True)
 
 
 main()
