@@ -19,16 +19,18 @@ import yaml
 from tony_py.application import Application
 from tony_py.driver.conclusion import failed_report, write_failed
 from tony_py.driver.containers import import_skein, without_warnings
+from tony_py.fitting import refuse_impossible
 from tony_py.history import read_history
 from tony_py.packing import prepare
 from tony_py.places import Places, places
-from tony_py.plan import TAG, Launch, SkeinApplication, plan, refuse_impossible, render_plan
+from tony_py.plan import TAG, Launch, SkeinApplication, plan, render_plan
 from tony_py.resolving import resolved
 from yarnmill import fs, yarn
 from yarnmill.config import Config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, JobFailedError, YarnMillError
 from yarnmill.records import Record
 from yarnmill.report import REPORT_NAME, RunReport, find_finished, read_report
+from yarnmill.scheduler import read_cluster
 
 Progress = Callable[[str], None]
 
@@ -119,7 +121,7 @@ def submit(planned: Planned) -> str:
     ClusterUnavailableError
         If YARN does not answer or does not take it.
     """
-    refuse_impossible(planned.launch.application, yarn.nodes())
+    refuse_impossible(planned.launch.application, read_cluster())
     _refuse_taken(planned.launch)
     with skein_client() as client:
         try:

@@ -8,9 +8,7 @@ import shlex
 from typing import Final
 
 from tony_py.application import Application, TaskType
-from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record, render_yaml
-from yarnmill.yarn import NodeCapacity
 
 TAG: Final = "tony_py"
 """YARN tag by which the applications of this package are found again."""
@@ -149,41 +147,3 @@ def _pulse() -> SkeinService:
 
 def _file(path: str) -> SkeinFile:
     return SkeinFile(source=path if "://" in path else f"file://{path}", type="FILE")
-
-
-def refuse_impossible(application: Application, nodes: list[NodeCapacity]) -> None:
-    """Raise unless each container fits on some node and all together fit on the cluster.
-
-    Raises
-    ------
-    ConfigurationError
-        Naming the key, what it asks for, and the most there is.
-    """
-    if not nodes:
-        raise ConfigurationError(
-            "the cluster has no running node", mend="yarnmill cluster status; yarn node -list -all"
-        )
-    driver = application.driver
-    asks = [("driver", 1, int(driver.memory), driver.vcores, 0)]
-    asks += [(f"types.{n}", t.instances, int(t.memory), t.vcores, t.gpus) for n, t in application.types.items()]
-    for name, _, memory, vcores, gpus in asks:
-        _refuse(f"{name}.memory", "MiB", memory, max(node.memory_mib for node in nodes), "the largest node has")
-        _refuse(f"{name}.vcores", "vcores", vcores, max(node.vcores for node in nodes), "the largest node has")
-        _refuse(f"{name}.gpus", "GPUs", gpus, max(node.gpus for node in nodes), "the best node has")
-        if not any(n.memory_mib >= memory and n.vcores >= vcores and n.gpus >= gpus for n in nodes):
-            raise ConfigurationError(
-                f"{name}: no node has {memory} MiB, {vcores} vcores and {gpus} GPUs together", mend=f"lower {name}"
-            )
-    whole = "all containers together"
-    _refuse(whole, "MiB", sum(a[1] * a[2] for a in asks), sum(n.memory_mib for n in nodes), "the cluster has")
-    _refuse(whole, "vcores", sum(a[1] * a[3] for a in asks), sum(n.vcores for n in nodes), "the cluster has")
-    _refuse(whole, "GPUs", sum(a[1] * a[4] for a in asks), sum(n.gpus for n in nodes), "the cluster has")
-
-
-def _refuse(key: str, unit: str, asked: int, most: int, owner: str) -> None:
-    if asked > most:
-        raise ConfigurationError(
-            f"{key}: {asked} {unit} asked for, {owner} {most}",
-            expected=f"at most {most} {unit}",
-            mend="ask for less, or add nodes: the application was not sent",
-        )

@@ -18,13 +18,19 @@ _TIMEOUT_S: Final = 10.0
 _MEND: Final = "yarnmill cluster status; yarnmill cluster up"
 
 
-class NodeCapacity(Record, frozen=True, kw_only=True):
-    """What one running NodeManager offers to containers in all."""
+class Capacity(Record, frozen=True, kw_only=True):
+    """An amount of what containers are given."""
 
-    node: str
     memory_mib: int
     vcores: int
     gpus: int
+
+
+class NodeCapacity(Capacity, frozen=True, kw_only=True):
+    """What one running NodeManager offers to containers in all, and its label (empty: the default partition)."""
+
+    node: str
+    label: str = ""
 
 
 class ApplicationStatus(Record, frozen=True, kw_only=True):
@@ -86,13 +92,13 @@ def nodes() -> list[NodeCapacity]:
     ClusterUnavailableError
         If no ResourceManager answers.
     """
-    answer = _get("/ws/v1/cluster/nodes?states=RUNNING")
-    return [_node(entry) for entry in ((answer.get("nodes") or {}).get("node") or [])]
+    answer = get("/ws/v1/cluster/nodes?states=RUNNING")
+    return [parse_node(entry) for entry in ((answer.get("nodes") or {}).get("node") or [])]
 
 
 def application(application_id: str) -> ApplicationStatus:
     """Return one application; NotFoundError if the ResourceManager does not know it."""
-    return _application(_get(f"/ws/v1/cluster/apps/{application_id}")["app"])
+    return _application(get(f"/ws/v1/cluster/apps/{application_id}")["app"])
 
 
 def applications(*, tag: str = "", states: tuple[str, ...] = ()) -> list[ApplicationStatus]:
@@ -100,12 +106,21 @@ def applications(*, tag: str = "", states: tuple[str, ...] = ()) -> list[Applica
     query = "&".join(
         [*([f"applicationTags={tag}"] if tag else []), *([f"states={','.join(states)}"] if states else [])]
     )
-    answer = _get(f"/ws/v1/cluster/apps?{query}")
+    answer = get(f"/ws/v1/cluster/apps?{query}")
     found = [_application(entry) for entry in ((answer.get("apps") or {}).get("app") or [])]
     return sorted(found, key=lambda entry: entry.started_ms, reverse=True)
 
 
-def _get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into records by the callers
+def get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into records by the callers
+    """Return the answer of whichever ResourceManager answers.
+
+    Raises
+    ------
+    NotFoundError
+        If it knows no such thing.
+    ClusterUnavailableError
+        If none answers.
+    """
     problem = ""
     for address in web_addresses():
         try:
@@ -123,11 +138,20 @@ def _get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into rec
     raise ClusterUnavailableError(f"YARN's ResourceManager does not answer ({problem})", mend=_MEND)
 
 
-def _node(entry: dict[str, Any]) -> NodeCapacity:
-    total = entry.get("totalResource") or {}
-    kinds = (total.get("resourceInformations") or {}).get("resourceInformation") or []
+def parse_capacity(entry: dict[str, Any]) -> Capacity:
+    """Return an amount as YARN writes it: memory and vcores by name, all else in a list."""
+    kinds = (entry.get("resourceInformations") or {}).get("resourceInformation") or []
     gpus = sum(int(kind["value"]) for kind in kinds if kind.get("name") == GPU)
-    return NodeCapacity(node=entry["id"], memory_mib=int(total["memory"]), vcores=int(total["vCores"]), gpus=gpus)
+    return Capacity(memory_mib=int(entry["memory"]), vcores=int(entry["vCores"]), gpus=gpus)
+
+
+def parse_node(entry: dict[str, Any]) -> NodeCapacity:
+    """Return a node as YARN writes it."""
+    total = parse_capacity(entry["totalResource"])
+    labels = entry.get("nodeLabels") or [""]  # a node is in one partition
+    return NodeCapacity(
+        node=entry["id"], memory_mib=total.memory_mib, vcores=total.vcores, gpus=total.gpus, label=labels[0]
+    )
 
 
 def _application(entry: dict[str, Any]) -> ApplicationStatus:

@@ -107,6 +107,10 @@ def test_what_cannot_be_is_refused_before_it_is_sent(hdfs: str, config: Config) 
         client.run_application(on_yarn(hdfs, gpus=most + 1), config, silent)
     with pytest.raises(ConfigurationError, match="all containers together"):
         client.run_application(on_yarn(hdfs, instances=100), config, silent)
+    with pytest.raises(ConfigurationError, match=r"queue: nowhere is no queue of this cluster"):
+        client.run_application(on_yarn(hdfs, queue="nowhere"), config, silent)
+    with pytest.raises(ConfigurationError, match=r"node_label: fast is no node label of this cluster"):
+        client.run_application(on_yarn(hdfs, node_label="fast"), config, silent)
     with pytest.raises(NotFoundError, match="nowhere"):
         client.run_application(on_yarn(hdfs, inputs=(f"{hdfs}/nowhere",)), config, silent)
     with pytest.raises(NotFoundError, match=r"nothing\.py"):

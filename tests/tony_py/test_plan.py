@@ -5,14 +5,11 @@ import yaml
 
 from tony_py.application import Application, DriverSettings, Environment, TaskType
 from tony_py.driver.containers import import_skein
-from tony_py.plan import Shipment, plan, refuse_impossible, render_plan
-from yarnmill.errors import ConfigurationError
+from tony_py.plan import Shipment, plan, render_plan
 from yarnmill.units import Mebibytes
-from yarnmill.yarn import NodeCapacity
 
 GOLDEN = Path(__file__).parent / "golden"
 SHIPMENT = Shipment(launch="/c/launch.json", driver_code="/c/driver.zip", executor_code="/c/executor.zip")
-NODE = NodeCapacity(node="n1:1", memory_mib=4096, vcores=4, gpus=2)
 
 
 def torch_application(**changes: object) -> Application:
@@ -63,30 +60,3 @@ def test_the_plan_is_byte_stable_and_skein_reads_it(name: str, application: Appl
     specification = import_skein().ApplicationSpec.from_dict(yaml.safe_load(text))
     assert set(specification.services) - {"pulse"} == set(application.types)
     assert all(specification.services[name].instances == 0 for name in application.types)
-
-
-@pytest.mark.parametrize(
-    ("worker", "words"),
-    [
-        (TaskType(command="x", memory=Mebibytes(5000)), ["types.worker.memory", "5000 MiB", "4096"]),
-        (TaskType(command="x", vcores=8), ["types.worker.vcores", "8 vcores", "has 4"]),
-        (TaskType(command="x", gpus=3), ["types.worker.gpus", "3 GPUs", "has 2"]),
-        (TaskType(command="x", gpus=1, instances=5), ["all containers together", "5 GPUs", "the cluster has 4"]),
-        (TaskType(command="x", memory=Mebibytes(4096), instances=3), ["all containers", "13312 MiB", "8192"]),
-    ],
-)
-def test_more_than_the_cluster_has_is_refused_by_name(worker: TaskType, words: list[str]) -> None:
-    with pytest.raises(ConfigurationError) as error:
-        refuse_impossible(torch_application(types={"worker": worker}), [NODE, NODE])
-    assert all(word in str(error.value) for word in words)
-
-
-def test_no_node_with_both_is_refused() -> None:
-    nodes = [NODE, NodeCapacity(node="n2:1", memory_mib=65536, vcores=16, gpus=0)]
-    worker = TaskType(command="x", memory=Mebibytes(8192), gpus=1)
-    with pytest.raises(ConfigurationError, match="no node has 8192 MiB, 1 vcores and 1 GPUs together"):
-        refuse_impossible(torch_application(types={"worker": worker}), nodes)
-
-
-def test_what_fits_is_let_through() -> None:
-    refuse_impossible(torch_application(), [NODE, NODE])
