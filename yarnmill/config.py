@@ -26,6 +26,7 @@ class Storage(Record, frozen=True, kw_only=True):
     tables: str
     runs: str
     blobs: str
+    environments: str
 
 
 class RegistrySettings(Record, frozen=True, kw_only=True):

@@ -152,8 +152,8 @@ def join(url: str, *names: str) -> str:
 
 
 @contextmanager
-def _translated(url: str | Path) -> Iterator[None]:
-    """Turn what the libraries raise into the platform's errors, naming the URL."""
+def translated(url: str | Path) -> Iterator[None]:
+    """Turn what the libraries raise within the block into the platform's errors, naming the URL."""
     try:
         yield
     except (FileNotFoundError, IsADirectoryError):
@@ -189,14 +189,14 @@ def _from_library(url: str, problem: Exception) -> YarnMillError:
 def exists(url: str | Path) -> bool:
     """Return whether a file or folder stands at ``url``."""
     filesystem, path = locate(url)
-    with _translated(url):
+    with translated(url):
         return bool(filesystem.exists(path))
 
 
 def info(url: str | Path) -> FileInfo:
     """Return size and kind of what stands at ``url``; NotFoundError if nothing does."""
     filesystem, path = locate(url)
-    with _translated(url):
+    with translated(url):
         return _file_info(str(url), filesystem.info(path))
 
 
@@ -212,7 +212,7 @@ def _file_info(url: str, entry: dict[str, object]) -> FileInfo:
 def children(url: str | Path) -> list[FileInfo]:
     """Return the entries of a folder, ordered by name; NotFoundError if there is no such folder."""
     filesystem, path = locate(url)
-    with _translated(url):
+    with translated(url):
         entries = filesystem.ls(path, detail=True)
     if len(entries) == 1 and entries[0]["type"] == "file" and entries[0]["name"] == path:
         raise NotFoundError(f"{url}: a file, not a folder")
@@ -232,14 +232,14 @@ def walk_files(url: str | Path) -> Iterator[FileInfo]:
 def make_folder(url: str | Path) -> None:
     """Make a folder and its parents; nothing happens if it is there."""
     filesystem, path = locate(url)
-    with _translated(url):
+    with translated(url):
         filesystem.makedirs(path, exist_ok=True)
 
 
 def delete(url: str | Path) -> None:
     """Delete a file or a folder with all below it; nothing happens if it is not there."""
     filesystem, path = locate(url)
-    with _translated(url), suppress(FileNotFoundError):
+    with translated(url), suppress(FileNotFoundError):
         filesystem.rm(path, recursive=True)
 
 
@@ -255,7 +255,7 @@ def rename(source: str | Path, target: str | Path, *, overwrite: bool = False) -
     """
     filesystem, old = locate(source)
     new = locate(target).path
-    with _translated(target):
+    with translated(target):
         filesystem.makedirs(str(PurePosixPath(new).parent), exist_ok=True)
         if isinstance(filesystem, HdfsFileSystem):
             filesystem.client.rename(old, new, overwrite)  # exclusive, decided by the NameNode
@@ -294,7 +294,7 @@ def _sync_folder(path: str) -> None:
 def open_read(url: str | Path) -> IO[bytes]:
     """Open a file for reading as a binary stream with seek; NotFoundError if it is not there."""
     filesystem, path = locate(url)
-    with _translated(url):
+    with translated(url):
         return filesystem.open(path, "rb")  # type: ignore[no-any-return]  # fsspec is untyped
 
 
@@ -307,7 +307,7 @@ def read_chunks(url: str | Path, chunk_bytes: int = COPY_CHUNK_BYTES) -> Iterato
     """Yield a file's bytes in order, never more than one chunk in memory; NotFoundError if it is not there."""
     with open_read(url) as stream:
         while True:
-            with _translated(url):
+            with translated(url):
                 chunk = stream.read(chunk_bytes)
             if not chunk:
                 return
@@ -322,7 +322,7 @@ def open_fresh(url: str | Path) -> Iterator[IO[bytes]]:
     be one that nobody else writes, for it is not guarded.
     """
     filesystem, path = locate(url)
-    with _translated(url):
+    with translated(url):
         filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         opened = filesystem.open(path, "wb")
     try:
@@ -375,12 +375,12 @@ class _Writer(io.RawIOBase):
 
     @override
     def write(self, data: Buffer) -> int:
-        with _translated(self._url):
+        with translated(self._url):
             return int(self._inner.write(data))
 
     def sync(self) -> None:
         """Bring the bytes to the disk; on HDFS to those of all replicas, where closing leaves them in memory."""
-        with _translated(self._url):
+        with translated(self._url):
             if isinstance(self._inner, hdfs_native.FileWriter):
                 self._inner.hsync()
             else:
@@ -391,7 +391,7 @@ class _Writer(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            with _translated(self._url):
+            with translated(self._url):
                 self._inner.close()
 
 

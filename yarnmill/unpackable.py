@@ -1,0 +1,65 @@
+"""Archives that YARN unpacks on a node, and whether one of them holds a Python environment."""
+
+import hashlib
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from yarnmill.digests import remembered_digest
+from yarnmill.errors import ConfigurationError
+from yarnmill.records import fingerprint
+
+ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz", ".zip", ".tar")
+_PYTHON: Final = "bin/python"
+
+
+def is_archive(name: str) -> bool:
+    """Return whether YARN unpacks a file of this name; it looks at nothing else."""
+    return name.endswith(ARCHIVE_SUFFIXES)
+
+
+def refuse_without_python(path: Path) -> None:
+    """Raise unless an archive holds ``bin/python`` at its top; what was found is remembered.
+
+    Raises
+    ------
+    ConfigurationError
+        If it holds none, or is damaged.
+    """
+    status = path.stat()
+    seen = fingerprint([["python", status.st_size, status.st_mtime_ns, status.st_ino]])
+    # Under a name of its own: the digest of the same file is remembered under the file's.
+    remembered_digest(path / _PYTHON, seen, lambda: _find_python(path))
+
+
+def _find_python(path: Path) -> str:
+    deeper = ""
+    try:
+        for name in _names(path):
+            plain = str(PurePosixPath(name))  # tar writes ./bin/python
+            if plain == _PYTHON:
+                return hashlib.sha256(plain.encode()).hexdigest()
+            if plain.endswith(f"/{_PYTHON}"):
+                deeper = plain.removesuffix(f"/{_PYTHON}")
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as problem:
+        raise ConfigurationError(f"{path}: cannot be unpacked ({problem})", mend="pack it anew") from None
+    where = f"; it holds {deeper}/{_PYTHON}" if deeper else ""
+    folder = deeper or "ENVIRONMENT"
+    raise ConfigurationError(
+        f"{path}: holds no {_PYTHON} at its top{where}",
+        expected="a packed environment, as venv-pack and conda-pack make them",
+        mend=f"tar -C {folder} -czf {path.name} . , or name the environment's folder itself",
+    )
+
+
+def _names(path: Path) -> Iterator[str]:
+    if path.name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            yield from archive.namelist()
+        return
+    with tarfile.open(path, "r|*") as stream:
+        for member in stream:
+            yield member.name
