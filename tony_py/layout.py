@@ -74,5 +74,7 @@ def container_script(
         steps.append(f'export {SECRETS_VARIABLE}="$PWD"/{SECRETS_FOLDER}')
     if environment is not None and is_pex(environment):
         runner = f"{shlex.quote(environment.python)} " if environment.python else ""
-        steps.append(f'PEX_ROOT="$PWD"/{_PEX_ROOT} PEX_INTERPRETER=1 {runner}./{PEX_FILE} -c {shlex.quote(_INSTALL_PEX)}')
+        steps.append(
+            f'PEX_ROOT="$PWD"/{_PEX_ROOT} PEX_INTERPRETER=1 {runner}./{PEX_FILE} -c {shlex.quote(_INSTALL_PEX)}'
+        )
     return " && ".join([*steps, f"exec {command}"])

@@ -137,7 +137,7 @@ def run_local(application: Application, config: Config, folder: Path, *, overwri
         If a file, an input or a parameter is missing or cannot be meant.
     """
     launch, shipment = prepare(resolved(application, config), overwrite=overwrite)
-    if not launch.application.environment.python:
+    if launch.application.environment.archive:
         raise ConfigurationError("environment.archive: only YARN unpacks it", mend="name environment.python instead")
     finished = find_finished(launch.application.output, launch.fingerprint)
     if finished is not None:

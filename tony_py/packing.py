@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from tony_py.application import Application
+import msgspec
+
+from tony_py.application import Application, DriverSettings, TaskType
 from tony_py.plan import Launch, Shipment
+from tony_py.shipping import check_secrets, ship_environment, ship_files
 from yarnmill.archives import Archive, Entry, keep, package_entries, source_entries, zip_bytes
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import canonical_json, fingerprint
@@ -50,11 +53,21 @@ def pack_source(application: Application) -> Archive | None:
     return keep(zip_bytes(entries), "source.zip")
 
 
-def prepare(application: Application, *, overwrite: bool = False) -> tuple[Launch, Shipment]:
+def prepare(application: Application, *, environments: str = "", overwrite: bool = False) -> tuple[Launch, Shipment]:
     """Return what the driver is told, and the files to ship: all in the user cache, named by their hashes.
 
-    The fingerprint covers the resolved application, the identity of its inputs, the user's files and the
-    executor: what decides the result. The driver's code is left out, so that a new platform repeats nothing.
+    The fingerprint covers what decides the result and nothing else: the content of inputs, source, files and
+    environment, wherever they lie; commands and parameters; not how much memory it takes or who may look.
+    Secrets are never read. The driver's code is left out, so that a new platform repeats nothing.
+
+    Parameters
+    ----------
+    application
+        As resolved.
+    environments
+        URL of the folder that local environments are uploaded to; empty: they are not shipped.
+    overwrite
+        Let this run's output take the place of another run's.
 
     Raises
     ------
@@ -63,15 +76,70 @@ def prepare(application: Application, *, overwrite: bool = False) -> tuple[Launc
     """
     source = pack_source(application)
     identities = tuple(identity_of(url) for url in application.inputs)
-    digest = fingerprint([application, identities, source.sha256 if source else "", pack_executor().sha256])
+    environment = ship_environment(application.environment, environments) if environments else None
+    files = ship_files(application.files, "files")
+    files_of = {name: ship_files(kind.files, f"types.{name}.files") for name, kind in application.types.items()}
+    _refuse_covered(application, {name for each in (files, *files_of.values()) for name in each})
+    contents = {
+        "source": source.sha256 if source else "",
+        "executor": pack_executor().sha256,
+        "environment": environment.identity if environment else "",
+        "files": {name: each.identity for name, each in files.items()},
+        "types": {kind: {name: each.identity for name, each in own.items()} for kind, own in files_of.items()},
+    }
+    digest = fingerprint([deciding(application), identities, contents])
     launch = Launch(application=application, fingerprint=digest, identities=identities, overwrite=overwrite)
     shipment = Shipment(
         launch=keep(canonical_json(launch), "launch.json").path,
         driver_code=pack_driver().path,
         executor_code=pack_executor().path,
         source=source.path if source else "",
+        environment=environment.file if environment else None,
+        files={name: each.file for name, each in files.items()},
+        files_of={kind: {name: each.file for name, each in own.items()} for kind, own in files_of.items() if own},
+        secrets=check_secrets(application.secrets),
+        uploads=(environment.upload,) if environment and environment.upload else (),
     )
     return launch, shipment
+
+
+def deciding(application: Application) -> Application:
+    """Return the application with only what decides its result: the rest, and paths of this machine, as by default."""
+    types = {
+        name: TaskType(
+            command=kind.command,
+            instances=kind.instances,
+            min_instances=kind.min_instances,
+            max_instances=kind.max_instances,
+            processes=kind.processes,
+            gpus=kind.gpus,
+            env=kind.env,
+            role=kind.role,
+            depends_on=kind.depends_on,
+        )
+        for name, kind in application.types.items()
+    }
+    environment = msgspec.structs.replace(application.environment, archive="")
+    return Application(
+        name=application.name,
+        framework=application.framework,
+        types=types,
+        output=application.output,
+        inputs=application.inputs,
+        parameters=application.parameters,
+        environment=environment,
+        driver=DriverSettings(prepare=application.driver.prepare),
+    )
+
+
+def _refuse_covered(application: Application, names: set[str]) -> None:
+    """Raise where a file and a part of the source would stand in the same place."""
+    for path in map(Path, application.source):
+        if path.name in names:
+            raise ConfigurationError(
+                f"files.{path.name}: source has {path}, and both would stand in the working folder as {path.name}",
+                mend="give the file another name",
+            )
 
 
 def _entry_point(module: str) -> Entry:

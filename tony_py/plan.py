@@ -5,9 +5,19 @@ its environment. Failing containers never end the application, because the drive
 """
 
 import shlex
-from typing import Final
+from typing import Final, Literal
 
-from tony_py.application import Application, TaskType
+from tony_py.application import Access, Application, Docker, TaskType
+from tony_py.layout import (
+    ENVIRONMENT_FOLDER,
+    EXECUTOR_CODE,
+    PEX_FILE,
+    SOURCE_CODE,
+    container_script,
+    python_of,
+    secret_file,
+)
+from tony_py.skeinspec import SkeinAcls, SkeinApplication, SkeinFile, SkeinMaster, SkeinResources, SkeinService
 from yarnmill.records import Record, render_yaml
 
 TAG: Final = "tony_py"
@@ -15,8 +25,6 @@ TAG: Final = "tony_py"
 
 LAUNCH_FILE: Final = "tony_launch.json"
 _DRIVER_CODE: Final = "tony_driver.zip"
-_EXECUTOR_CODE: Final = "tony_executor.zip"
-_SOURCE: Final = "tony_source.zip"
 _PULSE_MEMORY_MIB: Final = 64
 
 
@@ -29,78 +37,72 @@ class Launch(Record, frozen=True, kw_only=True):
     overwrite: bool = False
 
 
+class Upload(Record, frozen=True, kw_only=True):
+    """Something local that must stand on HDFS before the application is sent, and is never sent twice.
+
+    Parameters
+    ----------
+    key
+        The key that names it.
+    kind
+        A file as it is, or the folder of an environment, packed on the way.
+    source
+        Its path here.
+    target
+        Its URL there.
+    digest
+        Of its content; part of the target's name.
+    """
+
+    key: str
+    kind: Literal["file", "environment"]
+    source: str
+    target: str
+    digest: str
+
+
 class Shipment(Record, frozen=True, kw_only=True):
-    """Local files that travel with the application; ``source`` is empty when there is none."""
+    """Files that travel with the application or stand on HDFS before it is sent.
+
+    Parameters
+    ----------
+    launch, driver_code, executor_code, source
+        Local paths; ``source`` is empty when there is none.
+    environment
+        The archive of the programs' Python.
+    files, files_of
+        What every container finds, and what those of one type find, by name.
+    secrets
+        Local paths by name.
+    uploads
+        What has to be brought to HDFS first.
+    """
 
     launch: str
     driver_code: str
     executor_code: str
     source: str = ""
-
-
-class SkeinResources(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """What one container is given."""
-
-    memory: str
-    vcores: int
-    gpus: int = 0
-
-
-class SkeinFile(Record, frozen=True, kw_only=True):
-    """A file that YARN puts into the container's working folder; an archive is unpacked there."""
-
-    source: str
-    type: str
-
-
-class SkeinService(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Containers of one kind."""
-
-    instances: int
-    resources: SkeinResources
-    script: str
+    environment: SkeinFile | None = None
     files: dict[str, SkeinFile] = {}
-    max_restarts: int = -1
-    allow_failures: bool = False
-    nodes: tuple[str, ...] = ()
-    relax_locality: bool = True
-
-
-class SkeinMaster(Record, frozen=True, kw_only=True):
-    """The application master and the script that runs beside it."""
-
-    resources: SkeinResources
-    script: str
-    files: dict[str, SkeinFile]
-
-
-class SkeinApplication(Record, frozen=True, kw_only=True):
-    """The specification that ``skein application submit`` accepts."""
-
-    name: str
-    queue: str
-    tags: tuple[str, ...]
-    max_attempts: int
-    master: SkeinMaster
-    services: dict[str, SkeinService]
+    files_of: dict[str, dict[str, SkeinFile]] = {}
+    secrets: dict[str, str] = {}
+    uploads: tuple[Upload, ...] = ()
 
 
 def plan(application: Application, shipment: Shipment) -> SkeinApplication:
     """Return the Skein application of a resolved application and the files it ships."""
-    services = {name: _service(application, kind, shipment) for name, kind in application.types.items()}
+    services = {name: _service(application, name, kind, shipment) for name, kind in application.types.items()}
     if application.pulse:
         services["pulse"] = _pulse()
-    driver = application.driver
     return SkeinApplication(
         name=application.name,
         queue=application.queue,
-        tags=(TAG, f"{TAG}-{application.framework}"),
-        max_attempts=1,
-        master=SkeinMaster(
-            resources=SkeinResources(memory=f"{int(driver.memory)} MiB", vcores=driver.vcores),
-            script=f"exec {shlex.quote(driver.python)} {_DRIVER_CODE}",
-            files={LAUNCH_FILE: _file(shipment.launch), _DRIVER_CODE: _file(shipment.driver_code)},
-        ),
+        tags=(TAG, f"{TAG}-{application.framework}", *application.tags),
+        max_attempts=application.driver.attempts,
+        node_label=application.node_label,
+        file_systems=application.file_systems,
+        acls=_acls(application.access),
+        master=_master(application, shipment),
         services=services,
     )
 
@@ -110,21 +112,70 @@ def render_plan(application: SkeinApplication) -> str:
     return render_yaml(application)
 
 
-def _service(application: Application, kind: TaskType, shipment: Shipment) -> SkeinService:
+def _master(application: Application, shipment: Shipment) -> SkeinMaster:
+    driver = application.driver
+    command = f"{shlex.quote(driver.python)} {_DRIVER_CODE}"
+    files = {LAUNCH_FILE: _file(shipment.launch), _DRIVER_CODE: _file(shipment.driver_code)}
+    script = f"exec {command}"
+    if driver.prepare:  # the user's command runs there, so it finds what a task would
+        files |= {EXECUTOR_CODE: _file(shipment.executor_code), **_users_files(shipment, shipment.files)}
+        script = container_script(
+            command, files=shipment.files, secrets=shipment.secrets, environment=application.environment
+        )
+    resources = SkeinResources(memory=f"{int(driver.memory)} MiB", vcores=driver.vcores)
+    return SkeinMaster(resources=resources, script=script, files=files)
+
+
+def _service(application: Application, name: str, kind: TaskType, shipment: Shipment) -> SkeinService:
     environment = application.environment
-    files = {_EXECUTOR_CODE: _file(shipment.executor_code)}
-    if shipment.source:
-        files[_SOURCE] = _file(shipment.source)
-    if environment.archive:
-        files["environment"] = SkeinFile(source=environment.archive, type="ARCHIVE")
-    python = "environment/bin/python" if environment.archive else shlex.quote(environment.python)
+    own = {**shipment.files, **shipment.files_of.get(name, {})}
     return SkeinService(
         instances=0,
         resources=SkeinResources(memory=f"{int(kind.memory)} MiB", vcores=kind.vcores, gpus=kind.gpus),
-        script=f"exec {python} {_EXECUTOR_CODE}",
-        files=files,
+        script=container_script(
+            f"{python_of(environment)} {EXECUTOR_CODE}", files=own, secrets=shipment.secrets, environment=environment
+        ),
+        files={EXECUTOR_CODE: _file(shipment.executor_code), **_users_files(shipment, own)},
+        env=_docker(environment.docker),
         max_restarts=0,
         allow_failures=True,
+        node_label=kind.node_label,
+    )
+
+
+def _users_files(shipment: Shipment, own: dict[str, SkeinFile]) -> dict[str, SkeinFile]:
+    """Return what programs find: source, environment, files, and secrets.
+
+    A node drops secrets with the application: YARN's PRIVATE would leave them in the user's cache there.
+    """
+    files = {SOURCE_CODE: _file(shipment.source)} if shipment.source else {}
+    if shipment.environment is not None:
+        is_archive = shipment.environment.type == "ARCHIVE"
+        files[ENVIRONMENT_FOLDER if is_archive else PEX_FILE] = shipment.environment
+    secrets = {secret_file(name): _file(path) for name, path in shipment.secrets.items()}
+    return {**files, **own, **secrets}
+
+
+def _docker(docker: Docker) -> dict[str, str]:
+    """Return the variables by which YARN's Docker runtime takes a container; none without an image."""
+    if not docker.image:
+        return {}
+    variables = {"YARN_CONTAINER_RUNTIME_TYPE": "docker", "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE": docker.image}
+    if docker.mounts:
+        variables["YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS"] = ",".join(docker.mounts)
+    return variables
+
+
+def _acls(access: Access) -> SkeinAcls | None:
+    if access == Access():
+        return None  # Skein's own: everybody, as far as the cluster checks at all
+    return SkeinAcls(
+        enable=True,
+        view_users=access.view_users,
+        view_groups=access.view_groups,
+        modify_users=access.modify_users,
+        modify_groups=access.modify_groups,
+        ui_users=access.view_users,  # Skein's pages know users only
     )
 
 

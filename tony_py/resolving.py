@@ -7,12 +7,17 @@ from typing import Final
 
 import msgspec
 
-from tony_py.application import RESERVED_TYPES, Application, TaskType, render_parameter, stages
+from tony_py.application import RESERVED_TYPES, Application, Environment, TaskType, render_parameter, stages
+from tony_py.layout import is_pex
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
 
 _NAME: Final = re.compile(r"^[a-z][a-z0-9-]*$")
 _PARAMETER: Final = re.compile(r"^[a-z][a-z0-9_]*$")
+_TAG: Final = re.compile(r"^[\x21-\x2b\x2d-\x7e]{1,100}$")
+_MOST_TAGS: Final = 8
+_MOUNT: Final = re.compile(r"^/[^:,]*:/[^:,]*:(ro|rw)$")
+_ON_THE_NODES: Final = "python://"
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[^}]*)\}")
 
 
@@ -35,9 +40,7 @@ def resolved(application: Application, config: Config) -> Application:
         )
         for name, kind in application.types.items()
     }
-    environment, driver, timeouts = application.environment, application.driver, application.timeouts
-    if not environment.python and not environment.archive:
-        environment = msgspec.structs.replace(environment, python=config.training_python)
+    environment, driver, timeouts = _environment(application, config, text), application.driver, application.timeouts
     return msgspec.structs.replace(
         application,
         types=types,
@@ -55,6 +58,16 @@ def resolved(application: Application, config: Config) -> Application:
         if timeouts.gang is not None
         else msgspec.structs.replace(timeouts, gang=config.training.gang_timeout),
     )
+
+
+def _environment(application: Application, config: Config, text: "_Substitution") -> Environment:
+    given = application.environment
+    python, archive = text.plain(given.python, "environment.python"), text.plain(given.archive, "environment.archive")
+    if archive.startswith(_ON_THE_NODES):
+        python, archive = archive.removeprefix(_ON_THE_NODES), ""
+    if not python and not archive:  # an image brings its own
+        python = "python3" if given.docker.image else config.training_python
+    return msgspec.structs.replace(given, python=python, archive=archive)
 
 
 class _Substitution:
@@ -101,7 +114,27 @@ def _check(application: Application) -> None:
     _require(bool(stages(application)), "types", "depends_on runs in a circle", "an order in which they can run")
     _require(application.driver.attempts >= 1, "driver.attempts", application.driver.attempts, "1 or more")
     both = application.environment.python and application.environment.archive
-    _require(not both, "environment", "python and archive", "one of the two")
+    _require(
+        not both or is_pex(application.environment),
+        "environment",
+        "python and archive",
+        "one of the two, unless the archive is a .pex file, which runs under that python",
+    )
+    _check_for_yarn(application)
+
+
+def _check_for_yarn(application: Application) -> None:
+    """Check what YARN would refuse, or take and never show again."""
+    tags, docker = application.tags, application.environment.docker
+    for at, tag in enumerate(tags):
+        _require(_TAG.match(tag) is not None, f"tags[{at}]", repr(tag), "up to 100 plain characters without a comma")
+    _require(len(tags) <= _MOST_TAGS, "tags", f"{len(tags)} tags", f"at most {_MOST_TAGS}: YARN takes 10, two are ours")
+    _require(bool(docker.image) or not docker.mounts, "environment.docker.mounts", docker.mounts, "an image as well")
+    for at, mount in enumerate(docker.mounts):
+        expected = "absolute paths: source:target:ro or source:target:rw"
+        _require(_MOUNT.match(mount) is not None, f"environment.docker.mounts[{at}]", repr(mount), expected)
+    for at, url in enumerate(application.file_systems):
+        _require("://" in url, f"file_systems[{at}]", repr(url), "a URL such as hdfs://other-cluster:8020")
 
 
 def _check_type(key: str, name: str, kind: TaskType) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from tony_py.application import Application, render_parameter
 from tony_py.executor.program import Programs
 from tony_py.executor.source import SOURCE_ARCHIVE, unpack_source
+from tony_py.layout import ENVIRONMENT_FOLDER
 from yarnmill.errors import JobFailedError
 from yarnmill.records import parse_json
 
@@ -54,4 +55,5 @@ def prepare_parameters(application: Application, variables: dict[str, str], fold
 
 def _binaries(application: Application, folder: Path) -> str:
     environment = application.environment
-    return str(Path(environment.python).parent if environment.python else folder / "environment" / "bin")
+    in_folder = bool(environment.archive)  # a .pex file may have a Python of the node as well, to become one under
+    return str(folder / ENVIRONMENT_FOLDER / "bin" if in_folder else Path(environment.python).parent)

@@ -47,7 +47,10 @@ def submit(  # noqa: PLR0913, PLR0917  # one argument an option
     config = load_config(config_file, home=home)
     application = load_application(file, overrides)
     if plan:
-        click.echo(client.plan_application(application, config, overwrite=overwrite).text, nl=False)
+        planned = client.plan_application(application, config, overwrite=overwrite)
+        for line in client.missing_on_hdfs(planned):
+            _say(line)
+        click.echo(planned.text, nl=False)
         return
     if detach:
         _submit_detached(client.plan_application(application, config, overwrite=overwrite), output)
@@ -61,11 +64,25 @@ def submit(  # noqa: PLR0913, PLR0917  # one argument an option
     print_table("metrics", ["metric", "value"], sorted(report.metrics.items()))
 
 
+@tony_py.command()
+@click.argument("file", type=click.Path())
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key of the application.")
+@click.option("--config", "config_file", default=None, help="YAML file over the platform's defaults [YARNMILL_CONFIG].")
+@click.option("--home", default=None, help="Home folder of everything embedded.")
+def upload(file: str, overrides: tuple[str, ...], config_file: str | None, home: str | None) -> None:
+    """Upload the environment of FILE's application, as `submit` would before sending it.
+
+    After it, what `submit --plan` prints can be sent by plain `skein application submit`.
+    """
+    planned = client.plan_application(load_application(file, overrides), load_config(config_file, home=home))
+    client.upload_needed(planned, _say)
+
+
 def _submit_detached(planned: client.Planned, output: str) -> None:
     finished = client.finished_report(planned.launch)
     submitted = client.Submitted(
         state="up to date" if finished else "submitted",
-        application_id=finished.application_id if finished else client.submit(planned),
+        application_id=finished.application_id if finished else client.submit(planned, _say),
         output=planned.launch.application.output,
     )
     if output == "json":
