@@ -4,16 +4,9 @@ Pure values: parsing refuses unknown keys with their path. Nothing here knows YA
 or what is being trained.
 """
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import msgspec
-import yaml
-
-from yarnmill.errors import ConfigurationError, NotFoundError
-from yarnmill.records import Record, convert, parse_yaml_mapping
+from yarnmill.records import Record
 from yarnmill.units import Mebibytes, Seconds
 
 Framework = Literal["standalone", "tensorflow", "torch"]
@@ -103,7 +96,15 @@ class TaskType(Record, frozen=True, kw_only=True):
 
 
 class Docker(Record, frozen=True, kw_only=True):
-    """The image that YARN's Docker runtime runs containers in; ``mounts`` are ``source:target:mode``."""
+    """YARN's Docker runtime, where the cluster has it.
+
+    Parameters
+    ----------
+    image
+        What the tasks' containers run in; the driver's does not.
+    mounts
+        Folders of the node, as ``source:target:ro`` or ``source:target:rw``.
+    """
 
     image: str = ""
     mounts: tuple[str, ...] = ()
@@ -112,8 +113,16 @@ class Docker(Record, frozen=True, kw_only=True):
 class Environment(Record, frozen=True, kw_only=True):
     """The Python of the programs: a path on the nodes, or an archive that YARN unpacks and caches there.
 
-    ``archive`` is a URL, a local archive, folder or ``.pex`` file (shipped once, named by its content), or
-    ``python:///path/on/the/nodes``, which is the same as ``python``.
+    Parameters
+    ----------
+    python
+        Its path on the nodes; with a ``.pex`` file, the one it runs under. Neither this nor ``archive``: the
+        platform's ``training.python``, or with an image the image's ``python3``.
+    archive
+        A URL, a local archive, folder or ``.pex`` file (shipped once, named by its content), or
+        ``python:///path/on/the/nodes``, which is the same as ``python``.
+    docker
+        The image of the tasks' containers.
     """
 
     python: str = ""
@@ -129,7 +138,7 @@ class DriverSettings(Record, frozen=True, kw_only=True):
     memory, vcores
         What it is given.
     python
-        The platform's Python on the nodes.
+        The platform's Python on the nodes; empty: the platform's ``spark.python``.
     attempts
         How often YARN may start it; a driver that was lost resumes from the last checkpoints.
     prepare
@@ -199,8 +208,20 @@ class Budget(Record, frozen=True, kw_only=True):
 class Retries(Record, frozen=True, kw_only=True):
     """One budget for each class of failures, and one for tries to get the whole gang; a number stands for its retries.
 
-    ``user``: the program failed by itself. ``oom``: it had too little memory. ``infra``: container, node or
-    executor was lost. ``port``: a port was taken. ``hang``: no further step. ``gang``: not all containers came.
+    Parameters
+    ----------
+    user
+        The program failed by itself.
+    oom
+        It had too little memory.
+    infra
+        Container, node or executor was lost.
+    port
+        A port was taken.
+    hang
+        No further step.
+    gang
+        Not all containers came.
     """
 
     user: int | Budget = 0
@@ -217,10 +238,16 @@ class Retries(Record, frozen=True, kw_only=True):
 
 
 class Access(Record, frozen=True, kw_only=True):
-    """Who else may see and who may end the application: users and groups, ``*`` for everybody.
+    """Who else may see and who may end the application, checked by YARN where ``yarn.acl.enable`` is set.
 
-    ``restricted`` without any name leaves both to whoever sent it; naming somebody restricts it as well. Where
-    nothing is said, everybody may. It is YARN that checks, if the cluster was set up to (``yarn.acl.enable``).
+    Parameters
+    ----------
+    restricted
+        Leave it to whoever sent it and those named here; naming anybody does so too. Otherwise everybody may.
+    view_users, view_groups
+        Who may see its page and its logs; ``*`` is everybody.
+    modify_users, modify_groups
+        Who may end it.
     """
 
     restricted: bool = False
@@ -231,7 +258,15 @@ class Access(Record, frozen=True, kw_only=True):
 
 
 class Tracking(Record, frozen=True, kw_only=True):
-    """The MLflow server that is told of the run; nothing is told when ``uri`` is empty."""
+    """The MLflow server that is told of the run.
+
+    Parameters
+    ----------
+    uri
+        Its address; empty: nothing is told.
+    experiment
+        Name of the experiment; empty: the application's.
+    """
 
     uri: str = ""
     experiment: str = ""
@@ -250,8 +285,12 @@ class Application(Record, frozen=True, kw_only=True):
         The kinds of tasks; ranks count in this order.
     output
         URL of the folder that the result is moved to when all have ended well.
-    queue, tags, node_label
-        As YARN has them.
+    queue
+        YARN's queue; empty: the platform's ``training.queue``.
+    tags
+        YARN tags beside those of ``tony_py``, for finding it again.
+    node_label
+        YARN's label of the nodes to run on, the driver's included.
     inputs
         URLs whose content decides the result.
     parameters
@@ -260,12 +299,14 @@ class Application(Record, frozen=True, kw_only=True):
     source
         Files and folders (relative to the application's file) that stand in each task's working folder.
     files
-        As in :class:`TaskType`, for every type.
+        As ``types.<name>.files``, for every type.
     secrets
         Files that each container finds under ``TONY_SECRETS_DIR``: name there and local path. They travel
         in the application's private folder and stand on no command line and in no log.
     file_systems
         Further file systems that containers need delegation tokens for.
+    environment, driver, timeouts, retries, access, tracking
+        Sections of their own, below.
     restart
         What a failing task takes along when it is started again: the ``gang`` or only itself. ``auto`` is
         ``task`` for standalone programs and ``gang`` for all frameworks.
@@ -273,6 +314,8 @@ class Application(Record, frozen=True, kw_only=True):
         Keep YARN's answers quick by a request that is never granted.
     dashboard
         A page under the tracking URL.
+    schema_version
+        Form of this file.
     """
 
     name: str
@@ -305,49 +348,6 @@ class Application(Record, frozen=True, kw_only=True):
         return self.restart == "gang" or (self.restart == "auto" and self.framework != "standalone")
 
 
-def load_application(path: str | Path, overrides: Sequence[str] = ()) -> Application:
-    """Return the application of a YAML file with ``key.path=value`` texts laid over it.
-
-    Local paths come back absolute: they stand relative to the file.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such file.
-    ConfigurationError
-        If a key is unknown, missing or ill-typed: key path and file, or the override, are named.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise NotFoundError(f"{file}: no such application file")
-    plain = parse_yaml_mapping(file.read_text(), source=str(file))
-    application = convert(plain, Application, source=str(file))
-    for text in overrides:
-        plain = _overridden(plain, text)
-        application = convert(plain, Application, source=f"--set {text}")
-    return anchored(application, file.absolute().parent)
-
-
-def anchored(application: Application, folder: Path) -> Application:
-    """Return the application with its local paths made absolute: they stand relative to ``folder``."""
-
-    def at(path: str) -> str:
-        return path if not path or ":/" in path or path.startswith("${") else os.path.normpath(folder / path)
-
-    environment = application.environment
-    return msgspec.structs.replace(
-        application,
-        source=tuple(map(at, application.source)),
-        files={name: at(path) for name, path in application.files.items()},
-        secrets={name: at(path) for name, path in application.secrets.items()},
-        environment=msgspec.structs.replace(environment, archive=at(environment.archive)),
-        types={
-            name: msgspec.structs.replace(kind, files={each: at(path) for each, path in kind.files.items()})
-            for name, kind in application.types.items()
-        },
-    )
-
-
 def stages(application: Application) -> list[tuple[str, ...]]:
     """Return the types in the order in which they run, those of one stage together; empty if they wait in a circle."""
     found: list[tuple[str, ...]] = []
@@ -359,17 +359,6 @@ def stages(application: Application) -> list[tuple[str, ...]]:
         found.append(ready)
         rest = {name: kind for name, kind in rest.items() if name not in ready}
     return found
-
-
-def _overridden(plain: Mapping[str, Any], text: str) -> dict[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigurationError(f"--set {text}: no key=value", expected="such as --set types.worker.instances=4")
-    head, _, rest = key.strip().partition(".")
-    if not rest:
-        return {**plain, head: yaml.safe_load(value)}
-    below = plain.get(head)
-    return {**plain, head: _overridden(below if isinstance(below, dict) else {}, f"{rest}={value}")}
 
 
 def render_parameter(value: str | float | bool) -> str:  # noqa: FBT001  # a parameter may be a truth value

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from tony_py.application import Application, TaskType, load_application
+from tony_py.application import Application, TaskType
+from tony_py.loading import load_application
 from tony_py.resolving import resolved
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError, NotFoundError, YarnMillError

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tony_py import client
-from tony_py.application import load_application
+from tony_py.loading import load_application
 from yarnmill import fs
 from yarnmill.bundle.manifest import Signature
 from yarnmill.config import Config

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from jobs.job import JobConfig, load_job
-from tony_py.application import load_application
 from tony_py.client import run_application
+from tony_py.loading import load_application
 from yarnmill import fs, yarn
 from yarnmill.blobs import open_store
 from yarnmill.bundle.manifest import Flavour

@@ -6,7 +6,8 @@ from typing import Final
 import click
 
 from tony_py import client
-from tony_py.application import load_application
+from tony_py.keys import render_sections
+from tony_py.loading import load_application
 from yarnmill import yarn
 from yarnmill.cli.main import run
 from yarnmill.cli.options import output_option, plan_option, print_json, print_table
@@ -62,6 +63,12 @@ def submit(  # noqa: PLR0913, PLR0917  # one argument an option
     rows = [(task.task, task.exit_code, task.container_id, task.host) for task in report.tasks]
     print_table(f"{report.application_id}: {report.state}", ["task", "exit code", "container", "host"], rows)
     print_table("metrics", ["metric", "value"], sorted(report.metrics.items()))
+
+
+@tony_py.command()
+def keys() -> None:
+    """Print every key of an application file with its default and its meaning."""
+    click.echo(render_sections(), nl=False)
 
 
 @tony_py.command()
