@@ -6,7 +6,7 @@ For notebooks, for trying an application out, and for tests. Memory, cores and l
 import datetime as dt
 import os
 import secrets
-import shutil
+import shlex
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -18,8 +18,10 @@ from tony_py.application import Application, Environment
 from tony_py.driver.containers import Container, import_skein, without_warnings
 from tony_py.driver.main import Run, drive
 from tony_py.driver.tasks import TaskId
+from tony_py.layout import container_script
+from tony_py.localising import localise
 from tony_py.packing import prepare
-from tony_py.plan import Shipment
+from tony_py.plan import Shipment, localised_files, own_files
 from tony_py.resolving import resolved
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
@@ -61,14 +63,16 @@ class LocalContainers:
         folder.mkdir(parents=True)
         (folder / ".skein.crt").symlink_to(self._certificates / _CERTIFICATE)
         (folder / ".skein.pem").symlink_to(self._certificates / _KEY)
-        if self._shipment.source:
-            (folder / "tony_source.zip").symlink_to(self._shipment.source)
+        localise(localised_files(self._shipment, task.type), folder)
+        command = f"{shlex.quote(self._python)} {shlex.quote(self._shipment.executor_code)}"
+        files = own_files(self._shipment, task.type)
+        script = container_script(command, files=files, secrets=self._shipment.secrets)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TONY_")}
         self._folders[task] = folder
         self._killed.discard(task)
         with (folder / "log").open("wb") as log:
             self.processes[task] = subprocess.Popen(
-                [self._python, self._shipment.executor_code],
+                ["/bin/bash", "-c", script],
                 cwd=folder,
                 env={**inherited, "CONTAINER_ID": folder.name, "NM_HOST": "127.0.0.1", **env},
                 stdout=log,
@@ -147,8 +151,9 @@ def run_local(application: Application, config: Config, folder: Path, *, overwri
     home = folder / name
     certificates = make_certificates(home / "certificates")
     (home / "driver").mkdir()
-    if shipment.source:
-        shutil.copy(shipment.source, home / "driver" / "tony_source.zip")
+    localise(localised_files(shipment), home / "driver")
+    script = container_script("true", files=shipment.files, secrets=shipment.secrets)
+    subprocess.run(["/bin/bash", "-c", script], cwd=home / "driver", check=True)
     run = Run(launch=launch, application_id=name, started_at=started_at, folder=home / "driver")
     containers = LocalContainers(home, certificates, launch.application.environment, shipment)
     try:

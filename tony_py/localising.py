@@ -3,31 +3,33 @@
 import subprocess
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tony_py.skeinspec import SkeinFile
+from yarnmill import fs
 from yarnmill.errors import ConfigurationError
 
 _LOCAL: Final = "file://"
 
 
 def localise(files: Mapping[str, SkeinFile], folder: Path) -> None:
-    """Put files of this machine into a container's folder: linked, archives unpacked into folders.
+    """Put files into a container's folder: linked or copied there, archives unpacked into folders.
 
     Raises
     ------
     ConfigurationError
-        If one is not on this machine, or cannot be unpacked.
+        If one lies on a file system that only Hadoop reads, or cannot be unpacked.
     """
     for name, file in files.items():
+        local = Path(file.source.removeprefix(_LOCAL))
         if not file.source.startswith(_LOCAL):
-            raise ConfigurationError(f"files.{name}: only YARN brings {file.source}", expected="a file of this machine")
-        source = Path(file.source.removeprefix(_LOCAL))
+            local = folder / f".{PurePosixPath(file.source).name}"
+            fs.copy_file(file.source, local)
         if file.type == "FILE":
-            (folder / name).symlink_to(source)
+            (folder / name).symlink_to(local)
         else:
-            _unpack(source, folder / name)
+            _unpack(local, folder / name)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -118,7 +118,7 @@ def _master(application: Application, shipment: Shipment) -> SkeinMaster:
     files = {LAUNCH_FILE: _file(shipment.launch), _DRIVER_CODE: _file(shipment.driver_code)}
     script = f"exec {command}"
     if driver.prepare:  # the user's command runs there, so it finds what a task would
-        files |= {EXECUTOR_CODE: _file(shipment.executor_code), **_users_files(shipment, shipment.files)}
+        files |= {EXECUTOR_CODE: _file(shipment.executor_code), **localised_files(shipment)}
         script = container_script(
             command, files=shipment.files, secrets=shipment.secrets, environment=application.environment
         )
@@ -128,14 +128,16 @@ def _master(application: Application, shipment: Shipment) -> SkeinMaster:
 
 def _service(application: Application, name: str, kind: TaskType, shipment: Shipment) -> SkeinService:
     environment = application.environment
-    own = {**shipment.files, **shipment.files_of.get(name, {})}
     return SkeinService(
         instances=0,
         resources=SkeinResources(memory=f"{int(kind.memory)} MiB", vcores=kind.vcores, gpus=kind.gpus),
         script=container_script(
-            f"{python_of(environment)} {EXECUTOR_CODE}", files=own, secrets=shipment.secrets, environment=environment
+            f"{python_of(environment)} {EXECUTOR_CODE}",
+            files=own_files(shipment, name),
+            secrets=shipment.secrets,
+            environment=environment,
         ),
-        files={EXECUTOR_CODE: _file(shipment.executor_code), **_users_files(shipment, own)},
+        files={EXECUTOR_CODE: _file(shipment.executor_code), **localised_files(shipment, name)},
         env=_docker(environment.docker),
         max_restarts=0,
         allow_failures=True,
@@ -143,8 +145,13 @@ def _service(application: Application, name: str, kind: TaskType, shipment: Ship
     )
 
 
-def _users_files(shipment: Shipment, own: dict[str, SkeinFile]) -> dict[str, SkeinFile]:
-    """Return what programs find: source, environment, files, and secrets.
+def own_files(shipment: Shipment, kind: str = "") -> dict[str, SkeinFile]:
+    """Return what ``files`` names for every type and for one, whose own goes first."""
+    return {**shipment.files, **shipment.files_of.get(kind, {})}
+
+
+def localised_files(shipment: Shipment, kind: str = "") -> dict[str, SkeinFile]:
+    """Return all that programs of a type find in the container's folder: source, environment, files, and secrets.
 
     A node drops secrets with the application: YARN's PRIVATE would leave them in the user's cache there.
     """
@@ -153,7 +160,7 @@ def _users_files(shipment: Shipment, own: dict[str, SkeinFile]) -> dict[str, Ske
         is_archive = shipment.environment.type == "ARCHIVE"
         files[ENVIRONMENT_FOLDER if is_archive else PEX_FILE] = shipment.environment
     secrets = {secret_file(name): _file(path) for name, path in shipment.secrets.items()}
-    return {**files, **own, **secrets}
+    return {**files, **own_files(shipment, kind), **secrets}
 
 
 def _docker(docker: Docker) -> dict[str, str]:

@@ -3,16 +3,22 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tony_py.application import Environment
+from tony_py.application import Application, DriverSettings, Environment, TaskType
 from tony_py.layout import container_script, is_reserved, python_of, secret_file
+from tony_py.local import run_local
 from tony_py.localising import localise
 from tony_py.shipping import ship_files
 from tony_py.skeinspec import SkeinFile
+from yarnmill import fs
+from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
+
+Make = Callable[..., Application]
 
 LOOK = """
 import json, os
@@ -82,8 +88,8 @@ def test_archives_of_all_kinds_are_unpacked(tmp_path: Path, container: Path) -> 
     (tmp_path / "bad.tgz").write_text("no archive")
     with pytest.raises(ConfigurationError, match="cannot be unpacked"):
         localise({"bad": SkeinFile(source=f"file://{tmp_path}/bad.tgz", type="ARCHIVE")}, container)
-    with pytest.raises(ConfigurationError, match="only YARN brings"):
-        localise({"far": SkeinFile(source="hdfs:///far", type="FILE")}, container)
+    with pytest.raises(ConfigurationError, match="unknown file system"):
+        localise({"far": SkeinFile(source="s3a://far/x", type="FILE")}, container)
 
 
 def test_the_python_of_an_environment() -> None:
@@ -95,3 +101,42 @@ def test_the_python_of_an_environment() -> None:
 def test_names_that_a_container_has_itself_are_reserved() -> None:
     assert all(is_reserved(name) for name in ("source", "secrets", "environment", "tony_source.zip", ".skein.crt"))
     assert not any(is_reserved(name) for name in ("data", "model.onnx"))
+
+
+def test_what_lies_on_hdfs_is_brought(hdfs: str, tmp_path: Path, container: Path) -> None:
+    (tmp_path / "x").write_text("1")
+    subprocess.run(["tar", "-C", str(tmp_path), "-czf", str(tmp_path / "a.tgz"), "x"], check=True)  # noqa: S607
+    fs.copy_file(tmp_path / "a.tgz", f"{hdfs}/a.tgz")
+    localise({"data": SkeinFile(source=f"{hdfs}/a.tgz", type="ARCHIVE")}, container)
+    localise({"again": SkeinFile(source=f"{hdfs}/a.tgz", type="FILE")}, container.parent)
+    assert (container / "data" / "x").read_text() == "1"
+    assert (container.parent / "again").read_bytes() == (tmp_path / "a.tgz").read_bytes()
+
+
+@pytest.mark.programs
+def test_an_application_without_yarn_finds_the_same(tmp_path: Path, application: Make, config: Config) -> None:
+    for name, content in {"words": "film", "token": "hush", "prepare.py": PREPARE, "pictures/1.png": "png"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    worker = TaskType(
+        command='test "$TONY_PARAM_SEEN" = "film hush" && test "$(cat "$TONY_SECRETS_DIR/token")" = hush '
+        '&& test "$(cat vocabulary.txt images/1.png)" = filmpng',
+        files={"images/": f"{tmp_path}/pictures"},
+    )
+    made = application(
+        types={"worker": worker},
+        source=(f"{tmp_path}/prepare.py",),
+        files={"vocabulary.txt": f"{tmp_path}/words"},
+        secrets={"token": f"{tmp_path}/token"},
+        driver=DriverSettings(prepare="python prepare.py"),
+    )
+    report = run_local(made, config, tmp_path / "containers")
+    assert report.state == "succeeded", report.exit_reason
+    assert report.timings_s
+
+
+PREPARE = """
+import json, os
+seen = open("vocabulary.txt").read() + " " + open(os.environ["TONY_SECRETS_DIR"] + "/token").read()
+json.dump({"seen": seen}, open(os.environ["TONY_PARAMETERS_FILE"], "w"))
+"""

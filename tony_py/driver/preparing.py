@@ -7,7 +7,7 @@ from typing import Final
 from tony_py.application import Application, render_parameter
 from tony_py.executor.program import Programs
 from tony_py.executor.source import SOURCE_ARCHIVE, unpack_source
-from tony_py.layout import ENVIRONMENT_FOLDER
+from tony_py.layout import ENVIRONMENT_FOLDER, SECRETS_FOLDER, SECRETS_VARIABLE
 from yarnmill.errors import JobFailedError
 from yarnmill.records import parse_json
 
@@ -32,6 +32,7 @@ def prepare_parameters(application: Application, variables: dict[str, str], fold
         return {}
     unpack_source(folder / SOURCE_ARCHIVE, folder / "source")
     target = folder / "tony_parameters.json"
+    kept = folder / SECRETS_FOLDER
     environment = {
         **os.environ,
         **variables,
@@ -39,6 +40,7 @@ def prepare_parameters(application: Application, variables: dict[str, str], fold
         "PATH": os.pathsep.join([_binaries(application, folder), os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
         PARAMETERS_FILE: str(target),
+        **({SECRETS_VARIABLE: str(kept)} if kept.is_dir() else {}),
     }
     programs = Programs(command, [environment], str(folder / "source"))
     while not programs.wait(_LOOK_S):
