@@ -9,7 +9,7 @@ from typing import Final, Literal
 from yarnmill.records import Record
 from yarnmill.units import Mebibytes, Seconds
 
-Framework = Literal["standalone", "tensorflow", "torch"]
+Framework = Literal["standalone", "tensorflow", "torch", "horovod", "mxnet"]
 Role = Literal["worker", "chief", "untracked", "sidecar"]
 RestartScope = Literal["auto", "gang", "task"]
 FailureClass = Literal["user", "oom", "infra", "port", "hang"]
@@ -40,6 +40,8 @@ class TaskType(Record, frozen=True, kw_only=True):
         archive, unpacked into a folder of that name.
     node_label
         YARN's label of the nodes to run on.
+    image
+        Docker image of this type, where it is not that of ``environment.docker``.
     role
         ``worker``: the application waits for it, and its failure counts. ``chief``: its good end is the
         application's. ``untracked`` (a parameter server): ended when all workers have ended; its failure
@@ -48,6 +50,12 @@ class TaskType(Record, frozen=True, kw_only=True):
         A failure of the program itself ends the application at once, whatever ``retries`` allows.
     tolerate
         How many of the instances may fail for good without failing the application.
+    leader
+        The first instance leads the others: ``tolerate`` does not cover it.
+    linger
+        How long instances may go on once all tasks of the other types that the application waits for have ended.
+        After that a worker fails the application, and any other is ended. 0 is for ever for a worker, and not at
+        all for any other.
     depends_on
         Types that must have ended well before containers of this one are asked for.
     timeout
@@ -67,9 +75,12 @@ class TaskType(Record, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     files: dict[str, str] = {}
     node_label: str = ""
+    image: str = ""
     role: Role = "worker"
     stop_on_failure: bool = False
     tolerate: int = 0
+    leader: bool = False
+    linger: Seconds = Seconds(0.0)
     depends_on: tuple[str, ...] = ()
     timeout: Seconds = Seconds(0.0)
     page: str = ""
@@ -135,7 +146,7 @@ class DriverSettings(Record, frozen=True, kw_only=True):
 
     Parameters
     ----------
-    memory, vcores
+    memory, vcores, gpus
         What it is given.
     python
         The platform's Python on the nodes; empty: the platform's ``spark.python``.
@@ -148,6 +159,7 @@ class DriverSettings(Record, frozen=True, kw_only=True):
 
     memory: Mebibytes = Mebibytes(1024)
     vcores: int = 1
+    gpus: int = 0
     python: str = ""
     attempts: int = 1
     prepare: str = ""
@@ -299,7 +311,7 @@ class Application(Record, frozen=True, kw_only=True):
     source
         Files and folders (relative to the application's file) that stand in each task's working folder.
     files
-        As ``types.<name>.files``, for every type.
+        As ``types.<name>.files``, for every type and for ``driver.prepare``.
     secrets
         Files that each container finds under ``TONY_SECRETS_DIR``: name there and local path. They travel
         in the application's private folder and stand on no command line and in no log.

@@ -10,7 +10,7 @@ import yaml
 
 from tony_py.application import Application
 from yarnmill.errors import ConfigurationError, NotFoundError
-from yarnmill.records import convert, parse_yaml_mapping
+from yarnmill.records import convert, parse_yaml_mapping, to_plain
 
 
 def load_application(path: str | Path, overrides: Sequence[str] = ()) -> Application:
@@ -30,10 +30,19 @@ def load_application(path: str | Path, overrides: Sequence[str] = ()) -> Applica
         raise NotFoundError(f"{file}: no such application file")
     plain = parse_yaml_mapping(file.read_text(), source=str(file))
     application = convert(plain, Application, source=str(file))
+    return anchored(_with_overrides(application, plain, overrides), file.absolute().parent)
+
+
+def with_overrides(application: Application, overrides: Sequence[str]) -> Application:
+    """Return the application with ``key.path=value`` texts laid over it; ConfigurationError names a wrong one."""
+    return _with_overrides(application, to_plain(application), overrides)
+
+
+def _with_overrides(application: Application, plain: dict[str, Any], overrides: Sequence[str]) -> Application:
     for text in overrides:
         plain = _overridden(plain, text)
         application = convert(plain, Application, source=f"--set {text}")
-    return anchored(application, file.absolute().parent)
+    return application
 
 
 def anchored(application: Application, folder: Path) -> Application:

@@ -94,7 +94,8 @@ class _Substitution:
 
 
 def _check(application: Application) -> None:
-    _require(_NAME.match(application.name) is not None, "name", application.name, "lower-case letters, digits and -")
+    is_title = bool(application.name.strip()) and application.name.isprintable()
+    _require(is_title, "name", repr(application.name), "one line of text")
     _require(bool(application.types), "types", "{}", "at least one type of task")
     for name in application.parameters:
         _require(_PARAMETER.match(name) is not None, f"parameters.{name}", name, "lower-case letters, digits and _")
@@ -111,8 +112,11 @@ def _check(application: Application) -> None:
     _require(
         any(kind.is_tracked for kind in application.types.values()), "types", "no worker or chief", "one that ends"
     )
+    has_root = application.framework != "mxnet" or "scheduler" in application.types
+    _require(has_root, "types", "no scheduler", "one named scheduler: mxnet's tasks meet there")
     _require(bool(stages(application)), "types", "depends_on runs in a circle", "an order in which they can run")
     _require(application.driver.attempts >= 1, "driver.attempts", application.driver.attempts, "1 or more")
+    _require(application.driver.gpus >= 0, "driver.gpus", application.driver.gpus, "0 or more")
     both = application.environment.python and application.environment.archive
     _require(
         not both or is_pex(application.environment),

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from tony_py.application import Application, TaskType
-from tony_py.loading import load_application
+from tony_py.application import Application, DriverSettings, TaskType
+from tony_py.loading import load_application, with_overrides
 from tony_py.resolving import resolved
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError, NotFoundError, YarnMillError
+from yarnmill.units import Mebibytes, Seconds
 
 APPLICATION = """
 name: rater
@@ -38,6 +39,16 @@ def test_an_override_changes_one_key_and_keeps_its_neighbours(tmp_path: Path) ->
     assert application.types["worker"].memory == 2048
     assert application.parameters["epochs"] == 9
     assert application.queue == "gpu"
+
+
+def test_overrides_of_an_application_that_no_file_holds() -> None:
+    kind = TaskType(command="x", memory=Mebibytes(512), linger=Seconds(60.0))
+    application = Application(name="a", framework="torch", types={"worker": kind}, output="o")
+    assert with_overrides(application, []) == application
+    changed = with_overrides(application, ["types.worker.memory=2 GiB", "retries.gang.retries=7"])
+    assert changed.types["worker"].memory == 2048
+    assert changed.types["worker"].linger == 60.0
+    assert changed.retries.of("gang").retries == 7
 
 
 @pytest.mark.parametrize(
@@ -89,13 +100,15 @@ def test_a_parameter_that_is_not_there_is_refused_and_the_shells_own_is_kept(tmp
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"name": "Über"}, "name"),
+        ({"name": " "}, "name"),
+        ({"name": "two\nlines"}, "name"),
         ({"types": {}}, "types"),
         ({"types": {"driver": TaskType(command="true")}}, "types.driver"),
         ({"types": {"worker": TaskType(command="true", instances=0)}}, "types.worker.instances"),
         ({"types": {"worker": TaskType(command=" ")}}, "types.worker.command"),
         ({"types": {"worker": TaskType(command="true", role="untracked")}}, "types"),
         ({"parameters": {"Learning-Rate": 1}}, "parameters.Learning-Rate"),
+        ({"driver": DriverSettings(gpus=-1)}, "driver.gpus"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(config: Config, changes: dict[str, object], key: str) -> None:
