@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tony_py.application import Application, render_parameter
+from tony_py.driver.compatibility import variables_of_task
 from tony_py.driver.tasks import Endpoint, TaskId
 
 _OUTSIDE_TENSORFLOW_CLUSTER: Final = "evaluator"
@@ -38,6 +39,7 @@ def task_environment(
     if task in ranked:
         environment["TONY_RANK"] = str(ranked.index(task))
     environment |= {f"TONY_PARAM_{k.upper()}": render_parameter(v) for k, v in application.parameters.items()}
+    environment |= variables_of_task(application, task, endpoints)
     if task in ranked:
         members = {each: endpoints[each] for each in ranked}
         environment |= framework_environment(application, task, members, local_rank)
@@ -53,7 +55,9 @@ def framework_environment(
             return _torch(application, task, endpoints, local_rank)
         case "tensorflow":
             return _tensorflow(task, endpoints)
-        case "standalone":
+        case "mxnet":
+            return _mxnet(task, endpoints)
+        case "standalone" | "horovod":
             return {}
 
 
@@ -72,6 +76,8 @@ def _torch(
         "LOCAL_WORLD_SIZE": str(processes[at]),
         "MASTER_ADDR": master.host,
         "MASTER_PORT": str(master.port),
+        "WORLD": str(sum(processes)),  # TonY's names of the same
+        "INIT_METHOD": f"tcp://{master.host}:{master.port}",
     }
 
 
@@ -81,3 +87,15 @@ def _tensorflow(task: TaskId, endpoints: Mapping[TaskId, Endpoint]) -> dict[str,
         if member.type != _OUTSIDE_TENSORFLOW_CLUSTER:  # it reads checkpoints, and talks to nobody
             cluster.setdefault(member.type, []).append(f"{endpoint.host}:{endpoint.port}")
     return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": task.type, "index": task.index}})}
+
+
+def _mxnet(task: TaskId, endpoints: Mapping[TaskId, Endpoint]) -> dict[str, str]:
+    scheduler = endpoints[TaskId("scheduler", 0)]
+    return {
+        "DMLC_ROLE": task.type,
+        "DMLC_PS_ROOT_URI": scheduler.host,
+        "DMLC_PS_ROOT_PORT": str(scheduler.port),
+        "DMLC_NUM_SERVER": str(sum(each.type == "server" for each in endpoints)),
+        "DMLC_NUM_WORKER": str(sum(each.type == "worker" for each in endpoints)),
+        "DMLC_LOCAL": "0",
+    }
