@@ -15,7 +15,8 @@ from typing import Final
 
 import msgspec
 
-from tony_py.application import Application, anchored
+from tony_py.application import Application
+from tony_py.loading import anchored
 from tony_py.tonyconf import commands
 from tony_py.tonyconf.documents import parse_document
 from tony_py.tonyconf.mapping import Translation, translate

@@ -9,6 +9,7 @@ from tony_py import client
 from tony_py.keys import render_sections
 from tony_py.loading import load_application
 from yarnmill import yarn
+from yarnmill.cli import tony_line
 from yarnmill.cli.main import run
 from yarnmill.cli.options import output_option, plan_option, print_json, print_table
 from yarnmill.config import load_config
@@ -23,7 +24,7 @@ def tony_py() -> None:
 
 
 @tony_py.command()
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(), required=False)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key of the application.")
 @click.option("--config", "config_file", default=None, help="YAML file over the platform's defaults [YARNMILL_CONFIG].")
 @click.option("--home", default=None, help="Home folder of everything embedded.")
@@ -31,22 +32,27 @@ def tony_py() -> None:
 @click.option("--detach", is_flag=True, help="Return when the application is sent.")
 @plan_option
 @output_option
-def submit(  # noqa: PLR0913, PLR0917  # one argument an option
-    file: str,
+@tony_line.tony_options
+def submit(  # noqa: PLR0913  # one argument an option
+    *,
+    file: str | None,
+    tony: tony_line.TonyLine,
     overrides: tuple[str, ...],
     config_file: str | None,
     home: str | None,
-    overwrite: bool,  # noqa: FBT001  # click passes options by name
-    detach: bool,  # noqa: FBT001
-    plan: bool,  # noqa: FBT001
+    overwrite: bool,
+    detach: bool,
+    plan: bool,
     output: str,
 ) -> None:
     """Send the application of FILE and follow it; exit status 0 only if it succeeded.
 
+    In place of FILE stand TonY's own options, with one dash or two: see docs/from-tony.md.
+
     --plan prints YAML that plain `skein application submit` accepts.
     """
     config = load_config(config_file, home=home)
-    application = load_application(file, overrides)
+    application = tony_line.load(file, tony, overrides, config, _say)
     if plan:
         planned = client.plan_application(application, config, overwrite=overwrite)
         for line in client.missing_on_hdfs(planned):
