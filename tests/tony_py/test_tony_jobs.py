@@ -129,3 +129,41 @@ def test_retries_of_tonys_master_start_the_gang_again(
     assert report.state == "succeeded", report.exit_reason
     events = [event.event for event in read_history(f"{app.output}/history.jsonl")]
     assert events.count("barrier") == 2
+    assert seen(tmp_path)["sessions"].split()[-2:] == ["1", "1"]
+
+
+def test_workers_go_on_without_another_but_not_without_the_first(
+    job: Callable[..., Application], local_run: LocalRun
+) -> None:
+    fails = '[ "$JOB_NAME:$TASK_INDEX" != {} ] || exit 1; [ $JOB_NAME = worker ] && sleep 1 || sleep 60'
+    conf = ["tony.worker.gpus=0", "tony.worker.vcores=1"]
+    app = job("ps", *conf, f"tony.worker.command={fails.format('worker:2')}", executes="sleep 60")
+    report, _ = local_run(app)
+    assert report.state == "succeeded", report.exit_reason
+    app = job("ps", *conf, f"tony.worker.command={fails.format('worker:0')}", executes="sleep 60")
+    report, _ = local_run(app)
+    assert report.state == "failed"
+    assert report.exit_reason.startswith("worker:0: exit code 1")
+
+
+def test_an_evaluator_that_never_ends(job: Callable[..., Application], local_run: LocalRun, tmp_path: Path) -> None:
+    after = "tony.application.dependency.evaluator.timeout.after.training"
+    conf = [f"{after}=1", "tony.tensorboard.command=sleep 60", "tony.containers.command=sleep 0.1"]
+    conf.append("tony.evaluator.command=sleep 300")
+    report, _ = local_run(job("tensorboard", *conf))
+    assert report.state == "failed"
+    assert report.exit_reason == "types.evaluator.linger: evaluator:0 was not over 1.0 s after all others"
+    conf += [f"{after}.ignored=true", "tony.evaluator.command=touch $SEEN/evaluated; sleep 300"]
+    report, _ = local_run(job("tensorboard", *conf))
+    assert report.state == "succeeded", report.exit_reason
+    assert list(seen(tmp_path)) == ["evaluated"]
+
+
+def test_a_sidecar_lingers(job: Callable[..., Application], local_run: LocalRun, tmp_path: Path) -> None:
+    conf = ["tony.application.group.training=chief,worker,evaluator", "tony.containers.command=true"]
+    conf += ["tony.application.dependency.tensorboard.timeout.after.training=60"]
+    conf += ["tony.tensorboard.command=sleep 1; touch $SEEN/last-look"]
+    conf += ["tony.application.dependency.evaluator.timeout.after.training=60"]
+    report, _ = local_run(job("tensorboard", *conf))
+    assert report.state == "succeeded", report.exit_reason
+    assert list(seen(tmp_path)) == ["last-look"]

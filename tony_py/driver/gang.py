@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tony_py.application import Application, FailureClass
+from tony_py.driver.compatibility import variables_of_run
 from tony_py.driver.failures import Incident, incident_of_end
 from tony_py.driver.frameworks import task_environments
 from tony_py.driver.members import Member
@@ -134,6 +135,7 @@ class Gang:
             endpoints = self._endpoints()
         kind = self._application.types[task.type]
         common = {**self._program_environment, "TONY_GENERATION": str(generation)}
+        common |= variables_of_run(common)
         return TaskSpecification(
             generation=generation,
             command=kind.command,

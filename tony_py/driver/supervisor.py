@@ -15,6 +15,7 @@ from tony_py.driver.budgets import Budgets
 from tony_py.driver.containers import Container, Containers
 from tony_py.driver.failures import Incident, root_of
 from tony_py.driver.gang import Gang, Recorder
+from tony_py.driver.lingering import lingers, overstaying
 from tony_py.driver.members import Member
 from tony_py.driver.tasks import TaskId
 from yarnmill.units import render_seconds
@@ -179,9 +180,9 @@ class _Stage:
             return False
         members = {task: member for task, member in self._members().items() if self._counts(member)}
         chiefs = [member for task, member in members.items() if self._kind(task).role == "chief"]
-        if chiefs and all(member.has_succeeded for member in chiefs):
-            return True
-        return all(member.has_succeeded for task, member in members.items() if self._kind(task).is_tracked)
+        deciding = chiefs or [member for task, member in members.items() if self._kind(task).is_tracked]
+        is_done = all(each.has_succeeded for each in deciding)
+        return is_done and not lingers(self._application, members, time.monotonic())
 
     def _counts(self, member: Member) -> bool:
         """Whether the stage waits for it: an elastic gang does not for those that came too late."""
@@ -304,6 +305,8 @@ class _Stage:
             if limit_s and member.state == "started" and now - member.since > limit_s:
                 cause = f"types.{task.type}.timeout: {task} was not over after {render_seconds(limit_s)}"
                 return Failure(task, "user", cause)
+        if (alone := overstaying(self._application, members, now)) is not None:
+            return Failure(*alone)
         hang = watch.hanging(self._application, members, now)
         if hang is not None and not self._gang.incidents():
             self._with.record("hang", hang.task, hang.cause)
@@ -375,7 +378,7 @@ class _Stage:
             self._start_over(now, verdict.backoff_s, only=None if self._application.restarts_gang else root.task)
             return None
         out = sum(member.is_out for task, member in self._members().items() if task.type == root.task.type)
-        if out < kind.tolerate:
+        if out < kind.tolerate and not (kind.leader and root.task.index == 0):
             self._with.record("tolerated", root.task, f"{out + 1} of {kind.tolerate} (tolerate): {root.cause}")
             self._gang.give_up(root.task)
             self._gang.forget([root])
