@@ -132,12 +132,15 @@ class Environment(Record, frozen=True, kw_only=True):
     archive
         A URL, a local archive, folder or ``.pex`` file (shipped once, named by its content), or
         ``python:///path/on/the/nodes``, which is the same as ``python``.
+    binary
+        Where the archive has its Python.
     docker
         The image of the tasks' containers.
     """
 
     python: str = ""
     archive: str = ""
+    binary: str = "bin/python"
     docker: Docker = Docker()
 
 

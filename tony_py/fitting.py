@@ -87,7 +87,7 @@ def _asks(application: Application, queue: Queue | None) -> tuple[Ask, dict[str,
     first = Ask(
         key="driver",
         count=1,
-        size=Capacity(memory_mib=int(driver.memory), vcores=driver.vcores, gpus=0),
+        size=Capacity(memory_mib=int(driver.memory), vcores=driver.vcores, gpus=driver.gpus),
         label=application.node_label or default,
     )
     return first, {

@@ -43,7 +43,8 @@ def is_pex(environment: Environment) -> bool:
 
 def python_of(environment: Environment) -> str:
     """Return the environment's Python as it stands in a container: shell text, relative to the container's folder."""
-    return f"{ENVIRONMENT_FOLDER}/bin/python" if environment.archive else shlex.quote(environment.python)
+    archived = f"{ENVIRONMENT_FOLDER}/{environment.binary}"
+    return shlex.quote(archived if environment.archive else environment.python)
 
 
 def container_script(

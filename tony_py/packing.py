@@ -114,6 +114,7 @@ def deciding(application: Application) -> Application:
             processes=kind.processes,
             gpus=kind.gpus,
             env=kind.env,
+            image=kind.image,
             role=kind.role,
             depends_on=kind.depends_on,
         )

@@ -122,7 +122,7 @@ def _master(application: Application, shipment: Shipment) -> SkeinMaster:
         script = container_script(
             command, files=shipment.files, secrets=shipment.secrets, environment=application.environment
         )
-    resources = SkeinResources(memory=f"{int(driver.memory)} MiB", vcores=driver.vcores)
+    resources = SkeinResources(memory=f"{int(driver.memory)} MiB", vcores=driver.vcores, gpus=driver.gpus)
     return SkeinMaster(resources=resources, script=script, files=files)
 
 
@@ -138,7 +138,7 @@ def _service(application: Application, name: str, kind: TaskType, shipment: Ship
             environment=environment,
         ),
         files={EXECUTOR_CODE: _file(shipment.executor_code), **localised_files(shipment, name)},
-        env=_docker(environment.docker),
+        env=_docker(environment.docker, kind.image),
         max_restarts=0,
         allow_failures=True,
         node_label=kind.node_label,
@@ -163,11 +163,12 @@ def localised_files(shipment: Shipment, kind: str = "") -> dict[str, SkeinFile]:
     return {**files, **own_files(shipment, kind), **secrets}
 
 
-def _docker(docker: Docker) -> dict[str, str]:
+def _docker(docker: Docker, own_image: str) -> dict[str, str]:
     """Return the variables by which YARN's Docker runtime takes a container; none without an image."""
-    if not docker.image:
+    image = own_image or docker.image
+    if not image:
         return {}
-    variables = {"YARN_CONTAINER_RUNTIME_TYPE": "docker", "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE": docker.image}
+    variables = {"YARN_CONTAINER_RUNTIME_TYPE": "docker", "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE": image}
     if docker.mounts:
         variables["YARN_CONTAINER_RUNTIME_DOCKER_MOUNTS"] = ",".join(docker.mounts)
     return variables

@@ -133,7 +133,11 @@ def _check_for_yarn(application: Application) -> None:
     for at, tag in enumerate(tags):
         _require(_TAG.match(tag) is not None, f"tags[{at}]", repr(tag), "up to 100 plain characters without a comma")
     _require(len(tags) <= _MOST_TAGS, "tags", f"{len(tags)} tags", f"at most {_MOST_TAGS}: YARN takes 10, two are ours")
-    _require(bool(docker.image) or not docker.mounts, "environment.docker.mounts", docker.mounts, "an image as well")
+    has_image = bool(docker.image) or any(kind.image for kind in application.types.values())
+    _require(has_image or not docker.mounts, "environment.docker.mounts", docker.mounts, "an image as well")
+    binary = application.environment.binary
+    is_inside = bool(binary) and not binary.startswith("/") and ".." not in binary.split("/")
+    _require(is_inside, "environment.binary", repr(binary), "a path within the archive, such as bin/python")
     for at, mount in enumerate(docker.mounts):
         expected = "absolute paths: source:target:ro or source:target:rw"
         _require(_MOUNT.match(mount) is not None, f"environment.docker.mounts[{at}]", repr(mount), expected)

@@ -79,7 +79,7 @@ def ship_environment(environment: Environment, root: str) -> Shipped | None:
     if not path.is_file():
         raise NotFoundError(f"{key}: {path}: no such archive or folder")
     if is_archive(path.name):
-        refuse_without_python(path)
+        refuse_without_python(path, environment.binary)
     elif path.suffix != ".pex":
         raise _unknown_kind(key, str(path))
     digest = file_digest(path)

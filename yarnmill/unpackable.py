@@ -13,7 +13,6 @@ from yarnmill.errors import ConfigurationError
 from yarnmill.records import fingerprint
 
 ARCHIVE_SUFFIXES: Final = (".tar.gz", ".tgz", ".zip", ".tar")
-_PYTHON: Final = "bin/python"
 
 
 def is_archive(name: str) -> bool:
@@ -21,8 +20,8 @@ def is_archive(name: str) -> bool:
     return name.endswith(ARCHIVE_SUFFIXES)
 
 
-def refuse_without_python(path: Path) -> None:
-    """Raise unless an archive holds ``bin/python`` at its top; what was found is remembered.
+def refuse_without_python(path: Path, python: str = "bin/python") -> None:
+    """Raise unless an archive holds ``python`` where that says; what was found is remembered.
 
     Raises
     ------
@@ -32,24 +31,24 @@ def refuse_without_python(path: Path) -> None:
     status = path.stat()
     seen = fingerprint([["python", status.st_size, status.st_mtime_ns, status.st_ino]])
     # Under a name of its own: the digest of the same file is remembered under the file's.
-    remembered_digest(path / _PYTHON, seen, lambda: _find_python(path))
+    remembered_digest(path / python, seen, lambda: _find_python(path, python))
 
 
-def _find_python(path: Path) -> str:
+def _find_python(path: Path, python: str) -> str:
     deeper = ""
     try:
         for name in _names(path):
             plain = str(PurePosixPath(name))  # tar writes ./bin/python
-            if plain == _PYTHON:
+            if plain == python:
                 return hashlib.sha256(plain.encode()).hexdigest()
-            if plain.endswith(f"/{_PYTHON}"):
-                deeper = plain.removesuffix(f"/{_PYTHON}")
+            if plain.endswith(f"/{python}"):
+                deeper = plain.removesuffix(f"/{python}")
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as problem:
         raise ConfigurationError(f"{path}: cannot be unpacked ({problem})", mend="pack it anew") from None
-    where = f"; it holds {deeper}/{_PYTHON}" if deeper else ""
+    where = f"; it holds {deeper}/{python}" if deeper else ""
     folder = deeper or "ENVIRONMENT"
     raise ConfigurationError(
-        f"{path}: holds no {_PYTHON} at its top{where}",
+        f"{path}: holds no {python} at its top{where}",
         expected="a packed environment, as venv-pack and conda-pack make them",
         mend=f"tar -C {folder} -czf {path.name} . , or name the environment's folder itself",
     )

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tony_py.application import Application, DriverSettings, TaskType
+from tony_py.application import Application, DriverSettings, Environment, TaskType
 from tony_py.loading import load_application, with_overrides
 from tony_py.resolving import resolved
 from yarnmill.config import Config
@@ -109,6 +109,8 @@ def test_a_parameter_that_is_not_there_is_refused_and_the_shells_own_is_kept(tmp
         ({"types": {"worker": TaskType(command="true", role="untracked")}}, "types"),
         ({"parameters": {"Learning-Rate": 1}}, "parameters.Learning-Rate"),
         ({"driver": DriverSettings(gpus=-1)}, "driver.gpus"),
+        ({"environment": Environment(archive="e.zip", binary="/bin/python")}, "environment.binary"),
+        ({"environment": Environment(archive="e.zip", binary="../bin/python")}, "environment.binary"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(config: Config, changes: dict[str, object], key: str) -> None:

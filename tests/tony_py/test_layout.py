@@ -95,6 +95,7 @@ def test_archives_of_all_kinds_are_unpacked(tmp_path: Path, container: Path) -> 
 def test_the_python_of_an_environment() -> None:
     assert python_of(Environment(python="/opt/my python")) == "'/opt/my python'"
     assert python_of(Environment(archive="x.tar.gz")) == "environment/bin/python"
+    assert python_of(Environment(archive="x.zip", binary="Python 3/bin/python")) == "'environment/Python 3/bin/python'"
     assert python_of(Environment(archive="x.pex", python="/opt/python")) == "environment/bin/python"
 
 

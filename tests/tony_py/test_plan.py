@@ -46,7 +46,7 @@ def full_application() -> Application:
     return torch_application(
         types={
             "worker": TaskType(command="python train.py", gpus=1, node_label="a100"),
-            "board": TaskType(command="tensorboard", role="sidecar"),
+            "board": TaskType(command="tensorboard", role="sidecar", image="films/board:2"),
         },
         tags=("team-films", "nightly"),
         node_label="gpu",
@@ -54,7 +54,7 @@ def full_application() -> Application:
             archive="/home/ann/.venv",
             docker=Docker(image="films/train:7", mounts=("/data:/data:ro", "/scratch:/scratch:rw")),
         ),
-        driver=DriverSettings(python="/opt/platform/bin/python", attempts=3, prepare="python prepare.py"),
+        driver=DriverSettings(python="/opt/platform/bin/python", gpus=1, attempts=3, prepare="python prepare.py"),
         file_systems=("hdfs://archive:8020",),
         access=Access(view_users=("ben",), view_groups=("films",), modify_users=("cy",)),
         pulse=False,

@@ -280,9 +280,10 @@ def test_every_key_of_an_application_was_thought_of() -> None:
     deciders = {"name", "framework", "types", "output", "inputs", "parameters", "environment", "driver"}
     assert set(Application.__struct_fields__) == ways_of_running | by_content | deciders | {"schema_version"}
     of_types = {"memory", "vcores", "node_label", "stop_on_failure", "tolerate", "timeout", "page", "files"}
+    of_types |= {"leader", "linger"}
     kind = TaskType(
         command="c", instances=3, min_instances=2, max_instances=4, processes=2, gpus=1, env={"A": "b"}, role="chief",
-        depends_on=("o",),
+        depends_on=("o",), image="i",
     )  # fmt: skip
     made = Application(name="a", framework="torch", types={"w": kind}, output="o")
     assert deciding(made).types["w"] == kind

@@ -45,6 +45,13 @@ def test_a_folder_too_much_is_said_with_its_name(name: str, tmp_path: Path) -> N
     assert f"tar -C venv -czf {name} ." in error.value.mend
 
 
+def test_python_may_be_elsewhere_if_that_is_said(tmp_path: Path) -> None:
+    archive = packed(tmp_path, "a.zip", "venv/")
+    refuse_without_python(archive, "venv/bin/python")
+    with pytest.raises(ConfigurationError, match="no Python/bin/python at its top"):
+        refuse_without_python(archive, "Python/bin/python")
+
+
 def test_what_is_no_archive_is_said(tmp_path: Path) -> None:
     for name in ("a.tar.gz", "a.zip"):
         (tmp_path / name).write_bytes(b"no archive at all")

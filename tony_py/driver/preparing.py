@@ -58,4 +58,4 @@ def prepare_parameters(application: Application, variables: dict[str, str], fold
 def _binaries(application: Application, folder: Path) -> str:
     environment = application.environment
     in_folder = bool(environment.archive)  # a .pex file may have a Python of the node as well, to become one under
-    return str(folder / ENVIRONMENT_FOLDER / "bin" if in_folder else Path(environment.python).parent)
+    return str((folder / ENVIRONMENT_FOLDER / environment.binary if in_folder else Path(environment.python)).parent)

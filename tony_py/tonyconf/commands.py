@@ -8,7 +8,9 @@ from typing import Final
 from tony_py.tonyconf.options import Options
 
 VENV: Final = "venv"
-"""Folder in each working folder that ``--python_venv`` is unpacked to."""
+"""Where in each working folder ``--python_venv`` is found."""
+
+_LINK_VENV: Final = f"ln -sfn ../environment {VENV}"
 
 # Programs that read HDFS through libhdfs need the jars by name; one JVM a task, as with TonY.
 _CLASSPATH: Final = (
@@ -35,30 +37,39 @@ def from_options(options: Options) -> str:
     return " ".join(part for part in (interpreter(options), options.executes, options.task_params) if part)
 
 
+def has_python(options: Options) -> bool:
+    """Return whether ``--python_venv`` is known to hold the Python, so that it is the application's environment."""
+    return bool(options.python_venv and options.python_binary_path and not options.python_binary_path.startswith("/"))
+
+
 def interpreter(options: Options) -> str:
     """Return the Python that the command line names, as a command in the working folder; empty if it names none."""
-    binary = options.python_binary_path
-    return f"{VENV}/{binary}" if binary and options.python_venv and not binary.startswith("/") else binary
+    return f"{VENV}/{options.python_binary_path}" if has_python(options) else options.python_binary_path
 
 
-def for_task(command: str, container_env: Mapping[str, str], *, home: bool = False) -> str:
+def for_task(command: str, container_env: Mapping[str, str], options: Options, *, home: bool = False) -> str:
     """Return the command of a task, with what YARN would have expanded in the container's environment."""
-    exports = [_exported(name, value) for name, value in container_env.items() if "$" in value]
+    lines = [_exported(name, value) for name, value in container_env.items() if "$" in value]
     if home:  # the container's user may have none to write to
-        exports.append('export HOME="$PWD"')
-    return literal("\n".join([*exports, _CLASSPATH, *_made_executable(command), command]))
+        lines.append('export HOME="$PWD"')
+    return literal("\n".join([*lines, *_before(command, options), command]))
 
 
-def for_preprocess(command: str, env: Mapping[str, str]) -> str:
+def for_preprocess(command: str, env: Mapping[str, str], options: Options) -> str:
     """Return the command that the driver runs before it asks for containers."""
     exports = [f"export {name}={shlex.quote(value)}" for name, value in env.items()]
-    lines = [*exports, 'export PREPROCESSING_JOB=true HOME="$PWD"', _CLASSPATH, *_made_executable(command)]
+    lines = [*exports, 'export PREPROCESSING_JOB=true HOME="$PWD"', *_before(command, options)]
     return literal("\n".join([*lines, "{", command, "} | tee preprocess.out", _AFTER_PREPROCESS]))
 
 
 def for_tensorboard(python: str) -> str:
     """Return the command of the sidecar that shows ``$TB_LOG_DIR``."""
     return f'{python or "python"} -m tensorboard.main --logdir "$TB_LOG_DIR" --host 0.0.0.0 --port "$TB_PORT"'
+
+
+def _before(command: str, options: Options) -> list[str]:
+    venv = [_LINK_VENV] if has_python(options) else []
+    return [*venv, _CLASSPATH, *_made_executable(command)]
 
 
 def _made_executable(command: str) -> list[str]:

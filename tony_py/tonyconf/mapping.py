@@ -142,7 +142,7 @@ def _files(settings: Settings, options: Options) -> dict[str, str]:
         if settings.text(f"tony.application.{key}"):
             files[name] = commands.literal(settings.text(f"tony.application.{key}"))
     files |= {url.rpartition("/")[2]: commands.literal(url) for url in options.classpath_urls}
-    if options.python_venv:
+    if options.python_venv and not commands.has_python(options):
         files[f"{commands.VENV}/"] = commands.literal(options.python_venv)
     return files
 
@@ -151,9 +151,9 @@ def _environment(settings: Settings, options: Options) -> Environment:
     """Return the Python of the executors: the user's own where it is known to be on the nodes."""
     binary = options.python_binary_path
     docker = _docker(settings)
-    if options.python_venv and binary:
-        return Environment(python=commands.interpreter(options), docker=docker)
-    if docker.image:
+    if commands.has_python(options):
+        return Environment(archive=commands.literal(options.python_venv), binary=binary, docker=docker)
+    if settings.flag("tony.docker.enabled"):
         return Environment(python=binary or "python3", docker=docker)
     return Environment(python=binary if binary.startswith("/") else "", docker=docker)
 
@@ -197,7 +197,7 @@ def _prepare(settings: Settings, options: Options) -> str:
         **settings.pairs("tony.execution.envs"),
         **options.shell_variables,
     }
-    return commands.for_preprocess(command, env)
+    return commands.for_preprocess(command, env, options)
 
 
 def _timeouts(settings: Settings) -> Timeouts:

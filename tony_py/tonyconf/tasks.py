@@ -74,7 +74,7 @@ def task_types(settings: Settings, options: Options, counts: Mapping[str, int]) 
 def single_type(settings: Settings, options: Options) -> TaskType:
     """Return the one task of single-node mode, with what TonY's master was given."""
     return TaskType(
-        command=commands.for_task(_command(settings, "am"), container_variables(settings, options), home=True),
+        command=commands.for_task(_command(settings, "am"), container_variables(settings, options), options, home=True),
         memory=settings.memory("tony.am.memory", _MEMORY),
         vcores=settings.number("tony.am.vcores", 1),
         gpus=settings.number("tony.am.gpus", 0),
@@ -105,7 +105,7 @@ def _task_type(settings: Settings, options: Options, name: str, count: int, env:
     if not command and is_tensorboard:
         command = commands.for_tensorboard(commands.interpreter(options))
     return TaskType(
-        command=commands.for_task(command or _command(settings, name), container_variables(settings, options)),
+        command=commands.for_task(command or _command(settings, name), container_variables(settings, options), options),
         instances=count,
         memory=settings.memory(f"{key}.memory", _MEMORY),
         vcores=settings.number(f"{key}.vcores", _TENSORBOARD_VCORES if is_tensorboard else 1),
