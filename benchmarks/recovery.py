@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tony_py import client
@@ -38,6 +39,8 @@ for step in range(1, last + 1):
     path.with_suffix(".tmp").write_text(json.dumps({"step": step, "progress": min(1.0, step / 20)}))
     path.with_suffix(".tmp").replace(path)
 """
+Measure = Callable[[str, Path, ThreadPoolExecutor], dict[str, float]]
+
 ASKED_S = {
     "submit → all programs started": 12.0,
     "last exit → application FINISHED": 3.0,
@@ -133,7 +136,7 @@ def start_and_end(folder: str, program: Path, pool: ThreadPoolExecutor) -> dict[
     }
 
 
-def recover(folder: str, program: Path, pool: ThreadPoolExecutor, name: str) -> dict[str, float]:
+def recover(name: str, folder: str, program: Path, pool: ThreadPoolExecutor) -> dict[str, float]:
     """Measure a run of four workers of which one dies."""
     run = Run(application(folder, program, 4, 2), pool)
     run.until("progress worker:3")
@@ -168,9 +171,8 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     found: dict[str, list[float]] = {}
-    measures: list[Callable[[str, Path, ThreadPoolExecutor], dict[str, float]]] = [start_and_end]
-    for name in ("killed executor", "stopped executor", "killed program"):
-        measures.append(lambda folder, program, pool, name=name: recover(folder, program, pool, name))
+    faults = ("killed executor", "stopped executor", "killed program")
+    measures: list[Measure] = [start_and_end, *(partial(recover, name) for name in faults)]
     skein = str(Path(sys.executable).with_name("skein"))
     if arguments.warm:
         subprocess.run([skein, "driver", "start"], check=True, capture_output=True)
