@@ -77,6 +77,7 @@ LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --n
 lock: $(VENV)/.complete  ## pin the newest versions that fit; then measure downloads.yaml anew
 	@$(LOCK) setup.py --all-extras -o $(LOCKS)/platform.lock
 	@$(LOCK) $(LOCKS)/training.in -o $(LOCKS)/training.lock
+	@$(LOCK) $(LOCKS)/horovod.in -o $(LOCKS)/horovod.lock
 	@grep -A 30 '^uv==' $(LOCKS)/platform.lock | awk 'NR==1||/^ /{print;next}{exit}' > $(LOCKS)/installer.lock
 
 clean: ## forget the virtual environment and everything built here (the user cache stays)

@@ -25,8 +25,8 @@ from jobs.job import JobConfig, Outcome
 from photon.spark.evaluation import Evaluation, evaluate
 from yarnmill import fs
 from yarnmill.blobs import open_store
+from yarnmill.building import user_cache
 from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
-from yarnmill.environments import user_cache
 from yarnmill.errors import BadDataError, ConfigurationError
 from yarnmill.flavours.open import open_predictor
 from yarnmill.flavours.predictor import Predictor

@@ -17,7 +17,7 @@ from typing import Final
 from lxml import etree
 
 from oozie.render import SHELL_NAMESPACE, SPARK_NAMESPACE, WORKFLOW_NAMESPACE
-from yarnmill.environments import user_cache
+from yarnmill.building import user_cache
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 
 OOZIE_VERSION: Final = "5.2.1"

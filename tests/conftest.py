@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # From the quickest to the slowest; a test with several fixtures has several markers and runs with its slowest.
-MARKER_OF_FIXTURE = {"spark": "spark", "cluster": "cluster", "hdfs": "cluster", "training_python": "training"}
+MARKER_OF_FIXTURE = {
+    "spark": "spark",
+    "cluster": "cluster",
+    "hdfs": "cluster",
+    "training_python": "training",
+    "horovod_python": "training",
+}
 ORDER = ("programs", "spark", "cluster", "training", "e2e")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -100,3 +106,9 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def training_python() -> Path:
     """Return the training environment's Python; built on first use (gigabytes), kept in the user cache."""
     return environments.ensure("training", lambda _message: None)
+
+
+@pytest.fixture(scope="session")
+def horovod_python() -> Path:
+    """Return the Python of Horovod's environment; a fresh machine compiles Horovod for it once, for ten minutes."""
+    return environments.ensure("horovod", lambda _message: None)

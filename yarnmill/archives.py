@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from yarnmill.environments import user_cache
+from yarnmill.building import user_cache
 from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import Record
 

@@ -4,24 +4,23 @@ An environment is named by the hash of its lock file, so a changed lock gives a 
 half-changed one. ``complete`` is written last; a folder without it is thrown away and built again.
 """
 
-import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
-from yarnmill.errors import ConfigurationError, JobFailedError, NotFoundError
+from yarnmill.building import locked, run_tool, user_cache
+from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import Record, parse_yaml
+from yarnmill.wheels import ensure_wheel, load_recipe, refuse_without_tools, wheel_folder
 
-Name = Literal["training"]
-NAMES: Final[tuple[Name, ...]] = ("training",)
+Name = Literal["training", "horovod"]
+NAMES: Final[tuple[Name, ...]] = ("training", "horovod")
 _COMPLETE: Final = "complete"
+_MEND: Final = "check network and disk, then run it again: what was fetched is kept"
 
 
 class Downloads(Record, frozen=True, kw_only=True):
@@ -29,6 +28,7 @@ class Downloads(Record, frozen=True, kw_only=True):
 
     platform_mib: int
     training_mib: int
+    horovod_mib: int
     hadoop_mib: int
 
 
@@ -36,11 +36,6 @@ def downloads() -> Downloads:
     """Return the measured download sizes of ``conf/environments/downloads.yaml``."""
     text = (files("conf") / "environments" / "downloads.yaml").read_text()
     return parse_yaml(text, Downloads, source="conf/environments/downloads.yaml")
-
-
-def user_cache() -> Path:
-    """Return the folder for what can be fetched or built again: ``$XDG_CACHE_HOME/yarnmill``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yarnmill"
 
 
 def lock_text(name: Name) -> str:
@@ -53,7 +48,10 @@ def lock_text(name: Name) -> str:
 
 def folder(name: Name) -> Path:
     """Return where the environment lives, or will live."""
-    digest = hashlib.sha256(lock_text(name).encode()).hexdigest()[:12]
+    lock = lock_text(name)
+    recipe = load_recipe(name)
+    parts = [lock, wheel_folder(recipe, lock).name] if recipe else [lock]
+    digest = hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
     return user_cache() / "environments" / f"{name}-{digest}"
 
 
@@ -72,6 +70,8 @@ def ensure(name: Name, progress: Callable[[str], None]) -> Path:
 
     Raises
     ------
+    ConfigurationError
+        If something is still to be compiled and this machine lacks what that takes.
     JobFailedError
         If the installation fails: with the installer's last lines.
     """
@@ -79,33 +79,32 @@ def ensure(name: Name, progress: Callable[[str], None]) -> Path:
     if is_built(name):
         progress(f"environment {name}: up to date ({target.name})")
         return python_of(name)
-    with _locked(target):
+    with locked(target):
         if not is_built(name):  # somebody else may have built it while we waited
             _build(name, target, progress)
     return python_of(name)
 
 
 def _build(name: Name, target: Path, progress: Callable[[str], None]) -> None:
-    progress(f"environment {name}: installing, about {downloads().training_mib} MiB to download")
+    lock, recipe = lock_text(name), load_recipe(name)
+    if recipe:
+        refuse_without_tools(recipe, lock)  # before anything is downloaded
+    size: int = getattr(downloads(), f"{name}_mib")
+    progress(f"environment {name}: installing, about {size} MiB to download")
     shutil.rmtree(target, ignore_errors=True)
-    _run([_uv(), "venv", "--quiet", "--python", sys.executable, str(target)])
-    lock = target / "environment.lock"
-    lock.write_text(lock_text(name))
-    _run(
-        [
-            _uv(),
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            str(target / "bin" / "python"),
-            "--require-hashes",
-            "-r",
-            str(lock),
-        ]
-    )
+    run_tool([_uv(), "venv", "--quiet", "--python", sys.executable, str(target)], mend=_MEND)
+    pinned = target / "environment.lock"
+    pinned.write_text(lock)
+    python = target / "bin" / "python"
+    _install(python, "--require-hashes", "-r", str(pinned))
+    if recipe:
+        _install(python, "--no-deps", str(ensure_wheel(recipe, lock, python, progress)))
     (target / _COMPLETE).touch()
     progress(f"environment {name}: ready")
+
+
+def _install(python: Path, *what: str) -> None:
+    run_tool([_uv(), "pip", "install", "--quiet", "--python", str(python), *what], mend=_MEND)
 
 
 def _uv() -> str:
@@ -114,21 +113,3 @@ def _uv() -> str:
     if not found:
         raise ConfigurationError("uv, the installer, is not there", mend="make env")
     return found
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise JobFailedError(
-            f"{' '.join(command[:3])} ended with status {done.returncode}: {done.stderr.strip()[-2000:]}",
-            mend="check network and disk, then run it again: what was fetched is kept",
-        )
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Let one process build at a time; the lock goes with the process, however it ends."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from yarnmill.environments import downloads, user_cache
+from yarnmill.building import user_cache
+from yarnmill.environments import downloads
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError
 from yarnmill.localcluster.java import find_java
 

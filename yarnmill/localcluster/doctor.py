@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from yarnmill.building import user_cache
 from yarnmill.config import Config
-from yarnmill.environments import user_cache
 from yarnmill.localcluster import checks, ports
 from yarnmill.localcluster.distribution import is_fetched, jars_folder
 from yarnmill.localcluster.inspection import inspect
