@@ -324,7 +324,8 @@ class Application(Record, frozen=True, kw_only=True):
         Sections of their own, below.
     restart
         What a failing task takes along when it is started again: the ``gang`` or only itself. ``auto`` is
-        ``task`` for standalone programs and ``gang`` for all frameworks.
+        ``task`` for standalone programs and ``gang`` for all frameworks. ``task`` with Horovod is Horovod's own
+        elasticity: programs are written for ``hvd.elastic.run``, and the processes of the others live on.
     pulse
         Keep YARN's answers quick by a request that is never granted.
     dashboard

@@ -66,7 +66,8 @@ def _environment(application: Application, config: Config, text: "_Substitution"
     if archive.startswith(_ON_THE_NODES):
         python, archive = archive.removeprefix(_ON_THE_NODES), ""
     if not python and not archive:  # an image brings its own
-        python = "python3" if given.docker.image else config.training_python
+        own = config.horovod_python if application.framework == "horovod" else config.training_python
+        python = "python3" if given.docker.image else own
     return msgspec.structs.replace(given, python=python, archive=archive)
 
 
@@ -104,10 +105,10 @@ def _check(application: Application) -> None:
         for other in kind.depends_on:
             _require(other in application.types, f"types.{name}.depends_on", other, "the name of another type")
         _require(
-            not kind.is_elastic or application.restarts_gang,
+            not kind.is_elastic or application.restarts_gang or application.framework == "horovod",
             f"types.{name}",
             "min_instances without restart of the gang",
-            "restart: gang, for only a gang that starts again can take in or leave out a task",
+            "restart: gang, for only a gang that starts again, or Horovod, can take in or leave out a task",
         )
     _require(
         any(kind.is_tracked for kind in application.types.values()), "types", "no worker or chief", "one that ends"

@@ -113,6 +113,11 @@ class Config(Record, frozen=True, kw_only=True):
         return self.training.python or str(environments.python_of("training"))
 
     @property
+    def horovod_python(self) -> str:
+        """Python of Horovod's environment."""
+        return self.training.python or str(environments.python_of("horovod"))
+
+    @property
     def spark_python(self) -> str:
         """Python of Spark's driver and executors."""
         return self.spark.python or sys.executable

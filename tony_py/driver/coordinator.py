@@ -76,6 +76,10 @@ class Coordinator:
         """The port that was free."""
         return int(self._server.server_address[1])
 
+    def route(self, prefix: str, answer: Callable[[str, bytes], Record | None]) -> None:
+        """Have messages whose path begins with ``prefix`` answered by a function of path and body."""
+        self._server.routes[prefix] = answer
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -135,6 +139,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], gang: Gang, token: str, context: ssl.SSLContext) -> None:
         self.gang = gang
         self.token = token
+        self.routes: dict[str, Callable[[str, bytes], Record | None]] = {}
         self._context = context
         super().__init__(address, _Handler)
         self.hang_ups = _HangUps(gang)
@@ -208,8 +213,14 @@ class _Handler(BaseHTTPRequestHandler):
             case "/v1/exit":
                 gang.finish(parse_json(body, TaskEnd, source=self.path))
             case _:
-                raise BadDataError(f"{self.path}: no such resource")
+                return self._routed(body) or Accepted()
         return Accepted()
+
+    def _routed(self, body: bytes) -> Record | None:
+        for prefix, answer in self.server.routes.items():
+            if self.path.startswith(prefix):
+                return answer(self.path, body)
+        raise BadDataError(f"{self.path}: no such resource")
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")

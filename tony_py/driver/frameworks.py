@@ -9,6 +9,7 @@ from typing import Final
 
 from tony_py.application import Application, render_parameter
 from tony_py.driver.compatibility import variables_of_task
+from tony_py.driver.horovod import horovod_environment
 from tony_py.driver.tasks import Endpoint, TaskId
 
 _OUTSIDE_TENSORFLOW_CLUSTER: Final = "evaluator"
@@ -57,7 +58,9 @@ def framework_environment(
             return _tensorflow(task, endpoints)
         case "mxnet":
             return _mxnet(task, endpoints)
-        case "standalone" | "horovod":
+        case "horovod":
+            return horovod_environment(application, task, endpoints, local_rank)
+        case "standalone":
             return {}
 
 

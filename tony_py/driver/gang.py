@@ -8,7 +8,7 @@ and what an executor says of an older one is not taken for the present one.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -74,6 +74,7 @@ class Gang:
         self._version = 0
         self._stopping = False
         self._wants_stacks = False
+        self._listeners: list[Callable[[Mapping[TaskId, Member]], None]] = []
 
     @property
     def generation(self) -> int:
@@ -85,8 +86,14 @@ class Gang:
         """A number that changes whenever something happened that the supervisor may have to act on."""
         return self._version
 
+    def listen(self, listener: Callable[[Mapping[TaskId, Member]], None]) -> None:
+        """Have a function called at every change, with the lock held: it must be quick and change nothing."""
+        self._listeners.append(listener)
+
     def _tell(self) -> None:
         self._version += 1
+        for listener in self._listeners:
+            listener(self._members)
         self._changed.notify_all()
 
     @contextmanager

@@ -16,6 +16,7 @@ from tony_py.driver.containers import Containers, SkeinContainers
 from tony_py.driver.coordinator import Coordinator
 from tony_py.driver.gang import Gang
 from tony_py.driver.preparing import prepare_parameters
+from tony_py.driver.rendezvous import PREFIX, Rendezvous
 from tony_py.driver.supervisor import Surroundings, supervise
 from tony_py.driver.tasks import TaskId
 from tony_py.history import Event, History, read_history
@@ -84,8 +85,11 @@ def drive(run: Run, containers: Containers, *, host: str, certificate: Path, key
 
     generation = sum(event.event == "barrier" for event in events)
     gang = Gang(application, variables, clock=time.monotonic, record=record, generation=generation)
+    rendezvous = Rendezvous(application, clock=time.monotonic, record=lambda detail: record("round", None, detail))
+    gang.listen(rendezvous.see)
     token = secrets.token_hex(32)
     with Coordinator(gang, token, certificate=certificate, key=key) as coordinator:
+        coordinator.route(PREFIX, rendezvous.answer)
         env = {
             "TONY_COORDINATOR": f"{host}:{coordinator.port}",
             "TONY_TOKEN": token,
