@@ -22,6 +22,7 @@ from tony_py.executor.gpus import Gpus
 from tony_py.executor.ports import HeldPorts
 from tony_py.executor.program import Programs
 from tony_py.executor.pulse import HEARTBEAT_S, Pulse
+from tony_py.executor.rendezvous import Rendezvous, is_elastic, is_horovod
 from tony_py.executor.source import SOURCE_ARCHIVE, unpack_source
 from tony_py.executor.usage import Meter
 
@@ -67,12 +68,12 @@ class Executor:
         self._task, self._attempt = environ["TONY_TASK"], int(environ["TONY_ATTEMPT"])
         self._timeout_s = float(environ.get("TONY_HEARTBEAT_TIMEOUT_S", "15"))
         address, token = environ["TONY_COORDINATOR"], environ["TONY_TOKEN"]
-        pair = str(folder / _CERTIFICATE), str(folder / _KEY)
-        self._channel = Channel(address, token, *pair)
+        self._driver = (address, token, str(folder / _CERTIFICATE), str(folder / _KEY))
+        self._channel = self._open_channel()
         self._gpus = Gpus(int(environ.get("TONY_GPUS", "0")), environ)
         self._meter = Meter(self._gpus)
         self._pulse = Pulse(
-            Channel(address, token, *pair),
+            self._open_channel(),
             self._task,
             self._attempt,
             timeout_s=self._timeout_s,
@@ -143,9 +144,27 @@ class Executor:
         return None
 
     def _run_program(self, specification: dict[str, Any], generation: int) -> None:
+        if not is_horovod(specification["processes"]):
+            self._run_processes(specification, generation, specification["processes"])
+            return
+        rendezvous = Rendezvous(self._open_channel, self._task, generation, self._environ.get("NM_HOST", ""))
+        try:
+            if is_elastic(specification["processes"]):
+                self._pulse.has_started = True  # as far as the driver is concerned: it is Horovod that waits
+                self._tell_started(generation)
+            processes = rendezvous.environments(specification["processes"], lambda: self._pulse.is_over)
+            if processes is not None:
+                self._run_processes(specification, generation, processes)
+            elif not self._pulse.is_over:
+                words = ["the others had done the work before this one could join them"]
+                self._say("/v1/exit", {"generation": generation, "exit_code": 0, "last_lines": words})
+        finally:
+            rendezvous.close()
+
+    def _run_processes(self, specification: dict[str, Any], generation: int, processes: list[dict[str, str]]) -> None:
         environments = [
             program_environment({**self._gpus.environment(), **specification["env"], **own}, self._folder)
-            for own in specification["processes"]
+            for own in processes
         ]
         programs = Programs(specification["command"], environments, str(self._folder / "source"))
         self._pulse.has_started = True
@@ -177,6 +196,9 @@ class Executor:
             "memory_limit_mib": float(self._environ.get("SKEIN_RESOURCE_MEMORY") or 0),
         }
         self._say("/v1/exit", end)
+
+    def _open_channel(self) -> Channel:
+        return Channel(*self._driver)
 
     def _tell_started(self, generation: int) -> None:
         with suppress(OSError):  # the next heartbeat says it as well
