@@ -13,7 +13,16 @@ import pytest
 import yaml
 
 from tony_py import client
-from tony_py.application import Application, Budget, DriverSettings, Environment, Retries, TaskType, Timeouts
+from tony_py.application import (
+    Application,
+    Budget,
+    DriverSettings,
+    Environment,
+    Retries,
+    TaskType,
+    Timeouts,
+    load_application,
+)
 from tony_py.driver.containers import without_warnings
 from tony_py.history import Event, read_history
 from yarnmill import fs, yarn
@@ -280,3 +289,36 @@ def test_a_full_disk_is_no_error_of_the_users_and_is_named(hdfs: str, config: Co
     with pytest.raises(JobFailedError, match="No space left on device") as error:
         client.run_application(app, config, silent)
     assert "infra: 1 retries spent (retries.infra)" in str(error.value)
+
+
+def test_elastic_horovod_goes_on_in_the_processes_of_the_others(
+    hdfs: str, running: Callable[[Application], Running], horovod_python: Path, repository: Path
+) -> None:
+    size = {"instances": 2, "min_instances": 1, "max_instances": 2, "memory": "1 GiB"}
+    changes = [f"types.worker.{key}={value}" for key, value in size.items()]
+    changes += [f"output={hdfs}/output", f"environment.python={horovod_python}", "timeouts.elastic=2 min"]
+    run = running(load_application(repository / "examples" / "horovod" / "elastic.yaml", changes))
+    run.until("progress worker:1")
+
+    def trains(task: str) -> set[int]:
+        lines = processes_of(run.application_id)
+        return {
+            pid
+            for pid, line in lines.items()
+            if line.startswith("python spirals.py") and environment_of(pid)["TONY_TASK"] == task
+        }
+
+    survivor = trains("worker:0")
+    os.kill(executors_of(run.application_id)["worker:1"], signal.SIGKILL)
+    run.until("round round 2")
+    assert trains("worker:0") == survivor
+    report = run.report()
+    assert report.state == "succeeded"
+    assert report.metrics["test_accuracy"] > 0.9
+    assert report.metrics["processes"] == 2
+    assert [event.task for event in events_of(hdfs, "requested")] == ["worker:0", "worker:1", "worker:1"]
+    assert [event.detail for event in events_of(hdfs, "round")] == [
+        "round 1: 2 processes; 0 workers stayed, 2 are new",
+        "round 2: 2 processes; 1 workers stayed, 1 are new",
+    ]
+    assert_nothing_left(run.application_id)
