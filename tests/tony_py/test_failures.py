@@ -93,5 +93,23 @@ def test_a_window_forgets() -> None:
     assert budgets.spend("infra").may_retry
 
 
+def test_one_loss_spends_one_retry_however_many_are_aborted_by_it() -> None:
+    words = ("terminate called after throwing an instance of 'std::runtime_error'", "  what():  HTTP request failed.")
+    now = [0.0]
+    budgets = Budgets(Retries(infra=2), clock=lambda: now[0])
+    aborted = incident_of_end(TaskId("worker", 0), end(134, *words), 0.0, outlives_peers=True)
+    assert (aborted.kind, aborted.is_aftermath) == ("infra", True)
+    lost = incident_of_end(TaskId("worker", 1), end(137), 0.0, outlives_peers=True)
+    assert not lost.is_aftermath
+    assert budgets.spend_for(lost).words == "retry 1 of 2 (retries.infra)"
+    assert [budgets.spend_for(aborted).words for _ in range(5)] == ["it lost a peer"] * 5
+    now[0] = 61.0
+    assert budgets.spend_for(aborted).words == "retry 2 of 2 (retries.infra)"
+    now[0] = 122.0
+    assert not budgets.spend_for(aborted).may_retry
+    alone = incident_of_end(TaskId("worker", 0), end(134, *words), 0.0)
+    assert (alone.kind, alone.is_aftermath) == ("user", False)
+
+
 def test_a_number_stands_for_a_budget() -> None:
     assert Retries(user=2).of("user") == Budget(retries=2)

@@ -17,7 +17,7 @@ from tony_py.driver.frameworks import task_environments
 from tony_py.driver.horovod import Worker, assign, render_slot
 from tony_py.driver.rendezvous import Rendezvous
 from tony_py.driver.rounds import Rounds
-from tony_py.driver.store import RoundStore
+from tony_py.driver.store import Page, RoundStore
 from tony_py.driver.tasks import Endpoint, TaskId
 from tony_py.resolving import resolved
 from yarnmill.config import Config
@@ -100,55 +100,58 @@ def test_an_elastic_gang_learns_its_ranks_when_it_starts(application: Make, conf
 # ---- the store -----------------------------------------------------------------------------------------------------
 
 
+PAGE = Page(1, "global")
+
+
 def test_the_store_hands_out_what_is_new() -> None:
     store = RoundStore()
-    store.put(1, "a", "global", ("0", b"\x00\xff"))
-    store.put(1, "a", "global", ("0", b"\x00\xff"))  # said twice, for the answer was lost
-    store.put(1, "b", "local", ("0", b"elsewhere"))
-    assert store.entries(1, "b", "global", 0, 0.0) == [("0", b"\x00\xff")]
-    assert store.entries(1, "b", "global", 1, 0.0) == []
-    store.put(1, "b", "global", ("1", b"two"))
-    assert store.entries(1, "a", "global", 1, 0.0) == [("1", b"two")]
+    store.put(PAGE, "0", b"\x00\xff")
+    store.put(PAGE, "0", b"\x00\xff")  # said twice, for the answer was lost
+    store.put(Page(1, "local"), "0", b"elsewhere")
+    assert store.entries(PAGE, 0, 0.0) == [("0", b"\x00\xff")]
+    assert store.entries(PAGE, 1, 0.0) == []
+    store.put(PAGE, "1", b"two")
+    store.put(PAGE, "0", b"another")
+    assert store.entries(PAGE, 1, 0.0) == [("1", b"two"), ("0", b"another")]
 
 
 def test_who_waits_hears_at_once() -> None:
     store = RoundStore()
-    threading.Timer(0.1, lambda: store.put(1, "b", "global", ("1", b"two"))).start()
+    threading.Timer(0.1, lambda: store.put(PAGE, "1", b"two")).start()
     began = time.monotonic()
-    assert store.entries(1, "a", "global", 0, 20.0) == [("1", b"two")]
+    assert store.entries(PAGE, 0, 20.0) == [("1", b"two")]
     assert time.monotonic() - began < 10
 
 
 def test_an_answer_is_bounded_and_the_rest_comes_next() -> None:
     store = RoundStore()
     for number in range(5):
-        store.put(1, "a", "global", (str(number), bytes(400_000)))
-    first = store.entries(1, "b", "global", 0, 0.0)
+        store.put(PAGE, str(number), bytes(400_000))
+    first = store.entries(PAGE, 0, 0.0)
     assert [key for key, _ in first] == ["0", "1"]
-    assert [key for key, _ in store.entries(1, "b", "global", len(first), 0.0)] == ["2", "3"]
+    assert [key for key, _ in store.entries(PAGE, len(first), 0.0)] == ["2", "3"]
 
 
 def test_who_comes_back_to_a_scope_never_reads_what_was_said_before() -> None:
     store = RoundStore()
-    for process in "ab":
-        store.put(1, process, "global", (process, b"first"))
-    store.leave(1, "a", "global")
-    store.put(1, "a", "global", ("a", b"second"))
-    assert store.entries(1, "a", "global", 0, 0.0) == [("a", b"second")]
-    assert store.entries(1, "b", "global", 0, 0.0) == [("a", b"first"), ("b", b"first")]  # it has not left yet
-    store.leave(1, "b", "global")
-    assert store.entries(1, "b", "global", 0, 0.0) == [("a", b"second")]
+    for life in range(3):
+        page = PAGE._replace(life=life)
+        assert store.entries(page, 0, 0.0) == []
+        store.put(page, "0", bytes([life]))
+    assert store.entries(PAGE._replace(life=1), 0, 0.0) == [("0", b"\x01")]  # the others come a little later
+    assert store.entries(PAGE, 0, 0.0) == []  # nobody is there any more: it was forgotten
 
 
 def test_late_messages_of_an_older_round_are_refused() -> None:
     store = RoundStore()
-    store.put(1, "a", "global", ("0", b"old"))
-    threading.Timer(0.1, lambda: store.put(2, "b", "global", ("0", b"new"))).start()
+    store.put(PAGE, "0", b"old")
+    newer = PAGE._replace(round=2)
+    threading.Timer(0.1, lambda: store.put(newer, "0", b"new")).start()
     with pytest.raises(ConflictError, match="round 1 is over: Horovod is in round 2"):
-        store.entries(1, "c", "global", 1, 20.0)
+        store.entries(PAGE, 1, 20.0)
     with pytest.raises(ConflictError):
-        store.put(1, "a", "global", ("1", b"late"))
-    assert store.entries(2, "b", "global", 0, 0.0) == [("0", b"new")]
+        store.put(PAGE, "1", b"late")
+    assert store.entries(newer, 0, 0.0) == [("0", b"new")]
 
 
 # ---- rounds --------------------------------------------------------------------------------------------------------
@@ -312,6 +315,23 @@ def test_the_last_survivor_of_those_who_are_done_goes_on_alone(gang: Gang) -> No
     gang.done = {TaskId("worker", 0), TaskId("worker", 1)}
     gang.see(w0=0, w1=0)
     assert gang.ready(2, 1) == "0,1,0,1,0,1"
+
+
+def test_who_is_not_connected_yet_does_not_wait_for_a_lost_worker(gang: Gang) -> None:
+    gang.rounds.refuse_broken(1)
+    gang.see(w2=0)
+    with pytest.raises(ConflictError, match=r"round 1 is broken: worker-2\.1 was lost before all were connected"):
+        gang.rounds.refuse_broken(1)
+    gang.done.add(TaskId("worker", 2))
+    gang.see()
+    gang.rounds.refuse_broken(1)
+
+
+def test_a_message_that_cannot_be_meant_is_refused(gang: Gang) -> None:
+    with pytest.raises(BadDataError, match=r"worker-0\.1: has no process 1"):
+        gang.ready(0, 1, 1)
+    with pytest.raises(BadDataError, match="board:0: no task with ranks"):
+        gang.rounds.join(TaskId("board", 0), 1, "h", 0.0)
 
 
 def test_a_wrong_message_is_refused_with_a_reason(application: Make) -> None:

@@ -28,7 +28,7 @@ def horovod(application: Make, horovod_python: Path) -> Make:
     """Return a maker of applications that run one of the programs in Horovod's environment."""
 
     def make(program: str, arguments: str = "", *, worker: dict[str, Any] | None = None, **changes: Any) -> Application:
-        kind = TaskType(command=f"python {program} {arguments}", **{"instances": 2, **(worker or {})})
+        kind = TaskType(**{"command": f"python {program} {arguments}", "instances": 2, **(worker or {})})
         values = {
             "framework": "horovod",
             "types": {"worker": kind},
@@ -188,3 +188,24 @@ def test_the_example_learns(
     assert report.metrics["test_accuracy"] > 0.9
     assert report.metrics["processes"] == 4
     assert (tmp_path / "output" / "model.pt").is_file()
+
+
+def test_a_newcomer_that_dies_before_it_is_connected(horovod: Make, local_run: LocalRun) -> None:
+    """Horovod aborts those who wait for it; all begin again, and at once instead of after gloo's timeouts."""
+    dies = "if [ $TONY_TASK_INDEX = 1 ] && [ $TONY_GENERATION = 2 ]; then kill -9 $$; fi"
+    app = elastic(horovod, 60, worker={"command": f"{dies}; python horovod_elastic.py 60"})
+    killer = killing(app.output, 1)
+    report, _ = local_run(app)
+    killer.join()
+    assert report.state == "succeeded", report.exit_reason
+    assert rounds(app.output)[1:] == [
+        "round 2: 3 processes; 2 workers stayed, 1 are new",
+        "round 3: 3 processes; 0 workers stayed, 3 are new",
+    ]
+    events = read_history(f"{app.output}/history.jsonl")
+    _, second, third = [event.at for event in events if event.event == "round"]
+    assert third - second < 20
+    spent = [event.detail.partition(":")[0] for event in events if event.event == "restart"]
+    assert [words for words in spent if words != "it lost a peer"] == [
+        f"retry {number} of 10 within 1 h 0 min (retries.infra)" for number in (1, 2)
+    ]

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tony_py.application import Retries
+from tony_py.driver.failures import Incident
 from yarnmill.units import render_seconds
 
 _LONGEST_BACKOFF_S = 60.0
+_AFTERMATH_S = 60.0
+"""How long after a task was lost its peers may fail for that reason."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,13 @@ class Budgets:
         self._retries = retries
         self._clock = clock
         self._spent: dict[str, list[float]] = {}
+
+    def spend_for(self, incident: Incident) -> Verdict:
+        """Take one retry of the incident's class; one loss takes one, however many lose a peer by it."""
+        spent = self._spent.get(incident.kind, [])
+        if incident.is_aftermath and spent and self._clock() - spent[-1] < _AFTERMATH_S:
+            return Verdict(may_retry=True, backoff_s=0.0, words="it lost a peer")
+        return self.spend(incident.kind)
 
     def spend(self, kind: str) -> Verdict:
         """Take one retry of a class, if there is one left."""

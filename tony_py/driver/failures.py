@@ -29,7 +29,7 @@ _TEXTS_OF_OOM: Final = re.compile(
 _TEXTS_OF_A_LOST_PEER: Final = re.compile(
     r"connection (reset|refused|closed)|closed by (remote )?peer|connect timeout|broken pipe|socket closed|"
     r"UnavailableError|HorovodInternalError|NCCL (error|timeout|communicator was aborted)|gloo.*(timed out|timeout)|"
-    r"collective ops.*aborted|heartbeat timeout|peer.*(unreachable|is down)",
+    r"collective ops.*aborted|heartbeat timeout|peer.*(unreachable|is down)|what\(\): +HTTP request failed",
     re.IGNORECASE,
 )
 _TEXTS_OF_MEMORY_LIMIT: Final = re.compile(r"memory (limit|used)|(physical|virtual) memory", re.IGNORECASE)
@@ -49,19 +49,29 @@ class Incident:
     at: float
     is_secondhand: bool = False
 
+    @property
+    def is_aftermath(self) -> bool:
+        """Whether the task was lost by the loss of a peer, and by nothing else."""
+        return self.is_secondhand and self.kind == "infra"
 
-def incident_of_end(task: TaskId, message: TaskEnd, at: float) -> Incident:
-    """Return the incident that a program's failing end is."""
+
+def incident_of_end(task: TaskId, message: TaskEnd, at: float, *, outlives_peers: bool = False) -> Incident:
+    """Return the incident that a program's failing end is.
+
+    A program that ``outlives_peers`` (elastic Horovod) and fails for the loss of one was lost with it: Horovod
+    aborts all who are not connected with it yet.
+    """
     words = message.traceback or "\n".join(message.last_lines)
     signal = f" ({message.signal})" if message.signal else ""
     kind = _class_of_end(message)
+    is_secondhand = kind == "user" and _TEXTS_OF_A_LOST_PEER.search(_all_words(message)) is not None
     return Incident(
         task=task,
         generation=message.generation,
-        kind=kind,
+        kind="infra" if is_secondhand and outlives_peers else kind,
         cause=f"{task}: exit code {message.exit_code}{signal}{_memory(message, kind)}\n{words}".rstrip("\n"),
         at=at,
-        is_secondhand=kind == "user" and _TEXTS_OF_A_LOST_PEER.search(_all_words(message)) is not None,
+        is_secondhand=is_secondhand,
     )
 
 

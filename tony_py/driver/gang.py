@@ -16,6 +16,7 @@ from tony_py.application import Application, FailureClass
 from tony_py.driver.compatibility import variables_of_run
 from tony_py.driver.failures import Incident, incident_of_end
 from tony_py.driver.frameworks import task_environments
+from tony_py.driver.horovod import is_elastic
 from tony_py.driver.members import Member
 from tony_py.driver.tasks import (
     Endpoint,
@@ -194,7 +195,8 @@ class Gang:
             signal = f" ({message.signal})" if message.signal else ""
             self._record("finished", task, f"exit code {message.exit_code}{signal}")
             if message.exit_code != 0 and not self._stopping:
-                self._incidents.append(incident_of_end(task, message, self._clock()))
+                outlives_peers = is_elastic(self._application)
+                self._incidents.append(incident_of_end(task, message, self._clock(), outlives_peers=outlives_peers))
             self._tell()
 
     def hang_up(self, name: str, attempt: int) -> None:

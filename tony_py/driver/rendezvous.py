@@ -12,7 +12,7 @@ from tony_py.application import Application
 from tony_py.driver.horovod import is_elastic, render_slot, slot_environment
 from tony_py.driver.members import Member
 from tony_py.driver.rounds import Place, Rounds
-from tony_py.driver.store import RoundStore
+from tony_py.driver.store import Page, RoundStore
 from tony_py.driver.tasks import TaskId
 from yarnmill.errors import BadDataError
 from yarnmill.records import Record, parse_json
@@ -29,20 +29,20 @@ class Entry(Record, frozen=True, kw_only=True):
 
 
 class Put(Record, frozen=True, kw_only=True):
-    """A process sets a key."""
+    """A process sets a key in a life of a scope."""
 
-    process: str
     round: int
     scope: str
+    life: int
     entry: Entry
 
 
 class Ask(Record, frozen=True, kw_only=True):
-    """A process wants what was set in a scope after the ``known`` first entries."""
+    """A process wants what was set in a life of a scope after the ``known`` first entries."""
 
-    process: str
     round: int
     scope: str
+    life: int
     known: int
     wait_s: float
 
@@ -51,14 +51,6 @@ class Entries(Record, frozen=True, kw_only=True):
     """What was set; nothing when the time was over."""
 
     entries: tuple[Entry, ...]
-
-
-class Leave(Record, frozen=True, kw_only=True):
-    """A process is connected with the others of a scope."""
-
-    process: str
-    round: int
-    scope: str
 
 
 class Join(Record, frozen=True, kw_only=True):
@@ -137,14 +129,10 @@ class Rendezvous:
         match path.removeprefix(PREFIX):
             case "put":
                 put = parse_json(body, Put, source=path)
-                self._store.put(put.round, put.process, put.scope, (put.entry.key, put.entry.value))
+                self._store.put(Page(put.round, put.scope, put.life), put.entry.key, put.entry.value)
                 return None
             case "entries":
                 return self._entries(parse_json(body, Ask, source=path))
-            case "leave":
-                leave = parse_json(body, Leave, source=path)
-                self._store.leave(leave.round, leave.process, leave.scope)
-                return None
             case "join":
                 return self._join(parse_json(body, Join, source=path))
             case "ready":
@@ -156,8 +144,10 @@ class Rendezvous:
                 raise BadDataError(f"{path}: no such resource")
 
     def _entries(self, ask: Ask) -> Entries:
-        wait_s = min(ask.wait_s, _LONGEST_WAIT_S)
-        found = self._store.entries(ask.round, ask.process, ask.scope, ask.known, wait_s)
+        if self._is_elastic:
+            self._rounds.refuse_broken(ask.round)
+        page = Page(ask.round, ask.scope, ask.life)
+        found = self._store.entries(page, ask.known, min(ask.wait_s, _LONGEST_WAIT_S))
         return Entries(entries=tuple(Entry(key=key, value=value) for key, value in found))
 
     def _join(self, join: Join) -> Joined:

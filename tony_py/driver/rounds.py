@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from tony_py.application import Application
 from tony_py.driver.horovod import Slot, Worker, assign, worker_name
 from tony_py.driver.tasks import TaskId
-from yarnmill.errors import ConflictError
+from yarnmill.errors import BadDataError, ConflictError
 
 _LOOK_S: Final = 1.0
 
@@ -74,7 +74,14 @@ class Rounds:
         """Return the place of a worker that is about to start, once a round has taken it in; None to ask again.
 
         A place in round 0 without slots means that it comes too late: the others have done the work.
+
+        Raises
+        ------
+        BadDataError
+            If the task can have no rank.
         """
+        if task.type not in self._kinds:
+            raise BadDataError(f"{task}: no task with ranks", expected=f"one of the types {', '.join(self._kinds)}")
         name = worker_name(task, generation)
         with self._changed:
             if name not in self._members:
@@ -93,9 +100,13 @@ class Rounds:
         ------
         ConflictError
             If the next round began without its worker.
+        BadDataError
+            If the worker has no such process.
         """
         name = worker_name(task, generation)
         with self._changed:
+            if name in self._places and local_rank not in range(len(self._places[name])):
+                raise BadDataError(f"{name}: has no process {local_rank}")
             if round_ == self._round and name in self._members:
                 self._ready.setdefault(name, set()).add(local_rank)
                 self._turn()
@@ -113,6 +124,19 @@ class Rounds:
         with self._changed:
             self._wait(lambda: self._round > round_ or pending(), wait_s)
             return pending()
+
+    def refuse_broken(self, round_: int) -> None:
+        """Raise if a worker of the round is gone: who is not connected with it yet would wait in vain.
+
+        Raises
+        ------
+        ConflictError
+            Naming the worker.
+        """
+        with self._changed:
+            for name, member in self._members.items():
+                if self._round == round_ and name not in self._running and member.task not in self._done:
+                    raise ConflictError(f"round {round_} is broken: {name} was lost before all were connected")
 
     # ---- the next round ----------------------------------------------------------------------------------------
 

@@ -368,7 +368,7 @@ class _Stage:
         kind = self._kind(root.task)
         if root.kind == "user" and kind.stop_on_failure:
             return Failure(root.task, root.kind, f"{root.cause}\ntypes.{root.task.type}.stop_on_failure is set")
-        verdict = self._budgets.spend(root.kind)
+        verdict = self._budgets.spend_for(root)
         if verdict.may_retry:
             self._with.record("restart", root.task, f"{verdict.words}: {root.cause}")
             if root.kind == "port":

@@ -37,13 +37,13 @@ class Listener:
 
     @classmethod
     def parse(cls, text: bytes) -> Listener:
-        """Read what a process gave to the rendezvous; OSError if it is nothing of the kind."""
+        """Read what a process gave to the rendezvous; ValueError if it is nothing of the kind."""
         try:
             addresses, key = _DataOnly(io.BytesIO(base64.b64decode(text, validate=True))).load()
             (_, port), *_ = next(iter(addresses.values()))
             return cls(int(port), bytes(key))
         except Exception as error:  # a pickle can be wrong in any way
-            raise OSError(f"no address of a listener: {error}") from error
+            raise ValueError(f"no address of a listener: {error}") from error
 
     def tell(self, timestamp: int) -> None:
         """Say that hosts were added; a process acts on a timestamp once. OSError if it does not listen."""

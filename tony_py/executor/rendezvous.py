@@ -10,6 +10,7 @@ import fcntl
 import secrets
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -75,7 +76,7 @@ class Rendezvous:
         """
         channel = self._open_channel()
         try:
-            address = _reachable(channel.own_address(), self._host)
+            address = self._own_address(channel, should_quit)
             joined: dict[str, Any] = {"round": self._generation, "processes": [{}] * len(processes)}
             if is_elastic(processes):
                 joined = self._join(channel, address, should_quit)
@@ -111,7 +112,7 @@ class Rendezvous:
         if request.method == "DELETE":
             process.leave(request.scope)
         elif request.method == "PUT" and request.scope == _LISTENERS:  # this, with its key, stays in the container
-            self._listeners[process.secret] = Listener.parse(request.value)
+            self._listen_to(process, request.value)
         elif request.method == "PUT":
             process.put(request.scope, request.key, request.value)
         elif request.scope == _PLACES:
@@ -119,6 +120,12 @@ class Rendezvous:
         else:
             return process.get(request.scope, request.key)
         return b""
+
+    def _listen_to(self, process: RoundProcess, value: bytes) -> None:
+        try:
+            self._listeners[process.secret] = Listener.parse(value)
+        except ValueError as problem:  # another Horovod than those known: everything else still works
+            print(f"rendezvous: nobody can tell {self._task} of newcomers: {problem}", file=sys.stderr)  # noqa: T201  # the container's log
 
     def _next_place(self, process: RoundProcess) -> bytes:
         """Return a process's place in the next round: there is none until all have come who will."""
@@ -135,6 +142,19 @@ class Rendezvous:
                 process.hang_up_on_peers()
                 has_hung_up = True
         raise RefusedError("the program is being ended")
+
+    def _own_address(self, channel: Channel, should_quit: Callable[[], bool]) -> str:
+        """Return this machine's address for its peers: the one on the way to the driver, unless the driver is here."""
+        address = ""
+        while not address and not should_quit():
+            try:
+                address = channel.own_address()
+            except OSError:
+                time.sleep(_RETRY_S)  # the heartbeat decides when the driver counts as lost
+        if address.startswith("127.") and self._host:
+            with suppress(OSError):
+                return socket.gethostbyname(self._host)
+        return address
 
     def _join(self, channel: Channel, address: str, should_quit: Callable[[], bool]) -> dict[str, Any]:
         """Return the round that takes this container in; empty when there will be none."""
@@ -167,14 +187,6 @@ class Rendezvous:
                         listener.tell(round_)
                 self._closed.wait(_PAUSE_S)
         channel.close()
-
-
-def _reachable(address: str, host: str) -> str:
-    """Return this machine's address for its peers: the one on the way to the driver, unless the driver is here."""
-    if address.startswith("127.") and host:
-        with suppress(OSError):
-            return socket.gethostbyname(host)
-    return address
 
 
 def interface_of(address: str) -> str:

@@ -16,6 +16,8 @@ from tony_py.executor.severing import Endpoint, gloo_endpoints, sever
 
 _KEY_WAIT_S = 1.0
 _CONNECT_S = 300.0
+_RETRY_FOR_S = 15.0
+_PAUSE_S = 0.2
 _ALL = "global"
 
 
@@ -39,13 +41,14 @@ class RoundProcess:
         self._generation = generation
         self._local_rank = local_rank
         self._known: dict[str, tuple[int, dict[str, bytes]]] = {}
+        self._lives: dict[str, int] = {}
         self._own: set[Endpoint] = set()
         self._peers: set[Endpoint] = set()
         self._lock = threading.Lock()  # it asks one thing at a time
 
     def enter(self, round_: int, size: int) -> None:
         """Be in this round, of so many processes, from here on."""
-        self.round, self._size, self._known = round_, size, {}
+        self.round, self._size, self._known, self._lives = round_, size, {}, {}
         self._own, self._peers = set(), set()
 
     def close(self) -> None:
@@ -73,12 +76,12 @@ class RoundProcess:
         entry = {"key": key, "value": base64.b64encode(value).decode()}
         self._own |= gloo_endpoints(value)
         with self._lock:
-            self._channel.post("/v1/horovod/put", {**self._about(scope), "entry": entry})
+            self._say("/v1/horovod/put", {**self._about(scope), "entry": entry})
 
     def leave(self, scope: str) -> None:
-        """Say that the process is connected with the others of a scope."""
+        """Be connected with the others of a scope: what it asks of it from here on is about another life of it."""
         with self._lock:
-            self._channel.post("/v1/horovod/leave", self._about(scope))
+            self._lives[scope] = self._lives.get(scope, 0) + 1
             self._known.pop(scope, None)
 
     def next_place(self, wait_s: float) -> str:
@@ -97,9 +100,7 @@ class RoundProcess:
 
     def _ask(self, scope: str) -> None:
         count, values = self._known.get(scope, (0, {}))
-        answer = self._channel.post(
-            "/v1/horovod/entries", {**self._about(scope), "known": count, "wait_s": _KEY_WAIT_S}
-        )
+        answer = self._say("/v1/horovod/entries", {**self._about(scope), "known": count, "wait_s": _KEY_WAIT_S})
         entries = answer["entries"]
         fresh = {each["key"]: base64.b64decode(each["value"]) for each in entries}
         values = {**values, **fresh}
@@ -107,8 +108,18 @@ class RoundProcess:
         self._known[scope] = (count + len(entries), values)
 
     def _about(self, scope: str) -> dict[str, Any]:
-        name = f"{self._task}.{self._generation}.{self._local_rank}"
-        return {"process": name, "round": self.round, "scope": scope}
+        return {"round": self.round, "scope": scope, "life": self._lives.get(scope, 0)}
+
+    def _say(self, path: str, message: dict[str, Any]) -> dict[str, Any]:
+        """Send a message again while the driver cannot be reached: Horovod itself gives up after a second."""
+        deadline = time.monotonic() + _RETRY_FOR_S
+        while True:
+            try:
+                return self._channel.post(path, message)
+            except OSError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_PAUSE_S)
 
 
 def _count_like(key: str, values: dict[str, bytes]) -> int:
