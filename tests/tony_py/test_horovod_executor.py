@@ -26,7 +26,7 @@ from tony_py.driver.tasks import Endpoint, TaskId
 from tony_py.executor.hostupdates import Listener, host_update, signed
 from tony_py.executor.rendezvous import Rendezvous, interface_of
 from tony_py.executor.severing import gloo_endpoints, sever
-from yarnmill.records import canonical_json
+from yarnmill.records import compact_json
 
 Make = Callable[..., Application]
 PROCESSES = 2
@@ -40,7 +40,7 @@ class Direct:
 
     def post(self, path: str, message: dict[str, Any]) -> dict[str, Any]:
         answer = self._side.answer(path, json.dumps(message).encode())
-        return json.loads(canonical_json(answer)) if answer is not None else {}
+        return json.loads(compact_json(answer)) if answer is not None else {}
 
     def own_address(self) -> str:
         return "127.0.0.1"

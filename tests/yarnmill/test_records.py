@@ -1,6 +1,7 @@
 """Records at the edge: what does not fit is named, what fits has one byte form."""
 
 import datetime as dt
+import json
 from random import Random
 
 import pytest
@@ -8,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yarnmill.errors import BadDataError, ConfigurationError
-from yarnmill.records import Record, canonical_json, convert, fingerprint, parse_json, parse_yaml, render_yaml, to_plain
+from yarnmill.records import (
+    Record,
+    canonical_json,
+    compact_json,
+    convert,
+    fingerprint,
+    parse_json,
+    parse_yaml,
+    render_yaml,
+    to_plain,
+)
 from yarnmill.units import Mebibytes, Seconds
 
 
@@ -76,3 +87,9 @@ def test_the_byte_form_does_not_depend_on_order(numbers: dict[str, float], rando
 
 def test_a_fingerprint_knows_where_one_part_ends() -> None:
     assert len({fingerprint(parts) for parts in (["ab", "c"], ["a", "bc"], ["abc"], ["c", "ab"])}) == 4
+
+
+def test_the_form_for_a_wire_says_the_same_in_fewer_bytes() -> None:
+    value = {"b": Seconds(1.5), "a": [1, 2]}
+    assert compact_json(value) == b'{"b":1.5,"a":[1,2]}'
+    assert json.loads(compact_json(value)) == json.loads(canonical_json(value))

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from tony_py.driver.gang import Gang
 from tony_py.driver.tasks import Heartbeat, Registration, TaskEnd
 from yarnmill.errors import BadDataError, ConflictError, YarnMillError
-from yarnmill.records import Record, canonical_json, parse_json
+from yarnmill.records import Record, compact_json, parse_json
 
 _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_WAIT_S: Final = 30.0
@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _send(self, status: int, body: Record | None) -> None:
-        data = canonical_json(body) if body is not None else b""
+        data = compact_json(body) if body is not None else b""
         self.send_response(status if body is not None else 204)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
