@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from yarnmill.environments import user_cache
+from yarnmill.building import user_cache
 from yarnmill.errors import BadDataError
 from yarnmill.records import Record, canonical_json, fingerprint, parse_json
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tony_py.application import Application, Environment, Retries, TaskType, Timeouts, load_application
+from tony_py.application import Application, Environment, Retries, TaskType, Timeouts
 from tony_py.driver.tasks import TaskId
 from tony_py.history import read_history
+from tony_py.loading import load_application
 from tony_py.local import LocalContainers
 from yarnmill.units import Seconds
 

@@ -21,10 +21,10 @@ from tony_py.application import (
     Retries,
     TaskType,
     Timeouts,
-    load_application,
 )
 from tony_py.driver.containers import without_warnings
 from tony_py.history import Event, read_history
+from tony_py.loading import load_application
 from yarnmill import fs, yarn
 from yarnmill.config import Config, load_config
 from yarnmill.errors import JobFailedError

@@ -23,7 +23,7 @@ from tony_py.tonyconf.mapping import Translation, translate
 from tony_py.tonyconf.options import Options
 from tony_py.tonyconf.settings import Ignored, Property, Settings, layered
 from yarnmill import fs
-from yarnmill.environments import user_cache
+from yarnmill.building import user_cache
 from yarnmill.errors import ConfigurationError, NotFoundError
 
 _DEFAULT_FILE: Final = "tony.xml"
