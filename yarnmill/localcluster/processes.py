@@ -76,7 +76,10 @@ def _state_and_parent(pid: int) -> tuple[str, int]:
 
 
 def find_daemons(layout: Layout) -> list[DaemonProcess]:
-    """Return the running daemons of this cluster, by name."""
+    """Return the running daemons of this cluster, by name.
+
+    A child that a daemon has just forked shows the daemon's command line until it runs its own program: it is none.
+    """
     mark = f"{CLUSTER_MARK}{layout.root}"
     found: list[DaemonProcess] = []
     for pid in _own_pids():
@@ -84,7 +87,8 @@ def find_daemons(layout: Layout) -> list[DaemonProcess]:
         if mark in arguments:
             names = [text.removeprefix(DAEMON_MARK) for text in arguments if text.startswith(DAEMON_MARK)]
             found.extend(DaemonProcess(name, pid) for name in names)
-    return sorted(found)
+    pids = {daemon.pid for daemon in found}
+    return sorted(daemon for daemon in found if _state_and_parent(daemon.pid)[1] not in pids)
 
 
 def find_containers(layout: Layout) -> list[int]:
