@@ -12,7 +12,7 @@ DEMO_HOME := build/demo/home
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
-.PHONY: help env demo demo-down test test-unit lint format lock clean announce hadoop training
+.PHONY: help env demo demo-down test test-unit lint format lock clean announce hadoop training horovod
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ hadoop: $(VENV)/.complete
 training: $(VENV)/.complete
 	@$(BIN)/yarnmill env build training
 
+horovod: $(VENV)/.complete
+	@$(BIN)/yarnmill env build horovod
+
 # ---- the main job ---------------------------------------------------------------------------------------------
 
 demo: env  ## the main job end to end: MovieLens from HDFS to a REST answer
@@ -55,7 +58,7 @@ demo-down: $(VENV)/.complete  ## stop what `make demo KEEP=1` left up
 
 # ---- checks ---------------------------------------------------------------------------------------------------
 
-test: env  ## all tests: unit, Spark, cluster, training, end to end
+test: env horovod  ## all tests: unit, Spark, cluster, training, end to end
 	@$(BIN)/python -m pytest
 
 test-unit: $(VENV)/.complete  ## the quick tests alone

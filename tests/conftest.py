@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARKER_OF_FIXTURE:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
+            if fixture == "horovod_python":
+                item.add_marker(pytest.mark.timeout(1800))  # the first of them may have to compile Horovod
     items.sort(
         key=lambda item: max(
             (ORDER.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in ORDER), default=0
@@ -110,5 +112,5 @@ def training_python() -> Path:
 
 @pytest.fixture(scope="session")
 def horovod_python() -> Path:
-    """Return the Python of Horovod's environment; a fresh machine compiles Horovod for it once, for ten minutes."""
+    """Return the Python of Horovod's environment; `make test` has it built before, for Horovod must be compiled."""
     return environments.ensure("horovod", lambda _message: None)

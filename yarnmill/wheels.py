@@ -133,6 +133,8 @@ def ensure_wheel(recipe: WheelRecipe, lock: str, python: Path, progress: Callabl
 def _compile(recipe: WheelRecipe, python: Path, target: Path, progress: Callable[[str], None]) -> None:
     progress(f"{recipe.project} {recipe.version}: compiling, once; two cores take about {recipe.minutes} min")
     began = time.monotonic()
+    for left_over in target.parent.glob(f".{target.name}-*"):  # of a build that was killed: we hold its lock
+        shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         pinned = Path(scratch) / "source.lock"
         pinned.write_text(f"{recipe.project}=={recipe.version} --hash=sha256:{recipe.sha256}\n")

@@ -78,7 +78,10 @@ def test_a_build_that_failed_leaves_no_wheel_and_is_done_again(recipe: WheelReci
     assert find_wheel(recipe, LOCK) is None
     assert [path for path in wheel_folder(recipe, LOCK).parent.iterdir() if path.is_dir()] == []
     broken.unlink()
+    killed = wheel_folder(recipe, LOCK)
+    (killed.parent / f".{killed.name}-abcdefgh" / "wheel").mkdir(parents=True)
     assert ensure(recipe).is_file()
+    assert [path.name for path in killed.parent.iterdir() if path.is_dir()] == [killed.name]
 
 
 def test_another_source_than_the_pinned_one_is_refused(recipe: WheelRecipe) -> None:
