@@ -36,7 +36,7 @@ last = int(sys.argv[1]) if os.environ["TONY_GENERATION"] == sys.argv[2] else 10*
 for step in range(1, last + 1):
     time.sleep(0.1)
     path = Path(os.environ["TONY_PROGRESS_FILE"])
-    path.with_suffix(".tmp").write_text(json.dumps({"step": step, "progress": min(1.0, step / 20)}))
+    path.with_suffix(".tmp").write_text(json.dumps({"step": step, "progress": min(1.0, step / 80)}))
     path.with_suffix(".tmp").replace(path)
 """
 Measure = Callable[[str, Path, ThreadPoolExecutor], dict[str, float]]
@@ -53,9 +53,9 @@ ASKED_S = {
 
 
 def application(folder: str, program: Path, instances: int, generations: int) -> Application:
-    """Return workers whose last generation ends after two seconds; those before it never end by themselves."""
+    """Return workers whose last generation ends after eight seconds; those before it never end by themselves."""
     worker = TaskType(
-        command=f"exec python {program.name} 20 {generations}", instances=instances, memory=Mebibytes(256)
+        command=f"exec python {program.name} 80 {generations}", instances=instances, memory=Mebibytes(256)
     )
     return Application(
         name="recovery",
