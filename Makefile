@@ -12,7 +12,7 @@ DEMO_HOME := build/demo/home
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
-.PHONY: help env demo demo-down test test-unit lint format lock clean announce hadoop training horovod
+.PHONY: help env demo demo-down test test-unit browser lint format lock clean announce hadoop training horovod
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,12 @@ test: env horovod  ## all tests: unit, Spark, cluster, training, end to end
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
 	@$(BIN)/python -m pytest -m "not programs and not spark and not cluster and not training and not e2e" --durations=5 -n 2
+
+# Tests that look at pages need one; without it they are skipped.
+browser:  ## install Chromium if there is no browser for the tests (Debian, as root)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo "error: no Chromium, and it cannot be installed; to mend it: install chromium or google-chrome" >&2; exit 2; }
 
 lint: $(VENV)/.complete  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

@@ -1,14 +1,20 @@
-"""Fixtures of the whole suite: a real SparkSession, a real Hadoop, a real training environment.
+"""Fixtures of the whole suite: a real SparkSession, a real Hadoop, a real training environment, a real browser.
 
 A test's markers follow from the fixtures it asks for, so nobody forgets one; quick tests run first.
 """
 
+import base64
+import fcntl
+import json
 import os
 import secrets
+import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
 # From the quickest to the slowest; a test with several fixtures has several markers and runs with its slowest.
 MARKER_OF_FIXTURE = {
+    "browser": "programs",
     "spark": "spark",
     "cluster": "cluster",
     "hdfs": "cluster",
@@ -114,3 +121,92 @@ def training_python() -> Path:
 def horovod_python() -> Path:
     """Return the Python of Horovod's environment; `make test` has it built before, for Horovod must be compiled."""
     return environments.ensure("horovod", lambda _message: None)
+
+
+class Browser:
+    """A headless Chromium, spoken to over a pipe in its own protocol (CDP)."""
+
+    def __init__(self, program: str, profile: Path) -> None:
+        reads, self._writes = os.pipe()
+        self._reads, writes = os.pipe()
+        # Chromium reads from 3 and writes to 4; the copies lie above, so that neither covers the other.
+        ends = fcntl.fcntl(reads, fcntl.F_DUPFD, 10), fcntl.fcntl(writes, fcntl.F_DUPFD, 10)
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--hide-scrollbars"]
+        self._process = subprocess.Popen(
+            [program, *options, f"--user-data-dir={profile}", "--no-first-run", "--disable-background-networking"],
+            preexec_fn=lambda: (os.dup2(ends[0], 3), os.dup2(ends[1], 4)),  # noqa: PLW1509  # nothing else runs in between
+            close_fds=False,
+            stderr=subprocess.DEVNULL,
+        )
+        for descriptor in (reads, writes, *ends):
+            os.close(descriptor)
+        self._buffer, self._number, self._session = b"", 0, ""
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Return the answer to one command; events that come meanwhile are kept."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._writes, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self._buffer:
+                data = os.read(self._reads, 1 << 20)
+                assert data, "the browser has ended"
+                self._buffer += data
+            one, _, self._buffer = self._buffer.partition(b"\0")
+            answer = json.loads(one)
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                return dict(answer["result"])
+            self.events.append(answer)
+
+    def open(self, url: str, *, width: int, height: int = 900) -> None:
+        """Show a page in a window of this size (CSS pixels), and wait until it is there."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Page.navigate", url=url)
+        assert self.wait(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
+
+    def value(self, expression: str) -> Any:
+        """Return what an expression is in the page."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def wait(self, expression: str, seconds: float = 20.0) -> bool:
+        """Wait until an expression holds in the page; return whether it does."""
+        deadline = time.monotonic() + seconds
+        while not (holds := bool(self.value(expression))) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return holds
+
+    def picture(self) -> bytes:
+        """Return the whole page as PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
+
+    def complaints(self) -> list[str]:
+        """Return what the page's console has: errors, and what the security policy refused."""
+        kinds = {"Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"}
+        return [json.dumps(event) for event in self.events if event.get("method") in kinds]
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._writes)
+        os.close(self._reads)
+
+
+@pytest.fixture
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Yield a browser; where none is installed `make browser` installs one."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium here: make browser")
+    started = Browser(program, tmp_path_factory.mktemp("browser"))
+    yield started
+    started.close()

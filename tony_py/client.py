@@ -1,44 +1,32 @@
-"""From the submitting side: refuse what cannot work, send the rest, follow it to its end.
-
-The application does not need this side: the driver decides, commits and reports, so a client that went
-away loses nothing.
-"""
+"""From the submitting side: refuse what cannot work, send the rest, follow it to its end."""
 
 import datetime as dt
 import os
 import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import yaml
 
 from tony_py.application import Application
-from tony_py.driver.conclusion import failed_report, write_failed
 from tony_py.driver.containers import import_skein, without_warnings
 from tony_py.fitting import refuse_impossible
-from tony_py.history import read_history
+from tony_py.following import follow
+from tony_py.index import Index, entry_of, index_url
 from tony_py.packing import prepare
-from tony_py.places import Places, places
 from tony_py.plan import TAG, Launch, Upload, plan, render_plan
 from tony_py.resolving import resolved
 from tony_py.skeinspec import SkeinApplication
 from tony_py.uploading import is_uploaded, upload
+from tony_py.viewing import Lines, Progress, View
 from yarnmill import fs, yarn
 from yarnmill.config import Config
-from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, JobFailedError, YarnMillError
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError
 from yarnmill.records import Record
 from yarnmill.report import REPORT_NAME, RunReport, find_finished, read_report
 from yarnmill.scheduler import read_cluster
-
-Progress = Callable[[str], None]
-
-_POLL_S: Final = 0.5
-_SETTLE_S: Final = 5.0
-"""How long the report may come after YARN's word that the application has ended."""
 
 
 class Planned(Record, frozen=True, kw_only=True):
@@ -70,13 +58,17 @@ def plan_application(application: Application, config: Config, *, overwrite: boo
     YarnMillError
         If a file, an input or a parameter is missing or cannot be meant.
     """
-    environments = config.storage.environments
-    launch, shipment = prepare(resolved(application, config), environments=environments, overwrite=overwrite)
+    launch, shipment = prepare(
+        resolved(application, config),
+        environments=config.storage.environments,
+        overwrite=overwrite,
+        index=index_url(config),
+    )
     return Planned(launch=launch, skein=plan(launch.application, shipment), uploads=shipment.uploads)
 
 
 def run_application(
-    application: Application, config: Config, progress: Progress, *, overwrite: bool = False
+    application: Application, config: Config, progress: Progress | View, *, overwrite: bool = False
 ) -> tuple[RunReport, bool]:
     """Run an application unless it is done already; return its report and whether anything was run.
 
@@ -87,7 +79,7 @@ def run_application(
     config
         The platform's configuration.
     progress
-        Called with a line whenever something happened.
+        Called with a line whenever something happened; or a view of the run.
     overwrite
         Let this run's output take the place of another run's.
 
@@ -95,17 +87,21 @@ def run_application(
     ------
     JobFailedError
         If the application failed: with the first failing task's exit code and last words.
+    DetachedError
+        If the person who looks at the view left it running.
     YarnMillError
         If it was refused before it was sent.
     """
+    view = Lines(progress) if callable(progress) else progress
     planned = plan_application(application, config, overwrite=overwrite)
     finished = finished_report(planned.launch)
     if finished is not None:
-        progress(f"{planned.launch.application.name}: up to date ({finished.application_id})")
+        view.say(f"{planned.launch.application.name}: up to date ({finished.application_id})")
         return finished, False
-    application_id = submit(planned, progress)
-    progress(f"{application_id}: submitted to queue {planned.skein.queue}")
-    return follow(planned.launch, application_id, progress), True
+    application_id = submit(planned, view.say)
+    view.say(f"{application_id}: submitted to queue {planned.skein.queue}")
+    entry = entry_of(planned.launch, application_id, dt.datetime.now(dt.UTC))
+    return follow(entry, view, Index(planned.launch.index, view.say), kill), True
 
 
 def finished_report(launch: Launch) -> RunReport | None:
@@ -145,11 +141,13 @@ def submit(planned: Planned, progress: Progress) -> str:
     upload_needed(planned, progress)
     with skein_client() as client:
         try:
-            return str(client.submit(yaml.safe_load(planned.text)))
+            application_id = str(client.submit(yaml.safe_load(planned.text)))
         except Exception as error:
             if _is_skein_error(error):
                 raise ClusterUnavailableError(f"YARN did not take the application: {error}") from None
             raise
+    Index(planned.launch.index).keep(entry_of(planned.launch, application_id, dt.datetime.now(dt.UTC)))
+    return application_id
 
 
 def _refuse_taken(launch: Launch) -> None:
@@ -162,76 +160,6 @@ def _refuse_taken(launch: Launch) -> None:
             expected="an output of its own for every application",
             mend="name another output, or let it be replaced with --overwrite",
         )
-
-
-def follow(launch: Launch, application_id: str, progress: Progress) -> RunReport:
-    """Follow an application to its end; kill it if interrupted.
-
-    Raises
-    ------
-    JobFailedError
-        If it ended without success.
-    """
-    where = places(launch.application.output, launch.fingerprint)
-    try:
-        status = _watch(where, application_id, progress)
-    except KeyboardInterrupt:
-        progress(f"{application_id}: interrupted, killing it")
-        kill(application_id)
-        raise
-    report = _report_of(launch, where, status)
-    if report.state != "succeeded":
-        raise JobFailedError(
-            f"{application_id} failed: {report.exit_reason}",
-            mend=f"what all containers wrote: tony_py logs {application_id}; a rerun resumes from the last checkpoint",
-        )
-    progress(f"{application_id}: {report.exit_reason}")
-    return report
-
-
-def _watch(where: Places, application_id: str, progress: Progress) -> yarn.ApplicationStatus:
-    seen, state = 0, ""
-    while True:
-        status = yarn.application(application_id)
-        if status.state != state:
-            state = status.state
-            progress(f"{application_id}: {state}")
-        seen = _tell_events(where, application_id, seen, progress)
-        if status.is_finished:
-            return status
-        time.sleep(_POLL_S)
-
-
-def _tell_events(where: Places, application_id: str, seen: int, progress: Progress) -> int:
-    try:
-        events = read_history(where.history)
-    except YarnMillError:  # not yet, no longer, or being replaced right now
-        return seen
-    if not events or events[0].detail != application_id:  # of an earlier try
-        return seen
-    for event in events[seen:]:
-        first_line = event.detail.partition("\n")[0]  # a traceback comes whole with the error
-        progress(" ".join(part for part in (event.event, event.task, first_line) if part))
-    return len(events)
-
-
-def _report_of(launch: Launch, where: Places, status: yarn.ApplicationStatus) -> RunReport:
-    """Return the driver's report; write it in the driver's place if the driver could not (killed, node lost)."""
-    deadline = time.monotonic() + _SETTLE_S
-    while True:
-        for folder in (where.output, where.work):
-            if fs.exists(fs.join(folder, REPORT_NAME)):
-                report = read_report(folder)
-                if report.application_id == status.application_id:
-                    return report
-        if status.state == "KILLED" or time.monotonic() > deadline:
-            break
-        time.sleep(_POLL_S)
-    cause = status.diagnostics or f"the application ended as {status.final_status} without a report"
-    started_at = dt.datetime.fromtimestamp(status.started_ms / 1000, dt.UTC)
-    report = failed_report(launch, status.application_id, started_at, cause)
-    write_failed(where, report)
-    return report
 
 
 def kill(application_id: str) -> None:
@@ -248,23 +176,8 @@ def applications(*, running_only: bool = False) -> list[yarn.ApplicationStatus]:
     return yarn.applications(tag=TAG, states=states)
 
 
-def logs(application_id: str) -> str:
-    """Return all containers' logs as YARN has them, of running applications too.
-
-    Raises
-    ------
-    JobFailedError
-        If YARN cannot give them.
-    """
-    yarn.application(application_id)
-    command = [_yarn_command(), "logs", "-applicationId", application_id]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    if done.returncode != 0:
-        raise JobFailedError(f"{application_id}: no logs: {(done.stderr or done.stdout).strip()[-1000:]}")
-    return done.stdout
-
-
-def _yarn_command() -> str:
+def yarn_command() -> str:
+    """Return the path of the command ``yarn``; ConfigurationError if there is none."""
     found = shutil.which("yarn")
     if found is None:
         raise ConfigurationError("the command `yarn` is not on PATH", mend='eval "$(yarnmill cluster env)"')
@@ -274,7 +187,7 @@ def _yarn_command() -> str:
 @contextmanager
 def skein_client() -> Iterator[Any]:
     """Give a client of Skein: of the Java process that ``skein driver start`` left up, or of one of its own."""
-    _yarn_command()
+    yarn_command()
     skein = import_skein()
     try:
         with without_warnings():

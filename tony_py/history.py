@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import TypedDict, Unpack
 
 import msgspec
 
@@ -11,13 +12,47 @@ from yarnmill.records import Record, parse_json
 HISTORY_NAME = "history.jsonl"
 
 
-class Event(Record, frozen=True, kw_only=True):
-    """Something that happened: seconds since the epoch, its name, the task it is about, what there is to say."""
+class Event(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that happened.
+
+    Parameters
+    ----------
+    at
+        Seconds since the epoch.
+    event
+        Its name: ``submitted``, ``requested``, ``allocated``, ``registered``, ``barrier``, ``started``, ``restart``,
+        ``hang``, ``straggler``, ``finished``, ``lost``, ``failed`` and more.
+    task
+        The task it is about.
+    detail
+        What there is to say, for a person.
+    kind
+        Class of the failure that it tells of.
+    attempt, container_id, host
+        Which of the task's containers, and where.
+    numbers
+        What was measured: ``exit_code``, ``peak_memory_mib``, ``cpu_s``, ``mean_gpu_share`` and the like.
+    """
 
     at: float
     event: str
     task: str = ""
     detail: str = ""
+    kind: str = ""
+    attempt: int = 0
+    container_id: str = ""
+    host: str = ""
+    numbers: dict[str, float] = {}
+
+
+class Facts(TypedDict, total=False):
+    """What an event may say beside its name, its task and its words; as in :class:`Event`."""
+
+    kind: str
+    attempt: int
+    container_id: str
+    host: str
+    numbers: dict[str, float]
 
 
 class History:
@@ -34,10 +69,10 @@ class History:
         self._written = 0
         self._lock = threading.Lock()
 
-    def record(self, event: str, task: str = "", detail: str = "") -> None:
+    def record(self, event: str, task: str = "", detail: str = "", **facts: Unpack[Facts]) -> None:
         """Note an event; quick."""
         with self._lock:
-            self._events.append(Event(at=self._clock(), event=event, task=task, detail=detail))
+            self._events.append(Event(at=self._clock(), event=event, task=task, detail=detail, **facts))
 
     def flush(self) -> None:
         """Write what happened since the last time."""
@@ -67,3 +102,8 @@ def render_events(events: list[Event]) -> bytes:
 def read_history(url: str) -> list[Event]:
     """Return the events of a run; NotFoundError if it has none."""
     return [parse_json(line, Event, source=url) for line in fs.read_bytes(url).splitlines()]
+
+
+def application_of(events: list[Event]) -> str:
+    """Return the application that a history is of; empty if it does not say."""
+    return events[0].detail if events and events[0].event == "submitted" else ""

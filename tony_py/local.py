@@ -15,14 +15,20 @@ from pathlib import Path
 from typing import Final
 
 from tony_py.application import Application, Environment
+from tony_py.driver.conclusion import failed_report
 from tony_py.driver.containers import Container, import_skein, without_warnings
-from tony_py.driver.main import Run, drive
+from tony_py.driver.main import Run, drive, give_up
+from tony_py.driver.observer import Observer
+from tony_py.driver.pages import DirectPages
 from tony_py.driver.tasks import TaskId
+from tony_py.history import History
+from tony_py.index import FOLDER, Index
 from tony_py.layout import container_script
 from tony_py.localising import localise
 from tony_py.packing import prepare
-from tony_py.plan import Shipment, localised_files, own_files
+from tony_py.plan import Launch, Shipment, localised_files, own_files
 from tony_py.resolving import resolved
+from tony_py.viewing import Glance, Lines, View
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
 from yarnmill.report import RunReport, find_finished
@@ -119,7 +125,19 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
     return f"Container failed during execution: status {process.returncode}" if process.returncode else "ended"
 
 
-def run_local(application: Application, config: Config, folder: Path, *, overwrite: bool = False) -> RunReport:
+def local_folder(config: Config) -> Path:
+    """Return the folder of the runs of this machine."""
+    return config.home_path / "tony_py" / "local"
+
+
+def local_index(folder: Path) -> Index:
+    """Return the index of the runs below a folder."""
+    return Index(str(folder / FOLDER))
+
+
+def run_local(
+    application: Application, config: Config, folder: Path, *, overwrite: bool = False, view: View | None = None
+) -> RunReport:
     """Run an application on this machine, unless it is done already, and return its report.
 
     Parameters
@@ -132,6 +150,8 @@ def run_local(application: Application, config: Config, folder: Path, *, overwri
         Below it each container gets its folder, with its ``log``.
     overwrite
         Let this run's output take the place of another run's.
+    view
+        Who sees the run.
 
     Raises
     ------
@@ -140,28 +160,43 @@ def run_local(application: Application, config: Config, folder: Path, *, overwri
     YarnMillError
         If a file, an input or a parameter is missing or cannot be meant.
     """
-    launch, shipment = prepare(resolved(application, config), overwrite=overwrite)
+    launch, shipment = prepare(resolved(application, config), overwrite=overwrite, index=local_index(folder).url)
     if launch.application.environment.archive:
         raise ConfigurationError("environment.archive: only YARN unpacks it", mend="name environment.python instead")
+    view = view or Lines(lambda _line: None)
     finished = find_finished(launch.application.output, launch.fingerprint)
     if finished is not None:
+        view.say(f"{launch.application.name}: up to date ({finished.application_id})")
         return finished
-    started_at = dt.datetime.now(dt.UTC)
-    name = f"local_{started_at:%Y%m%d%H%M%S}_{secrets.token_hex(3)}"
-    home = folder / name
-    certificates = make_certificates(home / "certificates")
-    (home / "driver").mkdir()
-    localise(localised_files(shipment), home / "driver")
-    script = container_script("true", files=shipment.files, secrets=shipment.secrets)
-    subprocess.run(["/bin/bash", "-c", script], cwd=home / "driver", check=True)
-    run = Run(launch=launch, application_id=name, started_at=started_at, folder=home / "driver")
-    containers = LocalContainers(home, certificates, launch.application.environment, shipment)
+    run = _run(launch, folder, shipment)
+    view.say(f"{run.application_id}: runs on this machine in {run.folder.parent}")
+    certificates = make_certificates(run.folder.parent / "certificates")
+    containers = LocalContainers(run.folder.parent, certificates, launch.application.environment, shipment)
+    certificate, key = certificates / _CERTIFICATE, certificates / _KEY
+
+    def watch(observer: Observer, history: History) -> None:
+        status = observer.status() if view.wants_status else None
+        view.show(Glance(run.application_id, "", history.events, status))
+
     try:
-        return drive(
-            run, containers, host="127.0.0.1", certificate=certificates / _CERTIFICATE, key=certificates / _KEY
-        )
+        pages = DirectPages(view.say)
+        return drive(run, containers, host="127.0.0.1", certificate=certificate, key=key, pages=pages, watch=watch)
+    except KeyboardInterrupt:
+        give_up(run, failed_report(launch, run.application_id, run.started_at, "interrupted"))
+        raise
     finally:
         containers.shutdown(succeeded=False, diagnostics="")
+
+
+def _run(launch: Launch, folder: Path, shipment: Shipment) -> Run:
+    started_at = dt.datetime.now(dt.UTC)
+    name = f"local_{started_at:%Y%m%d%H%M%S}_{secrets.token_hex(3)}"
+    home = folder / name / "driver"
+    home.mkdir(parents=True)
+    localise(localised_files(shipment), home)
+    script = container_script("true", files=shipment.files, secrets=shipment.secrets)
+    subprocess.run(["/bin/bash", "-c", script], cwd=home, check=True)
+    return Run(launch=launch, application_id=name, started_at=started_at, folder=home)
 
 
 def make_certificates(folder: Path) -> Path:

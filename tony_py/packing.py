@@ -10,7 +10,7 @@ from tony_py.plan import Launch, Shipment
 from tony_py.shipping import check_secrets, ship_environment, ship_files
 from yarnmill.archives import Archive, Entry, keep, package_entries, source_entries, zip_bytes
 from yarnmill.errors import ConfigurationError
-from yarnmill.records import canonical_json, fingerprint
+from yarnmill.records import compact_json, fingerprint
 from yarnmill.report import identity_of
 from yarnmill.units import render_bytes
 
@@ -53,7 +53,9 @@ def pack_source(application: Application) -> Archive | None:
     return keep(zip_bytes(entries), "source.zip")
 
 
-def prepare(application: Application, *, environments: str = "", overwrite: bool = False) -> tuple[Launch, Shipment]:
+def prepare(
+    application: Application, *, environments: str = "", overwrite: bool = False, index: str = ""
+) -> tuple[Launch, Shipment]:
     """Return what the driver is told, and the files to ship: all in the user cache, named by their hashes.
 
     The fingerprint covers what decides the result and nothing else: the content of inputs, source, files and
@@ -68,6 +70,8 @@ def prepare(application: Application, *, environments: str = "", overwrite: bool
         URL of the folder that local environments are uploaded to; empty: they are not shipped.
     overwrite
         Let this run's output take the place of another run's.
+    index
+        URL of the index of runs; empty: there is none.
 
     Raises
     ------
@@ -88,9 +92,11 @@ def prepare(application: Application, *, environments: str = "", overwrite: bool
         "types": {kind: {name: each.identity for name, each in own.items()} for kind, own in files_of.items()},
     }
     digest = fingerprint([deciding(application), identities, contents])
-    launch = Launch(application=application, fingerprint=digest, identities=identities, overwrite=overwrite)
+    launch = Launch(
+        application=application, fingerprint=digest, identities=identities, overwrite=overwrite, index=index
+    )
     shipment = Shipment(
-        launch=keep(canonical_json(launch), "launch.json").path,
+        launch=keep(compact_json(launch), "launch.json").path,
         driver_code=pack_driver().path,
         executor_code=pack_executor().path,
         source=source.path if source else "",

@@ -26,15 +26,18 @@ TAG: Final = "tony_py"
 LAUNCH_FILE: Final = "tony_launch.json"
 _DRIVER_CODE: Final = "tony_driver.zip"
 _PULSE_MEMORY_MIB: Final = 64
+_MASTER_ENV: Final = {"JDK_JAVA_OPTIONS": "--add-opens=java.base/java.util=ALL-UNNAMED"}
+"""Without it the overview of Skein's master, which leads to all pages, is an error 500 from Java 17 on."""
 
 
 class Launch(Record, frozen=True, kw_only=True):
-    """What the driver is told: the resolved application, and what makes this run this run."""
+    """What the driver is told: the resolved application, what makes this run this run, and the index of runs."""
 
     application: Application
     fingerprint: str
     identities: tuple[str, ...] = ()
     overwrite: bool = False
+    index: str = ""
 
 
 class Upload(Record, frozen=True, kw_only=True):
@@ -123,7 +126,7 @@ def _master(application: Application, shipment: Shipment) -> SkeinMaster:
             command, files=shipment.files, secrets=shipment.secrets, environment=application.environment
         )
     resources = SkeinResources(memory=f"{int(driver.memory)} MiB", vcores=driver.vcores, gpus=driver.gpus)
-    return SkeinMaster(resources=resources, script=script, files=files)
+    return SkeinMaster(resources=resources, script=script, files=files, env=dict(_MASTER_ENV))
 
 
 def _service(application: Application, name: str, kind: TaskType, shipment: Shipment) -> SkeinService:

@@ -49,6 +49,7 @@ class SkeinMaster(Record, frozen=True, kw_only=True):
     resources: SkeinResources
     script: str
     files: dict[str, SkeinFile]
+    env: dict[str, str] = {}
 
 
 class SkeinAcls(Record, frozen=True, kw_only=True):

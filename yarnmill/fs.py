@@ -50,6 +50,9 @@ _NOT_ON_HDFS: Final = re.compile(r"[#?;]")
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 
+_SHARED_MODE: Final = 0o1777
+"""As of a temporary folder: everybody writes, and removes only what is their own."""
+
 COPY_CHUNK_BYTES = 4 * 1024 * 1024
 """How much a copy holds in memory at once."""
 
@@ -234,6 +237,19 @@ def make_folder(url: str | Path) -> None:
     filesystem, path = locate(url)
     with translated(url):
         filesystem.makedirs(path, exist_ok=True)
+
+
+def make_shared_folder(url: str | Path) -> None:
+    """Make a folder that every user may add to and where none removes another's files; as it is if it is there."""
+    if exists(url):
+        return
+    make_folder(url)
+    filesystem, path = locate(url)
+    with translated(url):
+        if isinstance(filesystem, HdfsFileSystem):
+            filesystem.client.set_permission(path, _SHARED_MODE)
+        else:
+            os.chmod(path, _SHARED_MODE)  # noqa: PTH101
 
 
 def delete(url: str | Path) -> None:

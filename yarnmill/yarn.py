@@ -47,11 +47,21 @@ class ApplicationStatus(Record, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     started_ms: int
     finished_ms: int
+    user: str = ""
+    tracking_url: str = ""
 
     @property
     def is_finished(self) -> bool:
         """Whether the application has ended, one way or another."""
         return self.state in {"FINISHED", "FAILED", "KILLED"}
+
+
+class ContainerPlace(Record, frozen=True, kw_only=True):
+    """A container that runs, or ran and is not forgotten yet, and the web address of its NodeManager."""
+
+    container_id: str
+    node: str
+    is_master: bool = False
 
 
 def web_addresses(conf_dir: str | None = None) -> list[str]:
@@ -111,6 +121,36 @@ def applications(*, tag: str = "", states: tuple[str, ...] = ()) -> list[Applica
     return sorted(found, key=lambda entry: entry.started_ms, reverse=True)
 
 
+def containers(application_id: str) -> list[ContainerPlace]:
+    """Return the containers of a running application: its masters, and all that the ResourceManager counts.
+
+    Raises
+    ------
+    NotFoundError
+        If the ResourceManager does not know the application.
+    """
+    path = f"/ws/v1/cluster/apps/{application_id}/appattempts"
+    attempts = (get(path).get("appAttempts") or {}).get("appAttempt") or []
+    found = []
+    for attempt in attempts:
+        master = attempt.get("containerId") or ""
+        if master:
+            found.append(ContainerPlace(container_id=master, node=attempt["nodeHttpAddress"], is_master=True))
+        for entry in _containers_of(f"{path}/{attempt['appAttemptId']}/containers"):
+            if entry["containerId"] != master:
+                node = entry["nodeHttpAddress"].removeprefix("http://").removeprefix("https://")
+                found.append(ContainerPlace(container_id=entry["containerId"], node=node))
+    return found
+
+
+def _containers_of(path: str) -> list[dict[str, Any]]:
+    try:
+        entries: list[dict[str, Any]] = get(path).get("container") or []
+    except (NotFoundError, ClusterUnavailableError):  # an attempt that is over
+        return []
+    return entries
+
+
 def get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into records by the callers
     """Return the answer of whichever ResourceManager answers.
 
@@ -124,18 +164,21 @@ def get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into reco
     problem = ""
     for address in web_addresses():
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # the cluster is never behind the proxy of the internet
-                answer = session.get(
-                    f"http://{address}{path}", timeout=_TIMEOUT_S, headers={"Accept": "application/json"}
-                )
-                if answer.status_code == requests.codes.not_found:
-                    raise NotFoundError(f"{path.rpartition('/')[2]}: not known to the ResourceManager at {address}")
-                answer.raise_for_status()
-                return answer.json()
+            answer = fetch(f"http://{address}{path}")
+            if answer.status_code == requests.codes.not_found:
+                raise NotFoundError(f"{path.rpartition('/')[2]}: not known to the ResourceManager at {address}")
+            answer.raise_for_status()
+            return answer.json()
         except requests.RequestException as error:
             problem = f"{address}: {type(error).__name__}"
     raise ClusterUnavailableError(f"YARN's ResourceManager does not answer ({problem})", mend=_MEND)
+
+
+def fetch(url: str) -> requests.Response:
+    """Return what a server of the cluster answers, whatever it is; requests' own errors if it does not."""
+    with requests.Session() as session:
+        session.trust_env = False  # the cluster is never behind the proxy of the internet
+        return session.get(url, timeout=_TIMEOUT_S, headers={"Accept": "application/json, text/plain"})
 
 
 def parse_capacity(entry: dict[str, Any]) -> Capacity:
@@ -167,4 +210,6 @@ def _application(entry: dict[str, Any]) -> ApplicationStatus:
         tags=tuple(tag for tag in (entry.get("applicationTags") or "").split(",") if tag),
         started_ms=int(entry.get("startedTime") or 0),
         finished_ms=int(entry.get("finishedTime") or 0),
+        user=entry.get("user", ""),
+        tracking_url=entry.get("trackingUrl") or "",
     )

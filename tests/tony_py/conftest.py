@@ -1,9 +1,19 @@
 """A gang without YARN: real executors in real processes, the real coordinator, real TLS on loopback."""
 
 import datetime as dt
+import fcntl
+import os
+import pty
+import re
+import select
 import shutil
+import struct
+import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,3 +108,77 @@ def local_run(
     yield run
     for containers in started:
         containers.shutdown(succeeded=False, diagnostics="")
+
+
+class Terminal:
+    """The command ``tony_py`` in a terminal of its own, as a person would have it."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "yarnmill.cli.tony", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color"},
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # so that Ctrl-C is a signal
+        )
+        os.close(slave)
+        self._seen = b""
+
+    @property
+    def text(self) -> str:
+        """All that was shown, without what moves the cursor and sets colours."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._seen.decode(errors="replace"))
+
+    def see(self, text: str, seconds: float = 120.0, *, after: int = 0) -> bool:
+        """Wait until a text is shown behind the first ``after`` characters; return whether it was."""
+        deadline = time.monotonic() + seconds
+        while text not in self.text[after:] and time.monotonic() < deadline:
+            if not self._read():
+                break
+        return text in self.text[after:]
+
+    def type(self, keys: bytes) -> None:
+        """Press keys; Ctrl-C is ``b"\\x03"``."""
+        os.write(self._master, keys)
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """Wait for the end and return the exit status."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._read():
+            pass
+        return self.process.wait(max(1.0, deadline - time.monotonic()))
+
+    def _read(self) -> bool:
+        if select.select([self._master], [], [], 0.2)[0]:
+            try:
+                data = os.read(self._master, 1 << 16)
+            except OSError:  # the other side is closed
+                return False
+            self._seen += data
+            return bool(data)
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        with suppress(OSError):
+            os.close(self._master)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Yield a function that runs ``tony_py`` with arguments in a terminal."""
+    started: list[Terminal] = []
+
+    def start(*arguments: str) -> Terminal:
+        started.append(Terminal(*arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

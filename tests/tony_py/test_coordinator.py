@@ -29,7 +29,7 @@ def events() -> list[tuple[str, str]]:
 def gang(application: Callable[..., Application], events: list[tuple[str, str]]) -> Gang:
     app = application("run me", instances=48, timeouts=Timeouts(heartbeat=Seconds(0.5)))
 
-    def record(event: str, task: TaskId | None, _detail: str) -> None:
+    def record(event: str, task: TaskId | None, _detail: str, _kind: str = "") -> None:
         events.append((event, str(task or "")))
 
     asked = Gang(app, {"TONY_OUTPUT": "hdfs:///o"}, clock=time.monotonic, record=record)
@@ -99,7 +99,7 @@ def test_the_same_executor_may_register_twice_and_another_one_may_not(
     with pytest.raises(RefusedError, match="worker:0: c0 holds this slot"):
         mine.post("/v1/register", registration(0, "another"))
     mine.close()
-    assert events == [("registered", "worker:0")]
+    assert events == [("allocated", "worker:0"), ("registered", "worker:0")]  # its word came before YARN's
 
 
 def specification_of(index: int, generation: int, *, wait_s: float) -> str:

@@ -9,7 +9,7 @@ from msgspec.structs import replace as _replace
 from tony_py.application import render_parameter
 from tony_py.driver.gang import Gang
 from tony_py.driver.supervisor import Failure
-from tony_py.history import HISTORY_NAME, History
+from tony_py.history import HISTORY_NAME, Event, History, render_events
 from tony_py.places import Places, places
 from tony_py.plan import Launch
 from tony_py.timeline import timeline
@@ -26,7 +26,7 @@ def conclude(
 ) -> RunReport:
     """Commit the output of a run that ended well, write the report, and return it.
 
-    A report stands in the output also after a failure, so that whoever looks there finds the cause;
+    A report and the history stand in the output also after a failure, so that whoever looks there finds the cause;
     the checkpoints stay then, and the next run with the same fingerprint resumes from them.
     """
     where = places(launch.application.output, launch.fingerprint)
@@ -37,19 +37,24 @@ def conclude(
             report = failed_report(launch, application_id, started_at, str(problem), like=report)
         else:
             report = _replace(report, metrics=metrics)
+            history.record("succeeded", detail=report.exit_reason)
             fs.write_bytes(fs.join(where.staging, HISTORY_NAME), history.render())
             write_report(where.staging, report)
             _commit(where, overwrite=launch.overwrite)
             with suppress(YarnMillError):  # what is left over is hidden and harmless
                 fs.delete(where.work)
             return report
-    write_failed(where, report)
+    if failure is None:
+        history.record("failed", detail=report.exit_reason)
+    write_failed(where, report, history.events)
     return report
 
 
-def write_failed(where: Places, report: RunReport) -> None:
-    """Write the report of a failure into the output, or beside it when a good output stands there."""
-    write_report(where.work if _holds_good(where.output) else where.output, report)
+def write_failed(where: Places, report: RunReport, events: list[Event]) -> None:
+    """Write a failure's report and its history into the output, or beside it when a good output stands there."""
+    folder = where.work if _holds_good(where.output) else where.output
+    fs.write_bytes(fs.join(folder, HISTORY_NAME), render_events(events), overwrite=True)
+    write_report(folder, report)
 
 
 def failed_report(

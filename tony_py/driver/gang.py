@@ -10,7 +10,7 @@ and what an executor says of an older one is not taken for the present one.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from tony_py.application import Application, FailureClass
 from tony_py.driver.compatibility import variables_of_run
@@ -34,8 +34,13 @@ from yarnmill.errors import BadDataError, ConflictError
 _LONGEST_WAIT_S: Final = 5.0
 
 Clock = Callable[[], float]
-Recorder = Callable[[str, TaskId | None, str], None]
-"""Takes the name of an event, the task it is about, and what there is to say of it."""
+
+
+class Recorder(Protocol):
+    """Takes the name of an event, the task it is about, what there is to say of it, and the class of a failure."""
+
+    def __call__(self, event: str, task: TaskId | None, detail: str, kind: str = "", /) -> None:
+        """Take one event."""
 
 
 class Gang:
@@ -125,6 +130,8 @@ class Gang:
                 raise ConflictError(f"{task}: {member.container_id or 'another executor'} holds this slot")
             member.endpoint, member.container_id, member.gpus = endpoint, message.container_id, message.gpus
             member.has_executor = True
+            if member.state == "requested":  # its word came before YARN's
+                self._record("allocated", task, message.container_id)
             member.enter("registered", self._clock())
             self._record("registered", task, f"{endpoint.host}:{endpoint.port} {message.container_id}")
             self._tell()
@@ -183,16 +190,20 @@ class Gang:
     def finish(self, message: TaskEnd) -> None:
         """Note how a program ended; a bad end that nobody ordered is an incident."""
         with self._heard(message.task, message.attempt) as (task, member):
+            signal = f" ({message.signal})" if message.signal else ""
             if message.was_told:
+                was_running = message.generation and member.end is None
                 member.end = member.end or message
                 member.enter("finished", self._clock())
+                if was_running:
+                    member.usage = message.usage
+                    self._record("stopped", task, f"exit code {message.exit_code}{signal}")
                 self._tell()
                 return
             if message.generation != member.generation or member.end is not None or not member.is_released:
                 return
             member.end, member.usage = message, message.usage
             member.enter("finished", self._clock())
-            signal = f" ({message.signal})" if message.signal else ""
             self._record("finished", task, f"exit code {message.exit_code}{signal}")
             if message.exit_code != 0 and not self._stopping:
                 outlives_peers = is_elastic(self._application)
@@ -268,7 +279,7 @@ class Gang:
             member.lose_executor(self._clock())
             if had_ended or self._stopping:
                 return
-            self._record("lost", task, cause)
+            self._record("lost", task, cause, kind)
             self._incidents.append(Incident(task, member.generation, kind, f"{task}: {cause}", self._clock()))
             self._tell()
 
@@ -329,6 +340,11 @@ class Gang:
         gone = list(incidents)
         with self._changed:
             self._incidents = [each for each in self._incidents if each not in gone]
+
+    def member(self, task: TaskId) -> Member:
+        """Return what is known of one task: a copy."""
+        with self._changed:
+            return self._members[task].copy()
 
     def members(self) -> dict[TaskId, Member]:
         """Return what is known of all tasks, in order of rank: copies."""

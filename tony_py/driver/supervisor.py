@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from tony_py.application import Application, FailureClass, TaskType, stages
 from tony_py.driver import watch
@@ -37,7 +37,7 @@ class Failure:
     """Why the application failed: the task, the class, and a cause that a person can act on."""
 
     task: TaskId
-    kind: FailureClass
+    kind: FailureClass | Literal["gang"]
     cause: str
 
 
@@ -129,7 +129,7 @@ class _Stage:
             seen = self._gang.version
             failure = self._step()
             if failure is not None:
-                self._with.record("failed", failure.task, failure.cause)
+                self._with.record("failed", failure.task, failure.cause, failure.kind)
                 return failure
             self._gang.wait(lambda seen=seen: self._gang.version != seen, _STEP_S)  # type: ignore[misc]  # bound at once
         return None
@@ -273,9 +273,9 @@ class _Stage:
         cause = self._incomplete(missing, limit_s)
         verdict = self._budgets.spend("gang")
         if not verdict.may_retry:
-            return Failure(missing[0], "infra", f"{cause}\n{verdict.words}")
+            return Failure(missing[0], "gang", f"{cause}\n{verdict.words}")
         pause_s = (_PAUSE_S + verdict.backoff_s) * random.uniform(0.5, 1.5)  # noqa: S311  # so that two do not meet again
-        self._with.record("given back", None, f"{cause}\nasking again in {pause_s:.1f} s, {verdict.words}")
+        self._with.record("given back", None, f"{cause}\nasking again in {pause_s:.1f} s, {verdict.words}", "gang")
         tasks = [task for task, member in members.items() if not member.is_released]
         for task in tasks:
             self._with.containers.kill(task)
@@ -309,7 +309,7 @@ class _Stage:
             return Failure(*alone)
         hang = watch.hanging(self._application, members, now)
         if hang is not None and not self._gang.incidents():
-            self._with.record("hang", hang.task, hang.cause)
+            self._with.record("hang", hang.task, hang.cause, "hang")
             self._gang.blame(*hang)
         for task in watch.stragglers(members):
             if task not in self._named_stragglers:
@@ -342,7 +342,7 @@ class _Stage:
             return None
         for incident in incidents:
             if self._kind(incident.task).role == "sidecar":
-                self._with.record("sidecar failed", incident.task, incident.cause)
+                self._with.record("sidecar failed", incident.task, incident.cause, incident.kind)
                 self._gang.give_up(incident.task)
                 self._gang.forget([incident])
         incidents = self._gang.incidents()
@@ -370,7 +370,7 @@ class _Stage:
             return Failure(root.task, root.kind, f"{root.cause}\ntypes.{root.task.type}.stop_on_failure is set")
         verdict = self._budgets.spend_for(root)
         if verdict.may_retry:
-            self._with.record("restart", root.task, f"{verdict.words}: {root.cause}")
+            self._with.record("restart", root.task, f"{verdict.words}: {root.cause}", root.kind)
             if root.kind == "port":
                 self._gang.let_go_of_ports(root.task)
             if root.kind == "hang":
@@ -379,7 +379,9 @@ class _Stage:
             return None
         out = sum(member.is_out for task, member in self._members().items() if task.type == root.task.type)
         if out < kind.tolerate and not (kind.leader and root.task.index == 0):
-            self._with.record("tolerated", root.task, f"{out + 1} of {kind.tolerate} (tolerate): {root.cause}")
+            self._with.record(
+                "tolerated", root.task, f"{out + 1} of {kind.tolerate} (tolerate): {root.cause}", root.kind
+            )
             self._gang.give_up(root.task)
             self._gang.forget([root])
             if self._application.restarts_gang:

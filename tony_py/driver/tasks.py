@@ -67,13 +67,18 @@ class Joined(Record, frozen=True, kw_only=True):
 
 
 class Usage(Record, frozen=True, kw_only=True):
-    """What a task's processes use: memory in MiB, processor time in seconds, GPUs in MiB and as a share of time."""
+    """What a task's processes use: memory in MiB, processor time in seconds, GPUs in MiB and as a share of time.
+
+    Peaks, means and processor time are of all that the executor has run so far.
+    """
 
     memory_mib: float = 0.0
     peak_memory_mib: float = 0.0
     cpu_s: float = 0.0
     gpu_memory_mib: float = 0.0
     gpu_share: float = 0.0
+    peak_gpu_memory_mib: float = 0.0
+    mean_gpu_share: float = 0.0
 
 
 class Heartbeat(Record, frozen=True, kw_only=True):

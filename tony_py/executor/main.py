@@ -192,7 +192,7 @@ class Executor:
             "traceback": words.traceback,
             "last_lines": words.lines,
             "was_told": was_told,
-            "usage": self._meter.latest(),
+            "usage": self._meter.measure(),
             "memory_limit_mib": float(self._environ.get("SKEIN_RESOURCE_MEMORY") or 0),
         }
         self._say("/v1/exit", end)

@@ -1,4 +1,4 @@
-"""The command ``tony_py``: submit, follow, list, kill."""
+"""The command ``tony_py``: submit and kill; the commands that only look stand in files of their own."""
 
 import sys
 from typing import Final
@@ -8,12 +8,16 @@ import click
 from tony_py import client
 from tony_py.keys import render_sections
 from tony_py.loading import load_application
-from yarnmill import yarn
+from tony_py.lookup import is_local
 from yarnmill.cli import tony_line
 from yarnmill.cli.main import run
-from yarnmill.cli.options import output_option, plan_option, print_json, print_table
+from yarnmill.cli.options import output_option, plan_option, print_json
+from yarnmill.cli.tony_attach import attach, run_attached
+from yarnmill.cli.tony_history import diagnose, history
+from yarnmill.cli.tony_logs import logs
+from yarnmill.cli.tony_status import list_applications, status
 from yarnmill.config import load_config
-from yarnmill.units import render_seconds
+from yarnmill.errors import ConfigurationError
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -30,6 +34,7 @@ def tony_py() -> None:
 @click.option("--home", default=None, help="Home folder of everything embedded.")
 @click.option("--overwrite", is_flag=True, help="Let the output take the place of another run's.")
 @click.option("--detach", is_flag=True, help="Return when the application is sent.")
+@click.option("--local", is_flag=True, help="Run it on this machine, without YARN.")
 @plan_option
 @output_option
 @tony_line.tony_options
@@ -42,13 +47,15 @@ def submit(  # noqa: PLR0913  # one argument an option
     home: str | None,
     overwrite: bool,
     detach: bool,
+    local: bool,
     plan: bool,
     output: str,
-) -> None:
+) -> int:
     """Send the application of FILE and follow it; exit status 0 only if it succeeded.
 
     In place of FILE stand TonY's own options, with one dash or two: see docs/from-tony.md.
 
+    In a terminal a table shows the tasks meanwhile, and Ctrl-C asks whether to detach or to kill.
     --plan prints YAML that plain `skein application submit` accepts.
     """
     config = load_config(config_file, home=home)
@@ -58,17 +65,11 @@ def submit(  # noqa: PLR0913  # one argument an option
         for line in client.missing_on_hdfs(planned):
             _say(line)
         click.echo(planned.text, nl=False)
-        return
+        return 0
     if detach:
         _submit_detached(client.plan_application(application, config, overwrite=overwrite), output)
-        return
-    report, _ = client.run_application(application, config, _say, overwrite=overwrite)
-    if output == "json":
-        print_json(report)
-        return
-    rows = [(task.task, task.exit_code, task.container_id, task.host) for task in report.tasks]
-    print_table(f"{report.application_id}: {report.state}", ["task", "exit code", "container", "host"], rows)
-    print_table("metrics", ["metric", "value"], sorted(report.metrics.items()))
+        return 0
+    return run_attached(application, config, output, overwrite=overwrite, local=local)
 
 
 @tony_py.command()
@@ -106,49 +107,18 @@ def _submit_detached(planned: client.Planned, output: str) -> None:
 
 @tony_py.command()
 @click.argument("application_id")
-@output_option
-def status(application_id: str, output: str) -> None:
-    """Say how APPLICATION_ID is."""
-    found = yarn.application(application_id)
-    if output == "json":
-        print_json(found)
-        return
-    end = f", {found.final_status}" if found.is_finished else f", {found.progress:.0%}"
-    click.echo(f"{found.application_id} {found.name}: {found.state}{end}")
-    if found.diagnostics:
-        click.echo(found.diagnostics)
-
-
-@tony_py.command()
-@click.argument("application_id")
-def logs(application_id: str) -> None:
-    """Print the logs of all containers of APPLICATION_ID."""
-    click.echo(client.logs(application_id), nl=False)
-
-
-@tony_py.command()
-@click.argument("application_id")
 def kill(application_id: str) -> None:
     """Kill APPLICATION_ID."""
+    if is_local(application_id):
+        raise ConfigurationError(
+            f"{application_id}: runs on this machine, in the command that began it", mend="Ctrl-C there"
+        )
     client.kill(application_id)
     click.echo(f"{application_id}: killed")
 
 
-@tony_py.command("list")
-@click.option("--running", is_flag=True, help="Only those that have not ended.")
-@output_option
-def list_applications(running: bool, output: str) -> None:  # noqa: FBT001  # click passes options by name
-    """List the applications that YARN remembers, newest first."""
-    found = client.applications(running_only=running)
-    if output == "json":
-        print_json(found)
-        return
-    rows = [(app.application_id, app.name, app.queue, app.state, app.final_status, _duration(app)) for app in found]
-    print_table("applications", ["id", "name", "queue", "state", "final status", "time"], rows)
-
-
-def _duration(app: yarn.ApplicationStatus) -> str:
-    return render_seconds((app.finished_ms - app.started_ms) / 1000) if app.finished_ms else ""
+for command in (attach, diagnose, history, list_applications, logs, status):
+    tony_py.add_command(command)
 
 
 def _say(line: str) -> None:
