@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from tony_py.application import Application, DriverSettings, TaskType
+from tony_py.executor import library
 from tony_py.plan import Launch, Shipment
 from tony_py.shipping import check_secrets, ship_environment, ship_files
 from yarnmill.archives import Archive, Entry, keep, package_entries, source_entries, zip_bytes
@@ -17,6 +18,7 @@ from yarnmill.units import render_bytes
 _SOURCE_LIMIT_BYTES: Final = 256 << 20
 _DRIVER_PACKAGES: Final = ("conf", "tony_py", "yarnmill")
 _EXECUTOR_FILES: Final = ("tony_py/__init__.py", "tony_py/executor/")
+_TASK_FILES: Final = "tony_py/task/"
 
 
 def pack_driver() -> Archive:
@@ -25,9 +27,15 @@ def pack_driver() -> Archive:
 
 
 def pack_executor() -> Archive:
-    """Return a zip file that any Python runs: the executor alone."""
-    entries = [entry for entry in package_entries(["tony_py"]) if entry.name.startswith(_EXECUTOR_FILES)]
-    return keep(zip_bytes([*entries, _entry_point("tony_py.executor.main")]), "executor.zip")
+    """Return a zip file that any Python runs: the executor, and the package that users' programs may import."""
+    files = list(package_entries(["tony_py"]))
+    executor = [entry for entry in files if entry.name.startswith(_EXECUTOR_FILES)]
+    for_programs = [
+        Entry(name=entry.name.replace(_TASK_FILES, f"{library.FOLDER}/{library.PACKAGE}/", 1), data=entry.data)
+        for entry in files
+        if entry.name.startswith(_TASK_FILES)
+    ]
+    return keep(zip_bytes([*executor, *for_programs, _entry_point("tony_py.executor.main")]), "executor.zip")
 
 
 def pack_source(application: Application) -> Archive | None:

@@ -77,6 +77,7 @@ class Gang:
         self._members = {task: Member() for task in slots(application)}
         self._incidents: list[Incident] = []
         self._generation = generation + 1
+        self._checkpoint: int | None = None
         self._version = 0
         self._stopping = False
         self._wants_stacks = False
@@ -150,6 +151,8 @@ class Gang:
             endpoints = self._endpoints()
         kind = self._application.types[task.type]
         common = {**self._program_environment, "TONY_GENERATION": str(generation)}
+        if self._checkpoint is not None:
+            common["TONY_CHECKPOINT_STEP"] = str(self._checkpoint)
         common |= variables_of_run(common)
         return TaskSpecification(
             generation=generation,
@@ -264,8 +267,10 @@ class Gang:
             self._tell()
 
     def release(self, tasks: Iterable[TaskId]) -> None:
-        """Let registered tasks pass the barrier together."""
+        """Let registered tasks pass the barrier together, and know of one checkpoint, whatever is saved meanwhile."""
         with self._changed:
+            known = [member.progress.checkpoint for member in self._members.values()]
+            self._checkpoint = max((step for step in known if step is not None), default=None)
             for task in tasks:
                 self._members[task].is_released = True
                 self._members[task].since = self._clock()

@@ -19,6 +19,7 @@ from tony_py.executor import stacks
 from tony_py.executor.channel import Channel, RefusedError
 from tony_py.executor.descendants import adopt_orphans
 from tony_py.executor.gpus import Gpus
+from tony_py.executor.library import python_path
 from tony_py.executor.ports import HeldPorts
 from tony_py.executor.program import Programs
 from tony_py.executor.pulse import HEARTBEAT_S, Pulse
@@ -48,7 +49,9 @@ def program_environment(variables: dict[str, str], folder: Path) -> dict[str, st
     env["PYTHONFAULTHANDLER"] = "1"  # so that the stacks of one that hangs can be had
     env["TONY_CONTAINER_DIR"] = str(folder)
     env["TONY_PROGRESS_FILE"] = str(folder / _PROGRESS)
-    return {**env, **variables}
+    env.update(variables)
+    env["PYTHONPATH"] = python_path(env.get("PYTHONPATH", ""))
+    return env
 
 
 class Executor:
