@@ -1,53 +1,69 @@
-"""What a training run leaves behind: checkpoints, its output, its progress.
+"""How a training run begins and ends, whatever the framework: its options, its measured and exported model.
 
-tony_py names the places by environment: ``TONY_CHECKPOINT_DIR`` outlives a failed run,
-``TONY_OUTPUT`` becomes the output when every task has ended well, ``TONY_PROGRESS_FILE`` is watched.
+``TONY_OUTPUT`` becomes the application's output when every task has ended well.
 """
 
+import argparse
 import json
 import os
-import re
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from ratings import hdfs
-
-_CHECKPOINT = re.compile(r"epoch-(\d+)$")
-
-
-def save_checkpoint(epoch: int, state: bytes) -> None:
-    """Write the state after an epoch: whole or not at all, and only then forget the older ones."""
-    filesystem, folder = hdfs(os.environ["TONY_CHECKPOINT_DIR"])
-    target, fresh = f"{folder}/epoch-{epoch:05d}", f"{folder}/.epoch-{epoch:05d}.tmp"
-    filesystem.makedirs(folder, exist_ok=True)
-    filesystem.pipe_file(fresh, state)
-    if filesystem.exists(target):
-        filesystem.rm(target)
-    filesystem.mv(fresh, target)
-    for older in _checkpoints():
-        if older < epoch:
-            filesystem.rm(f"{folder}/epoch-{older:05d}")
+import numpy as np
+from evaluation import evaluate
+from numpy.typing import NDArray
+from ratings import Rows, hdfs, read_rows
 
 
-def load_checkpoint() -> bytes | None:
-    """Return the newest state, or None if the run is a fresh one."""
-    filesystem, folder = hdfs(os.environ["TONY_CHECKPOINT_DIR"])
-    epochs = _checkpoints()
-    return filesystem.cat_file(f"{folder}/epoch-{max(epochs):05d}") if epochs else None
+def parse_options(description: str | None) -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--training-set", required=True)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--patience", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
 
 
-def _checkpoints() -> list[int]:
-    filesystem, folder = hdfs(os.environ["TONY_CHECKPOINT_DIR"])
-    if not filesystem.exists(folder):
-        return []
-    found = (_CHECKPOINT.search(str(path)) for path in filesystem.ls(folder, detail=False))
-    return [int(match[1]) for match in found if match]
+def finish(
+    options: argparse.Namespace,
+    dimension: int,
+    epochs: int,
+    predict: Callable[[Rows], NDArray[np.float32]],
+    export: Callable[[Path], None],
+) -> None:
+    """Measure a model on the test split and put it into the output.
+
+    Parameters
+    ----------
+    options
+        The run's.
+    dimension
+        Columns of the dense features.
+    epochs
+        How many were trained.
+    predict
+        Returns one probability a row.
+    export
+        Writes ``model.onnx`` and ``native/`` into a folder.
+    """
+    test = read_rows(options.training_set, "test", dimension)
+    metrics = evaluate("test", test.response, predict(test), test.weight) | {"epochs": float(epochs)}
+    print(metrics)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        export(folder)
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True))
+        (folder / "signature.json").write_text(json.dumps(_signature(dimension), indent=2))
+        _upload(folder, os.environ["TONY_OUTPUT"])
 
 
-def save_output(folder: Path, metrics: dict[str, float], dimension: int) -> None:
-    """Put an exported model (``model.onnx``, ``native/``) with its signature and metrics into the output."""
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True))
-    (folder / "signature.json").write_text(json.dumps(_signature(dimension), indent=2))
-    filesystem, output = hdfs(os.environ["TONY_OUTPUT"])
+def _upload(folder: Path, url: str) -> None:
+    filesystem, output = hdfs(url)
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         target = f"{output}/{file.relative_to(folder).as_posix()}"
         filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
@@ -63,11 +79,3 @@ def _signature(dimension: int) -> dict[str, object]:
         ],
         "outputs": [{"name": "probability", "dtype": "float32"}],
     }
-
-
-def tell_progress(done: float, message: str) -> None:
-    """Show how far the run is (0 to 1) to whoever follows the application."""
-    path = Path(os.environ["TONY_PROGRESS_FILE"])
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text(json.dumps({"progress": done, "message": message}))
-    fresh.replace(path)

@@ -11,16 +11,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
 import tensorflow as tf
 import tf2onnx
-from evaluation import evaluate, log_loss_sum
+import tony_task
+from evaluation import log_loss_sum
 from numpy.typing import NDArray
 from ratings import Rows, read_dimension, read_known_ids, read_rows
-from run_files import load_checkpoint, save_checkpoint, save_output, tell_progress
+from run_files import finish, parse_options
 
 Array = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -173,12 +173,12 @@ def save(epoch: int, rater: Rater, optimiser: keras.optimizers.Optimizer, best: 
     arrays = {f"{name}-{at:03d}": value for name, group in groups.items() for at, value in enumerate(group)}
     stream = io.BytesIO()
     np.savez(stream, state=np.array([epoch, best.log_loss, best.age]), **arrays)
-    save_checkpoint(epoch, stream.getvalue())
+    tony_task.save_checkpoint(epoch, stream.getvalue())
 
 
 def restore(rater: Rater, optimiser: keras.optimizers.Optimizer) -> tuple[int, Best]:
     """Return the last epoch that was saved (-1: none) and the best model, and set the weights to that epoch's."""
-    saved = load_checkpoint()
+    saved = tony_task.load_checkpoint()
     if saved is None:
         return -1, Best()
     arrays = np.load(io.BytesIO(saved))
@@ -217,11 +217,14 @@ def train(
         probability = score(validation.user_id, validation.film_id, validation.features)["probability"].numpy()
         mine = log_loss_sum(validation.response, probability, validation.weight)
         total, weight = workers.sum([mine, float(validation.weight.sum())])
-        message = f"epoch {epoch}: validation log loss {total / weight:.4f}"
+        log_loss = float(total / weight)
+        message = f"epoch {epoch}: validation log loss {log_loss:.4f}"
         print(message)
-        tell_progress((epoch + 1) / options.epochs, message)
-        if total / weight < best.log_loss:
-            best = Best(float(total / weight), 0, rater.get_weights())
+        tony_task.report(
+            step=epoch + 1, total=options.epochs, message=message, metrics={"validation_log_loss": log_loss}
+        )
+        if log_loss < best.log_loss:
+            best = Best(log_loss, 0, rater.get_weights())
         else:
             best.age += 1
         if workers.rank == 0:
@@ -248,15 +251,7 @@ def export(scorer: Scorer, folder: Path, dimension: int) -> None:
 
 def main() -> None:
     """Train on all workers; evaluate and export on the first."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--training-set", required=True)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--patience", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     workers = Workers()  # before anything else touches TensorFlow
     dimension, known = read_dimension(options.training_set), read_known_ids(options.training_set)
     rows, validation = (
@@ -280,13 +275,11 @@ def main() -> None:
     if workers.rank == 0:
         alone = build()  # outside the strategy: a graph of plain variables
         alone.rater.set_weights(best.weights)
-        test = read_rows(options.training_set, "test", dimension)
-        probability = alone(test.user_id, test.film_id, test.features)["probability"].numpy()
-        metrics = evaluate("test", test.response, probability, test.weight) | {"epochs": float(epochs)}
-        print(metrics)
-        with TemporaryDirectory() as name:
-            export(alone, Path(name), dimension)
-            save_output(Path(name), metrics, dimension)
+
+        def predict(rows: Rows) -> NDArray[np.float32]:
+            return alone(rows.user_id, rows.film_id, rows.features)["probability"].numpy()
+
+        finish(options, dimension, epochs, predict, lambda to: export(alone, to, dimension))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
+import tony_task
 import torch
 import torch.distributed as dist
-from evaluation import evaluate, log_loss_sum
+from evaluation import log_loss_sum
 from numpy.typing import NDArray
 from ratings import Rows, read_dimension, read_known_ids, read_rows
-from run_files import load_checkpoint, save_checkpoint, save_output, tell_progress
+from run_files import finish, parse_options
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.parallel import DistributedDataParallel
@@ -134,10 +134,15 @@ def standardise(rater: Rater, features: Tensor) -> None:
 
 
 @torch.no_grad()
+def predict(scorer: Scorer, rows: Rows) -> NDArray[np.float32]:
+    """Return one probability a row."""
+    scorer.eval()
+    return scorer(*tensors(rows)[:3]).numpy()
+
+
 def validate(scorer: Scorer, rows: Rows) -> float:
     """Return the log loss over all workers' validation rows."""
-    scorer.eval()
-    probability = scorer(*tensors(rows)[:3]).numpy()
+    probability = predict(scorer, rows)
     sums = torch.tensor([log_loss_sum(rows.response, probability, rows.weight), float(rows.weight.sum())]).double()
     dist.all_reduce(sums)
     return float(sums[0] / sums[1])
@@ -156,7 +161,7 @@ def train(rater: Rater, options: argparse.Namespace, dimension: int) -> int:
     dist.all_reduce(steps, dist.ReduceOp.MIN)  # every worker takes as many steps, whatever its share
     users, films = rater.user_rows(columns[0]), rater.film_rows(columns[1])
     first, last, best = 0, -1, Best(float("inf"), 0, {})
-    if (saved := load_checkpoint()) is not None:
+    if (saved := tony_task.load_checkpoint()) is not None:
         state = torch.load(io.BytesIO(saved), weights_only=True)
         rater.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
@@ -178,8 +183,11 @@ def train(rater: Rater, options: argparse.Namespace, dimension: int) -> int:
             optimiser.step()
         schedule.step()
         log_loss = validate(scorer, validation)
-        print(f"epoch {epoch}: validation log loss {log_loss:.4f}")
-        tell_progress((epoch + 1) / options.epochs, f"epoch {epoch}: validation log loss {log_loss:.4f}")
+        message = f"epoch {epoch}: validation log loss {log_loss:.4f}"
+        print(message)
+        tony_task.report(
+            step=epoch + 1, total=options.epochs, message=message, metrics={"validation_log_loss": log_loss}
+        )
         if log_loss < best.log_loss:
             best = Best(log_loss, 0, {name: value.clone() for name, value in rater.state_dict().items()})
         else:
@@ -196,7 +204,7 @@ def train(rater: Rater, options: argparse.Namespace, dimension: int) -> int:
                 },
                 stream,
             )
-            save_checkpoint(epoch, stream.getvalue())
+            tony_task.save_checkpoint(epoch, stream.getvalue())
     rater.load_state_dict(best.state)
     return last + 1
 
@@ -224,15 +232,7 @@ def export(scorer: Scorer, folder: Path, dimension: int) -> None:
 
 def main() -> None:
     """Train on all workers; evaluate and export on the first."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--training-set", required=True)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--patience", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["WORLD_SIZE"])))
     dist.init_process_group("gloo")
     dimension = read_dimension(options.training_set)
@@ -241,15 +241,7 @@ def main() -> None:
     epochs = train(rater, options, dimension)
     if dist.get_rank() == 0:
         scorer = Scorer(rater)
-        test = read_rows(options.training_set, "test", dimension)
-        scorer.eval()
-        with torch.no_grad():
-            probability = scorer(*tensors(test)[:3]).numpy()
-        metrics = evaluate("test", test.response, probability, test.weight) | {"epochs": float(epochs)}
-        print(metrics)
-        with TemporaryDirectory() as name:
-            export(scorer, Path(name), dimension)
-            save_output(Path(name), metrics, dimension)
+        finish(options, dimension, epochs, lambda rows: predict(scorer, rows), lambda to: export(scorer, to, dimension))
     dist.destroy_process_group()
 
 
