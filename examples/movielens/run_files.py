@@ -1,19 +1,16 @@
-"""How a training run begins and ends, whatever the framework: its options, its measured and exported model.
-
-``TONY_OUTPUT`` becomes the application's output when every task has ended well.
-"""
+"""How a training run begins and ends, whatever the framework: its options, its measured and exported model."""
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import tony_task
 from evaluation import evaluate
 from numpy.typing import NDArray
-from ratings import Rows, hdfs, read_rows
+from ratings import Rows, read_rows
 
 
 def parse_options(description: str | None) -> argparse.Namespace:
@@ -59,15 +56,8 @@ def finish(
         export(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True))
         (folder / "signature.json").write_text(json.dumps(_signature(dimension), indent=2))
-        _upload(folder, os.environ["TONY_OUTPUT"])
-
-
-def _upload(folder: Path, url: str) -> None:
-    filesystem, output = hdfs(url)
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        target = f"{output}/{file.relative_to(folder).as_posix()}"
-        filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
-        filesystem.put_file(str(file), target)
+        for path in folder.iterdir():
+            tony_task.save_output(path.name, path)
 
 
 def _signature(dimension: int) -> dict[str, object]:

@@ -201,6 +201,23 @@ def test_what_is_reported_is_what_the_executor_reads(tmp_path: Path, monkeypatch
     assert read_progress(tmp_path / "progress.json")["step"] == 3
 
 
+def test_an_output_is_replaced_by_what_a_restarted_program_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TONY_OUTPUT", str(tmp_path / "output"))
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "weights").write_bytes(b"1")
+    for number in ("1", "2"):
+        (tmp_path / "model" / "deep" / "weights").write_text(number)
+        task.save_output("metrics.json", number.encode())
+        task.save_output("model", tmp_path / "model")
+    found = sorted(path.relative_to(tmp_path / "output").as_posix() for path in (tmp_path / "output").rglob("*"))
+    assert found == ["metrics.json", "model", "model/deep", "model/deep/weights"]
+    assert (tmp_path / "output" / "model" / "deep" / "weights").read_text() == "2"
+    with pytest.raises(ValueError, match="no plain name"):
+        task.save_output("a/b", b"")
+
+
 @pytest.mark.parametrize(
     ("settings", "addresses"),
     [

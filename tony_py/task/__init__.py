@@ -11,6 +11,7 @@ Every container finds this package as ``tony_task``; nothing has to be installed
         if rank == 0:
             tony_task.save_checkpoint(step, state_as_bytes())
         tony_task.report(step=step + 1, total=steps, metrics={"loss": loss})
+    tony_task.save_output("model.bin", model_as_bytes())
 
 It imports the standard library alone, and a module of the user's own with this name goes first.
 """
@@ -18,6 +19,15 @@ It imports the standard library alone, and a module of the user's own with this 
 from __future__ import annotations
 
 from .checkpoints import Checkpoint, Checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
+from .output import save_output
 from .progress import report
 
-__all__ = ["Checkpoint", "Checkpoints", "latest_checkpoint", "load_checkpoint", "report", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "Checkpoints",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "report",
+    "save_checkpoint",
+    "save_output",
+]

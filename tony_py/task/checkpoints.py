@@ -14,12 +14,9 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Union
 
-from .files import Store, open_store
+from .files import Content, Store, open_store, stored
 from .progress import report
-
-Content = Union[bytes, str, "os.PathLike[str]"]
 
 _NAME = re.compile(r"^step-(\d{10,})$")
 _FRESH = re.compile(r"^\.step-\d+\.(\d+)\.[0-9a-f]+\.tmp$")
@@ -91,13 +88,12 @@ class Checkpoints:
         """
         if step < 0:
             raise ValueError(f"step {step}: steps count from 0")
-        source = content if isinstance(content, bytes) else Path(content)
-        if isinstance(source, Path) and source.is_dir() and not any(each.is_file() for each in source.rglob("*")):
-            raise FileNotFoundError(f"{source}: no files to save in this folder")
         for attempt in range(1, _TRIES + 1):
             try:
-                found = self._save_once(step, source)
+                found = self._save_once(step, content)
                 break
+            except FileNotFoundError:  # what is to be saved is not there
+                raise
             except OSError:
                 if attempt == _TRIES:
                     raise
@@ -105,7 +101,7 @@ class Checkpoints:
         with suppress(OSError):  # the next save tries it again
             self._clear(step, found)
 
-    def _save_once(self, step: int, source: bytes | Path) -> list[str]:
+    def _save_once(self, step: int, content: Content) -> list[str]:
         """Save unless it is saved already; return what stands there."""
         name = f"step-{step:010d}"
         found = list(self._store.entries())
@@ -114,10 +110,7 @@ class Checkpoints:
         fresh = f".{name}.{self._generation}.{secrets.token_hex(6)}.tmp"
         won = False
         try:
-            if isinstance(source, Path) and source.is_dir():
-                self._store.put(source, fresh)
-            else:
-                self._store.write(fresh, source)
+            stored(self._store, fresh, content)
             won = self._store.publish(fresh, name)
         finally:
             if not won:

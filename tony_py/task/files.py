@@ -10,6 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Union
+
+Content = Union[bytes, str, "os.PathLike[str]"]
+"""What is to be written: bytes, or the path of a local file or folder."""
 
 CHUNK_BYTES = 4 << 20
 
@@ -65,6 +69,23 @@ class Store(ABC):
                 with target.open("wb") as stream:
                     for chunk in self.read(f"{name}/{below}"):
                         stream.write(chunk)
+
+
+def stored(store: Store, name: str, content: Content) -> None:
+    """Write content under a fresh name.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or is a folder without any file.
+    """
+    source = content if isinstance(content, bytes) else Path(content)
+    if isinstance(source, bytes) or not source.is_dir():
+        store.write(name, source)
+        return
+    if not any(each.is_file() for each in source.rglob("*")):
+        raise FileNotFoundError(f"{source}: no files to save in this folder")
+    store.put(source, name)
 
 
 def open_store(url: str) -> Store:
