@@ -19,7 +19,7 @@ It imports the standard library alone, and a module of the user's own with this 
 from __future__ import annotations
 
 from .checkpoints import Checkpoint, Checkpoints, latest_checkpoint, load_checkpoint, save_checkpoint
-from .output import save_output
+from .output import read_output, save_output
 from .progress import report
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Checkpoints",
     "latest_checkpoint",
     "load_checkpoint",
+    "read_output",
     "report",
     "save_checkpoint",
     "save_output",

@@ -33,10 +33,13 @@ class Checkpoint:
         The step after which it was saved.
     store, name
         Where it stands.
+    is_folder
+        Whether a folder was saved.
     """
 
-    def __init__(self, step: int, store: Store, name: str) -> None:
+    def __init__(self, step: int, store: Store, name: str, *, is_folder: bool) -> None:
         self.step = step
+        self.is_folder = is_folder
         self._store = store
         self._name = name
 
@@ -45,13 +48,19 @@ class Checkpoint:
 
     def read(self) -> bytes:
         """Return the bytes that were saved."""
+        if self.is_folder:
+            raise IsADirectoryError(f"{self}: a folder was saved; copy_to() brings it back")
         return b"".join(self._store.read(self._name))
 
-    def copy_to(self, folder: str | os.PathLike[str]) -> Path:
-        """Copy the files of a saved folder into a local one and return it."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        self._store.get(self._name, target)
+    def copy_to(self, path: str | os.PathLike[str]) -> Path:
+        """Copy what was saved to a local path and return it: a file to a file, a folder's files into a folder."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_folder:
+            target.mkdir(exist_ok=True)
+            self._store.get(self._name, target)
+        else:
+            self._store.copy_file(self._name, target)
         return target
 
 
@@ -131,8 +140,9 @@ class Checkpoints:
 
     def all(self) -> list[Checkpoint]:
         """Return all complete checkpoints, the newest last."""
-        steps = self._steps(self._store.entries())
-        return [Checkpoint(step, self._store, f"step-{step:010d}") for step in sorted(steps)]
+        entries = self._store.entries()
+        names = {step: f"step-{step:010d}" for step in self._steps(entries)}
+        return [Checkpoint(step, self._store, names[step], is_folder=entries[names[step]]) for step in sorted(names)]
 
     def latest(self) -> Checkpoint | None:
         """Return the newest complete checkpoint, or None."""

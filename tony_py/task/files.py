@@ -66,9 +66,13 @@ class Store(ABC):
                 target.mkdir(exist_ok=True)
                 self.get(f"{name}/{below}", target)
             else:
-                with target.open("wb") as stream:
-                    for chunk in self.read(f"{name}/{below}"):
-                        stream.write(chunk)
+                self.copy_file(f"{name}/{below}", target)
+
+    def copy_file(self, name: str, target: Path) -> None:
+        """Copy a file to a local one."""
+        with target.open("wb") as stream:
+            for chunk in self.read(name):
+                stream.write(chunk)
 
 
 def stored(store: Store, name: str, content: Content) -> None:

@@ -25,13 +25,28 @@ def save_output(name: str, content: Content) -> None:
     """
     if "/" in name or not name:
         raise ValueError(f"{name!r} is no plain name; save a folder to have folders")
+    _replace(_of_this_application(), name, content)
+
+
+def read_output(name: str) -> bytes:
+    """Return a file that another task, of an earlier stage for instance, has put into the application's output.
+
+    Raises
+    ------
+    OSError
+        If it is not there.
+    """
+    return b"".join(_of_this_application().read(name))
+
+
+def _of_this_application() -> Store:
     url = os.environ.get("TONY_OUTPUT", "")
     if not url:
         raise OSError(
             "TONY_OUTPUT is not set: this program was not started by tony_py; "
             "to try it out, export TONY_OUTPUT=/some/folder"
         )
-    _replace(open_store(url), name, content)
+    return open_store(url)
 
 
 def _replace(store: Store, name: str, content: Content) -> None:

@@ -43,6 +43,8 @@ def report(
     if not target or not _is_heard():
         return
     with _lock:
+        if not _said:
+            _said.update(_already_said(Path(target)))
         said = {"step": step, "checkpoint": checkpoint, "message": message}
         _said.update({name: value for name, value in said.items() if value is not None})
         if step is not None and total:
@@ -52,6 +54,15 @@ def report(
         fresh = Path(f"{target}.{os.getpid()}.tmp")
         fresh.write_text(json.dumps(_said))
         fresh.replace(target)
+
+
+def _already_said(path: Path) -> dict[str, Any]:
+    """Return what another process of the same program has said."""
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _is_heard() -> bool:
