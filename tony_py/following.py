@@ -18,6 +18,8 @@ from tony_py.live import live_status
 from tony_py.places import Places
 from tony_py.replay import status_of_history
 from tony_py.status import RunStatus
+from tony_py.tracking.messages import Status, run_end, run_start_afterwards
+from tony_py.tracking.tracker import Tracker
 from tony_py.viewing import Glance, View
 from yarnmill import fs, yarn
 from yarnmill.errors import JobFailedError, NotFoundError, YarnMillError
@@ -26,6 +28,9 @@ from yarnmill.report import REPORT_NAME, RunReport, read_report
 _POLL_S: Final = 0.5
 _SETTLE_S: Final = 5.0
 """How long the report may come after YARN's word that the application has ended."""
+
+_TRACKING_S: Final = 20.0
+"""How long MLflow may take to hear of an application whose driver could not tell it."""
 
 _DEATH_S: Final = 15.0
 """How long an application that was killed may take to be gone."""
@@ -157,7 +162,15 @@ def report_of(entry: RunEntry, application: yarn.ApplicationStatus, index: Index
         index.keep_history(entry.application_id, events)
     write_failed(Places(output=entry.output, work=entry.work), report, events)
     index.keep(ended(entry, report, killed=is_killed))
+    _tell_of_end(entry, report, "KILLED" if is_killed else "FAILED")
     return report
+
+
+def _tell_of_end(entry: RunEntry, report: RunReport, status: Status) -> None:
+    """Tell MLflow what the driver could not any more."""
+    if entry.tracking:
+        with Tracker(run_start_afterwards(entry, entry.tracking), lambda _words: None) as tracker:
+            tracker.finish(run_end(report, {}, status), _TRACKING_S)
 
 
 def find_report(entry: RunEntry) -> RunReport | None:

@@ -27,6 +27,7 @@ FOLDER: Final = ".tony_py"
 _ENTRY: Final = ".json"
 _HISTORY: Final = ".history.jsonl"
 _REASON_LIMIT: Final = 500
+_PASSWORD: Final = re.compile(r"//[^/@]*@")
 
 RunState = Literal["running", "succeeded", "failed", "killed"]
 
@@ -42,6 +43,8 @@ class RunEntry(Record, frozen=True, kw_only=True):
         Where it writes, where it works, and what decides its result.
     inputs, parameters
         As its report has them.
+    tracking, experiment
+        The MLflow server that hears of it, without any password, and the experiment if it is not the name.
     submitted_at, finished_at, state, exit_reason
         From when to when, and how it ended.
     """
@@ -60,6 +63,8 @@ class RunEntry(Record, frozen=True, kw_only=True):
     exit_reason: str = ""
     inputs: tuple[str, ...] = ()
     parameters: dict[str, str] = {}
+    tracking: str = ""
+    experiment: str = ""
     schema_version: Literal[1] = 1
 
 
@@ -84,6 +89,8 @@ def entry_of(launch: Launch, application_id: str, submitted_at: dt.datetime) -> 
         submitted_at=submitted_at,
         inputs=launch.identities or application.inputs,
         parameters={name: render_parameter(value) for name, value in application.parameters.items()},
+        tracking=_PASSWORD.sub("//", application.tracking.uri),
+        experiment=application.tracking.experiment,
     )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tony_py import client
-from tony_py.application import load_application
 from tony_py.history import read_history
+from tony_py.loading import load_application
 from yarnmill import fs
 from yarnmill.config import Config
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tony_py.application import load_application
 from tony_py.history import Event, read_history
+from tony_py.loading import load_application
 
 pytestmark = pytest.mark.programs
 

@@ -16,6 +16,8 @@ from tony_py.driver.recording import Recording
 from tony_py.history import History
 from tony_py.index import Index, ended, entry_of
 from tony_py.plan import Launch
+from tony_py.tracking.messages import run_start
+from tony_py.tracking.tracker import Tracker
 from yarnmill.errors import YarnMillError
 from yarnmill.report import RunReport
 
@@ -59,10 +61,13 @@ class Lookout:
         self._application = launch.application
         self._observer = Observer(launch.application, self._entry, history)
         self._open = ExitStack()
+        self._gang: Gang | None = None
         self.record = Recording(history)
+        self._tracker = Tracker(run_start(launch, application_id, started_at), self._tell_of_tracking)
 
     def __enter__(self) -> Self:
         self._index.keep(self._entry)
+        self._open.enter_context(self._tracker)
         if self._pages is not None and self._application.dashboard:
             page = self._open.enter_context(StatusServer(self._observer.status))
             url = self._pages.add(STATUS_ROUTE, STATUS_TITLE, page.url)
@@ -71,8 +76,10 @@ class Lookout:
 
     def know(self, gang: Gang, application: Application) -> None:
         """Show this gang from here on, and the pages of its tasks."""
+        self._gang = gang
         self.record.know(gang)
         self._observer.know(gang)
+        self._tracker.add_parameters(application.parameters)
         if self._pages is not None:
             self._open.enter_context(TaskPages(application, gang, self._pages, self.record, self._observer.show_page))
 
@@ -80,15 +87,23 @@ class Lookout:
         """Bring what happened to where people look."""
         self._history.flush()
         self._watch(self._observer, self._history)
+        if self._gang is not None:
+            self._tracker.sample(self._gang.members())
 
     def note_end(self, report: RunReport) -> RunReport:
         """Note how the run ended, and return its report."""
         self._index.keep(ended(self._entry, report))
+        self._tracker.end(report, self._gang.members() if self._gang else {}, self._history.events)
         return report
+
+    def _tell_of_tracking(self, words: str) -> None:
+        self._history.record("tracking", detail=words)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._tracker.fail(str(error) or type(error).__name__)
         self._open.close()
         if error is not None:
             self._history.record("failed", detail=str(error) or type(error).__name__)

@@ -17,16 +17,18 @@ class Progress:
     share: float | None = None
     checkpoint: int | None = None
     message: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
     moved_at: float | None = None
 
     def hear(self, message: Heartbeat, now: float) -> str:
         """Take what a heartbeat says; return what is worth an event, or nothing."""
+        self.checkpoint = message.checkpoint if message.checkpoint is not None else self.checkpoint
+        self.metrics = message.metrics or self.metrics
         before = self.share or 0.0
         moved = (message.step, message.progress) != (self.step, self.share)
         if message.step is None and message.progress is None:
             return ""
         self.step, self.share, self.message = message.step, message.progress, message.message
-        self.checkpoint = message.checkpoint if message.checkpoint is not None else self.checkpoint
         if not moved:
             return ""
         self.moved_at = now

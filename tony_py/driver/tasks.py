@@ -96,6 +96,7 @@ class Heartbeat(Record, frozen=True, kw_only=True):
     progress: float | None = None
     checkpoint: int | None = None
     message: str = ""
+    metrics: dict[str, float] = {}
     usage: Usage | None = None
 
 

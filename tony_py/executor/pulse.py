@@ -15,6 +15,7 @@ from tony_py.executor.channel import Channel, RefusedError
 
 HEARTBEAT_S = 1.0
 _RETRY_S = 0.2
+_MOST_METRICS = 100
 
 
 class Pulse:
@@ -30,7 +31,8 @@ class Pulse:
         How long the driver may stay silent before it counts as lost.
     progress_file
         What the program may write its progress to: a number from 0 to 1, or JSON with any of ``step``,
-        ``progress`` (0 to 1), ``checkpoint`` (the last step that was saved) and ``message``.
+        ``progress`` (0 to 1), ``checkpoint`` (the last step that was saved), ``message`` and ``metrics`` (an object
+        of numbers).
     usage
         Returns what the program uses.
     """
@@ -130,6 +132,10 @@ def read_progress(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {name: read(said[name]) for name, read in numbers.items() if said.get(name) is not None}
     if not math.isfinite(found.get("progress", 0.0)):
         raise ValueError("progress is no number")
+    if isinstance(said.get("metrics"), dict):
+        # JSON knows no infinity, and the driver would refuse the whole message.
+        numbers_said = {str(name)[:250]: float(value) for name, value in list(said["metrics"].items())[:_MOST_METRICS]}
+        found["metrics"] = {name: value for name, value in numbers_said.items() if math.isfinite(value)}
     if found:
         found["message"] = str(said.get("message", ""))[:500]
     return found

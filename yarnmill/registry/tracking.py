@@ -64,8 +64,8 @@ class Tracking:
         ClusterUnavailableError
             If MLflow cannot be written to: it may later.
         """
-        with _open(self._uri) as client:
-            experiment_id = _ensure_experiment(client, version)
+        with open_tracking(self._uri) as client:
+            experiment_id = ensure_experiment(client, version.model, version.blobs_url)
             for run in client.search_runs([experiment_id], f"tags.`{_TAG_BUNDLE}` = '{version.bundle_id}'"):
                 if run.info.status == "FINISHED":
                     return str(run.info.run_id)
@@ -74,7 +74,7 @@ class Tracking:
 
     def runs(self) -> list[TrackedRun]:
         """Return every run of every experiment, newest first; errors as :meth:`record`."""
-        with _open(self._uri) as client:
+        with open_tracking(self._uri) as client:
             experiments = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
             found = [] if not experiments else list(_all_runs(client, list(experiments)))
         return [_tracked_run(run, experiments[run.info.experiment_id]) for run in found]
@@ -99,8 +99,14 @@ def track_pending(registry: Registry, tracking: Tracking, warn: Callable[[str], 
 
 
 @contextmanager
-def _open(uri: str) -> "Iterator[MlflowClient]":
-    """Yield a client; MLflow's own warnings and chatter are not for our users."""
+def open_tracking(uri: str) -> "Iterator[MlflowClient]":
+    """Yield a client; MLflow's own warnings and chatter are not for our users.
+
+    Raises
+    ------
+    ClusterUnavailableError
+        If MLflow does not answer, here or in the block.
+    """
     _probe(uri)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -114,7 +120,7 @@ def _open(uri: str) -> "Iterator[MlflowClient]":
             yield MlflowClient(tracking_uri=uri)
         except (MlflowException, sa.exc.SQLAlchemyError, OSError) as problem:
             raise ClusterUnavailableError(
-                f"MLflow at {uri}: {str(problem).splitlines()[0]}", mend="check registry.tracking and what it names"
+                f"MLflow at {uri}: {str(problem).splitlines()[0]}", mend="check the tracking URI and what it names"
             ) from None
 
 
@@ -128,11 +134,19 @@ def _probe(uri: str) -> None:
     probe(url)
 
 
-def _ensure_experiment(client: "MlflowClient", version: ModelVersion) -> str:
-    found = client.get_experiment_by_name(version.model)
+def ensure_experiment(client: "MlflowClient", name: str, artifacts: str) -> str:
+    """Return the id of an experiment, made if it is not there; its artifacts are at a URL if the server allows that."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(version.model, artifact_location=version.blobs_url))
+    try:
+        return str(client.create_experiment(name, artifact_location=artifacts))
+    except MlflowException as problem:
+        if "artifact_location" not in str(problem):
+            raise
+        return str(client.create_experiment(name))  # a server that lets nobody name a host, as hdfs:// does
 
 
 def _write_run(client: "MlflowClient", experiment_id: str, version: ModelVersion, manifest: Manifest) -> str:
@@ -143,8 +157,8 @@ def _write_run(client: "MlflowClient", experiment_id: str, version: ModelVersion
     client.log_batch(
         run.info.run_id,
         metrics=[Metric(name, value, at_ms, 0) for name, value in manifest.metrics.items()],
-        params=[Param(name, _cut(value)) for name, value in manifest.lineage.configuration.items()],
-        tags=[RunTag(name, _cut(value)) for name, value in _tags(version, manifest).items()],
+        params=[Param(name, cut(value)) for name, value in manifest.lineage.configuration.items()],
+        tags=[RunTag(name, cut(value)) for name, value in _tags(version, manifest).items()],
     )
     client.set_terminated(run.info.run_id, "FINISHED", end_time=at_ms)
     return str(run.info.run_id)
@@ -164,7 +178,8 @@ def _tags(version: ModelVersion, manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _cut(value: str) -> str:
+def cut(value: str) -> str:
+    """Return a tag or parameter as MLflow takes it."""
     return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
 
 
