@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from tony_py.application import Application, FailureClass, TaskType, stages
-from tony_py.driver import watch
+from tony_py.driver import barrier, watch
 from tony_py.driver.budgets import Budgets
 from tony_py.driver.containers import Container, Containers
 from tony_py.driver.failures import Incident, root_of
@@ -235,22 +235,11 @@ class _Stage:
         )
 
     def _has(self, members: Mapping[TaskId, Member], wanted: Callable[[TaskType], int]) -> bool:
-        """Whether each type has as many registered tasks as are wanted of it, for a gang that is elastic at all."""
-        names = {task.type for task in self._own}
-        if not any(self._application.types[name].is_elastic for name in names):
-            return False
-        counts = dict.fromkeys(names, 0)
-        for task, member in members.items():
-            if task.type in counts and (member.state == "registered" or member.is_released):
-                counts[task.type] += 1
-        return all(count >= wanted(self._application.types[name]) for name, count in counts.items())
+        return barrier.has_enough(self._application, self._own, members, wanted)
 
     def _open(self, members: Mapping[TaskId, Member], now: float) -> None:
         ready = [task for task, member in members.items() if member.state == "registered" and not member.is_released]
-        world = sum(member.is_released for member in members.values()) + len(ready)
-        missing = [task for task in members if task not in ready and not members[task].is_released]
-        without = f", without {', '.join(map(str, missing))}" if missing else ""
-        self._with.record("barrier", None, f"generation {self._gang.generation}: {world} tasks start{without}")
+        self._with.record("barrier", None, barrier.describe_opening(self._gang.generation, members))
         self._release(ready)
         self._gang.want_stacks(wanted=False)
         self._is_open, self._late, self._named_stragglers = True, None, set()
@@ -270,7 +259,7 @@ class _Stage:
             return None
         if self._has(members, lambda kind: kind.least):
             return None
-        cause = self._incomplete(missing, limit_s)
+        cause = barrier.describe_missing(self._application, missing, limit_s)
         verdict = self._budgets.spend("gang")
         if not verdict.may_retry:
             return Failure(missing[0], "gang", f"{cause}\n{verdict.words}")
@@ -282,14 +271,6 @@ class _Stage:
         self._gang.withhold(tasks)
         self._again_at = now + pause_s
         return None
-
-    def _incomplete(self, missing: list[TaskId], limit_s: float) -> str:
-        lines = [f"the gang was not complete after {render_seconds(limit_s)} (timeouts.gang)"]
-        for task in missing:
-            kind = self._kind(task)
-            asked = f"{kind.memory} MiB, {kind.vcores} vcores, {kind.gpus} GPUs asked for"
-            lines.append(f"{task}: no container yet ({asked}): the queue {self._application.queue} has no room")
-        return "\n".join(lines)
 
     # ---- while programs run ------------------------------------------------------------------------------------
 
