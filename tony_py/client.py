@@ -208,9 +208,21 @@ def _running_driver(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types
         return None
 
 
+def certificate_pair() -> tuple[Path, Path]:
+    """Return the files of the user's certificate and key, which every container of his has too."""
+    with without_warnings():
+        _credentials(import_skein())
+    folder = _credentials_folder()
+    return Path(folder, "skein.crt"), Path(folder, "skein.pem")
+
+
+def _credentials_folder() -> str:
+    return os.environ.get("SKEIN_CONFIG") or str(Path("~/.skein").expanduser())
+
+
 def _credentials(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types
     """Return the user's certificate pair, made on first use: Skein itself would warn while it makes one."""
-    folder = os.environ.get("SKEIN_CONFIG") or str(Path("~/.skein").expanduser())
+    folder = _credentials_folder()
     try:
         return skein.Security.from_directory(folder)
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from yarnmill.cli.options import output_option, plan_option, print_json
 from yarnmill.cli.tony_attach import attach, run_attached
 from yarnmill.cli.tony_history import diagnose, history
 from yarnmill.cli.tony_logs import logs
+from yarnmill.cli.tony_notebook import notebook
 from yarnmill.cli.tony_status import list_applications, status
 from yarnmill.config import load_config
 from yarnmill.errors import ConfigurationError
@@ -117,7 +118,7 @@ def kill(application_id: str) -> None:
     click.echo(f"{application_id}: killed")
 
 
-for command in (attach, diagnose, history, list_applications, logs, status):
+for command in (attach, diagnose, history, list_applications, logs, notebook, status):
     tony_py.add_command(command)
 
 
