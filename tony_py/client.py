@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -201,11 +201,20 @@ def skein_client() -> Iterator[Any]:
 
 
 def _running_driver(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types
-    """Return a client of the driver that somebody started for good, or None: it saves two seconds of Java."""
+    """Return a client of the driver that somebody started for good, or None: it saves two seconds of Java.
+
+    Such a driver belongs to the cluster that it was started for, whatever ``HADOOP_CONF_DIR`` says now: one that
+    knows none of this cluster's nodes would send the application elsewhere.
+    """
     try:
-        return skein.Client.from_global_driver()
+        client = skein.Client.from_global_driver()
     except (skein.exceptions.DriverNotRunningError, skein.exceptions.ConnectionError, FileNotFoundError):
         return None
+    with suppress(skein.exceptions.SkeinError):
+        if {node.id for node in client.get_nodes(states=["RUNNING"])} & {node.node for node in yarn.nodes()}:
+            return client
+    client.close()
+    return None
 
 
 def certificate_pair() -> tuple[Path, Path]:
