@@ -145,9 +145,9 @@ def test_in_a_terminal_a_table_shows_the_run_and_ctrl_c_ends_it(
     said = json.dumps({"step": 7, "progress": 0.5, "message": "half way"})
     shown = terminal(*submit(f"echo '{said}' > $TONY_PROGRESS_FILE; exec -a {home}/sleeper sleep 300"))
     assert shown.see("step 7, 50%, half way"), shown.text
-    assert "task      state" in shown.text
-    assert "running" in shown.text
-    assert "http://127.0.0.1:" in shown.text  # the page
+    assert shown.see("task      state")
+    assert shown.see("running")
+    assert shown.see("http://127.0.0.1:"), shown.text  # the page
     shown.type(b"\x03")
     assert shown.wait(60) == 130, shown.text
     report = read_report(str(home / "output"))
