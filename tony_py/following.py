@@ -22,8 +22,9 @@ from tony_py.tracking.messages import Status, run_end, run_start_afterwards
 from tony_py.tracking.tracker import Tracker
 from tony_py.viewing import Glance, View
 from yarnmill import fs, yarn
-from yarnmill.errors import JobFailedError, NotFoundError, YarnMillError
+from yarnmill.errors import ClusterUnavailableError, JobFailedError, NotFoundError, YarnMillError
 from yarnmill.report import REPORT_NAME, RunReport, read_report
+from yarnmill.units import render_seconds
 
 _POLL_S: Final = 0.5
 _SETTLE_S: Final = 5.0
@@ -31,6 +32,9 @@ _SETTLE_S: Final = 5.0
 
 _TRACKING_S: Final = 20.0
 """How long MLflow may take to hear of an application whose driver could not tell it."""
+
+_PATIENCE_S: Final = 120.0
+"""How long YARN may be silent before whoever follows gives up."""
 
 _DEATH_S: Final = 15.0
 """How long an application that was killed may take to be gone."""
@@ -118,13 +122,30 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 def _watch(entry: RunEntry, view: View) -> yarn.ApplicationStatus:
     while True:
-        application = yarn.application(entry.application_id)
+        application = _ask_yarn(entry.application_id, view)
         events = events_of(entry)
         status = _status(application, entry, events) if view.wants_status else None
         view.show(Glance(entry.application_id, application.state, events, status))
         if application.is_finished:
             return application
         time.sleep(_POLL_S)
+
+
+def _ask_yarn(application_id: str, view: View) -> yarn.ApplicationStatus:
+    """Return what YARN says; a ResourceManager that is away for a while is waited for, as the application does."""
+    deadline = time.monotonic() + _PATIENCE_S
+    is_told = False
+    while True:
+        try:
+            return yarn.application(application_id)
+        except ClusterUnavailableError as problem:
+            if time.monotonic() > deadline:
+                again = f"the application goes on if its cluster does: tony_py attach {application_id}"
+                raise ClusterUnavailableError(problem.what, mend=again) from None
+            if not is_told:
+                view.say(f"{application_id}: {problem.what}; asking again for {render_seconds(_PATIENCE_S)}")
+                is_told = True
+            time.sleep(_POLL_S)
 
 
 def _status(application: yarn.ApplicationStatus, entry: RunEntry, events: list[Event]) -> RunStatus:

@@ -12,11 +12,17 @@ from typing import Any
 import pytest
 import yaml
 
+from tony_py.application import Application, Retries, TaskType, Timeouts
+from tony_py.history import read_history
+from tony_py.local import local_folder, run_local
 from tony_py.status import RunStatus
+from tony_py.viewing import Glance, Lines
 from yarnmill.cli.main import run
 from yarnmill.cli.tony import tony_py
+from yarnmill.config import load_config
 from yarnmill.records import parse_json
 from yarnmill.report import read_report
+from yarnmill.units import Seconds
 
 pytestmark = pytest.mark.programs
 
@@ -188,3 +194,59 @@ def test_logs_are_followed_while_they_are_written(going_on: str, home: Path, cap
         assert follower.wait(60) == 0
     numbers = [int(line.split()[2]) for line in [*lines, *rest.splitlines()]]
     assert numbers == list(range(1, len(numbers) + 1))  # none twice, none left out
+
+
+class Watching(Lines):
+    """A view that keeps what it was shown."""
+
+    wants_status = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda _line: None)
+        self.seen: list[RunStatus] = []
+
+    def show(self, glance: Glance) -> None:
+        super().show(glance)
+        if glance.status is not None:
+            self.seen.append(glance.status)
+
+
+SERVER = "timeout 4 python3 -m http.server $TONY_SPARE_PORT --bind 127.0.0.1 2> /dev/null; exit 1"
+
+
+def test_the_page_of_a_task_moves_along_when_the_task_starts_over(
+    application: Callable[..., Application], home: Path
+) -> None:
+    kinds = {
+        "worker": TaskType(command="sleep 9"),
+        "board": TaskType(command=SERVER, role="untracked", page="Board"),
+    }
+    app = application(types=kinds, retries=Retries(user=5), timeouts=Timeouts(grace=Seconds(1.0)))
+    view = Watching()
+    assert run_local(app, load_config(), local_folder(load_config()), view=view).state == "succeeded"
+    shown = [next((link.url for link in status.pages if link.title == "Board"), "") for status in view.seen]
+    urls = list(dict.fromkeys(url for url in shown if url))
+    assert len(urls) == 2, shown
+    assert all(url.startswith("http://127.0.0.1:") for url in urls)
+    assert home.exists()
+
+
+def test_no_dashboard_no_page(application: Callable[..., Application], home: Path) -> None:
+    view = Watching()
+    report = run_local(application("true", dashboard=False), load_config(), local_folder(load_config()), view=view)
+    assert report.state == "succeeded"
+    events = read_history(f"{home}/output/history.jsonl")
+    assert "page" not in [event.event for event in events]
+
+
+def test_what_was_told_to_stop_says_what_it_used(application: Callable[..., Application], home: Path) -> None:
+    kinds = {"worker": TaskType(command="sleep 1"), "board": TaskType(command="exec sleep 60", role="sidecar")}
+    app = application(types=kinds, timeouts=Timeouts(grace=Seconds(1.0)))
+    assert run_local(app, load_config(), local_folder(load_config())).state == "succeeded"
+    events = {(event.event, event.task): event for event in read_history(f"{home}/output/history.jsonl")}
+    stopped = events["stopped", "board:0"]
+    assert stopped.numbers["exit_code"] == 143
+    assert stopped.numbers["peak_memory_mib"] > 0
+    assert stopped.container_id.startswith("container_")
+    assert events["requested", "board:0"].attempt == 1
+    assert ("allocated", "worker:0") in events

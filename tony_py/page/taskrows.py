@@ -13,9 +13,7 @@ def task_row(task: TaskStatus, now: float) -> Markup:
         "tr",
         tag("td", task.task, _below(role), class_="name"),
         _cell("state", _state(task), _below(_since(task, now))),
-        _cell(
-            "container", tag("span", task.host or task.container_id[-6:]), _below(_container(task)), class_="container"
-        ),
+        _cell("container", _host(task), _below(_container(task)), class_="container"),
         _cell("progress", steps_in_words(task), _bar(task), _below(_said(task))),
         _number("memory", memory_in_words(task), _below(peak_in_words(task))),
         _number("CPU", cpu_in_words(task)),
@@ -48,6 +46,10 @@ def _since(task: TaskStatus, now: float) -> str:
     if task.since and task.state != "waiting":
         words.append(f"for {render_seconds(max(0.0, now - task.since))}")
     return ", ".join(words)
+
+
+def _host(task: TaskStatus) -> Markup:
+    return tag("span", task.host) if task.host else Markup()
 
 
 def _container(task: TaskStatus) -> str:
