@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tony_py.application import Application, Retries, TaskType
+from tony_py.application import Application, DriverSettings, Retries, TaskType
 from tony_py.driver.gang import Gang
 from tony_py.driver.tasks import Heartbeat, Registration, TaskId
 
@@ -69,6 +69,12 @@ def test_nothing_but_the_one_package_is_put_on_the_path(application: Make, local
     listing = "import os, zipimport; p = os.environ['PYTHONPATH'].split(os.pathsep)[-1]; z = zipimport.zipimporter(p); "
     check = "assert z.find_spec('tony_task') and not z.find_spec('tony_py') and not z.find_spec('__main__')"
     report, _ = local_run(application(f'python -c "{listing}{check}"', instances=1))
+    assert report.state == "succeeded", report.exit_reason
+
+
+def test_what_runs_in_the_driver_has_it_too(application: Make, local_run: LocalRun) -> None:
+    driver = DriverSettings(prepare="echo 42 > answer && python -m tony_task save-output answer answer")
+    report, _ = local_run(application("[ $(python -m tony_task read-output answer) = 42 ]", driver=driver))
     assert report.state == "succeeded", report.exit_reason
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from tony_py.application import Application, render_parameter
+from tony_py.executor.library import python_path
 from tony_py.executor.program import Programs
 from tony_py.executor.source import SOURCE_ARCHIVE, unpack_source
-from tony_py.layout import ENVIRONMENT_FOLDER, SECRETS_FOLDER, SECRETS_VARIABLE
+from tony_py.layout import ENVIRONMENT_FOLDER, EXECUTOR_CODE, SECRETS_FOLDER, SECRETS_VARIABLE
+from tony_py.packing import pack_executor
 from yarnmill.errors import JobFailedError
 from yarnmill.records import parse_json
 
@@ -38,6 +40,7 @@ def prepare_parameters(application: Application, variables: dict[str, str], fold
         **variables,
         **{f"TONY_PARAM_{k.upper()}": render_parameter(v) for k, v in application.parameters.items()},
         "PATH": os.pathsep.join([_binaries(application, folder), os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": python_path(os.environ.get("PYTHONPATH", ""), _executor(folder)),
         "PYTHONUNBUFFERED": "1",
         PARAMETERS_FILE: str(target),
         **({SECRETS_VARIABLE: str(kept)} if kept.is_dir() else {}),
@@ -53,6 +56,12 @@ def prepare_parameters(application: Application, variables: dict[str, str], fold
     if not target.is_file():
         return {}
     return parse_json(target.read_bytes(), Parameters, source=f"what driver.prepare wrote to {PARAMETERS_FILE}")
+
+
+def _executor(folder: Path) -> str:
+    """Return the executor's archive: YARN has put it into the folder, and without YARN it is packed here."""
+    here = folder / EXECUTOR_CODE
+    return str(here) if here.exists() else pack_executor().path
 
 
 def _binaries(application: Application, folder: Path) -> str:

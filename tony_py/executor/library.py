@@ -9,13 +9,15 @@ FOLDER = "library"
 PACKAGE = "tony_task"
 
 
-def python_path(own: str) -> str:
+def python_path(own: str, archive: str | Path = "") -> str:
     """Return a PYTHONPATH that has the package last, so that it hides nothing of the user's.
 
     Parameters
     ----------
     own
         The program's PYTHONPATH without it; may be empty.
+    archive
+        The executor's; empty: the one that this code runs from.
     """
-    archive = Path(__file__).absolute().parents[2]
-    return os.pathsep.join([*([own] if own else []), str(archive / FOLDER)])
+    place = Path(archive or Path(__file__).parents[2]).absolute()
+    return os.pathsep.join([*([own] if own else []), str(place / FOLDER)])
