@@ -99,7 +99,8 @@ def main() -> None:
         tony_task.report(step=epoch + 1, total=options.epochs, message=f"loss {loss:.4f}", metrics={"loss": loss})
 
     x, y = rows(1000, seed=3)
-    metrics = {"test_loss": float(np.mean(np.square(network(tf.constant(x)).numpy() - y)))}
+    loss = float(np.mean(np.square(network(tf.constant(x)).numpy() - y)))
+    metrics = {"test_loss": loss, "resumed_at": float(first)}
     stream = io.BytesIO()
     np.savez(stream, *(weight.numpy() for weight in network.weights))
     tony_task.save_output("weights.npz", stream.getvalue())

@@ -116,3 +116,14 @@ def test_killed_tensorflow_workers_leave_no_trace_in_the_model(
     for victim in ("worker:1", "worker:0"):
         cut = run(local_run, example, tmp_path / victim, training_python, *changes, kill=victim)
         assert_recovered(cut, whole, tmp_path / victim, victim, "exit code 137 (SIGKILL)")
+
+
+def test_a_killed_parameter_server_has_all_go_on_from_the_last_checkpoint(
+    local_run: LocalRun, training_python: Path, repository: Path, tmp_path: Path
+) -> None:
+    example = repository / "examples" / "tensorflow" / "parameter_server.yaml"
+    cut = run(local_run, example, tmp_path / "cut", training_python, "parameters.epochs=100", kill="ps:0")
+    (restart,) = events_of(f"{tmp_path}/cut/output", "restart")
+    assert restart.task == "ps:0", restart.detail
+    assert cut.metrics["resumed_at"] > 3
+    assert cut.metrics["test_loss"] < 0.01
