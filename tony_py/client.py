@@ -1,7 +1,6 @@
 """From the submitting side: refuse what cannot work, send the rest, follow it to its end."""
 
 import datetime as dt
-import json
 import os
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -43,30 +40,3 @@ def test_what_yarn_knows(cluster: ClusterState, capsys: pytest.CaptureFixture[st
     assert isinstance(json.loads(capsys.readouterr().out), list)
     assert run(tony_py, ["status", "application_1_0001"]) == 3
     assert all("tony_py" in found.tags for found in yarn.applications(tag="tony_py"))
-
-
-LOOK = """
-import os
-from tony_py.client import _running_driver
-from tony_py.driver.containers import import_skein, without_warnings
-skein = import_skein()
-with without_warnings():
-    skein.Client.start_global_driver()
-try:
-    mine = _running_driver(skein)
-    print(mine is not None)
-    mine.close()
-    os.environ["HADOOP_CONF_DIR"] = "/another/cluster"
-    print(_running_driver(skein) is not None)
-finally:
-    skein.Client.stop_global_driver()
-print(_running_driver(skein) is not None)
-"""
-
-
-def test_a_skein_driver_of_another_cluster_is_left_alone(cluster: ClusterState, tmp_path: Path) -> None:
-    assert str(cluster)
-    environment = {**os.environ, "SKEIN_CONFIG": str(tmp_path)}
-    command = [sys.executable, "-W", "ignore", "-c", LOOK]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["True", "False", "False"], done.stderr
