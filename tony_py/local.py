@@ -9,8 +9,9 @@ import secrets
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -174,18 +175,42 @@ def run_local(
     containers = LocalContainers(run.folder.parent, certificates, launch.application.environment, shipment)
     certificate, key = certificates / _CERTIFICATE, certificates / _KEY
 
+    interrupted = threading.Event()
+
     def watch(observer: Observer, history: History) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
         status = observer.status() if view.wants_status else None
         view.show(Glance(run.application_id, "", history.events, status))
 
     try:
         pages = DirectPages(view.say)
-        return drive(run, containers, host="127.0.0.1", certificate=certificate, key=key, pages=pages, watch=watch)
+        with _noting_interrupts(interrupted):
+            return drive(run, containers, host="127.0.0.1", certificate=certificate, key=key, pages=pages, watch=watch)
     except KeyboardInterrupt:
         give_up(run, failed_report(launch, run.application_id, run.started_at, "interrupted"))
         raise
     finally:
         containers.shutdown(succeeded=False, diagnostics="")
+
+
+@contextmanager
+def _noting_interrupts(came: threading.Event) -> Iterator[None]:
+    """Note the first Ctrl-C: raised anywhere it could leave a lock of the gang held. The next one is raised."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(_number: int, _frame: object) -> None:
+        came.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run(launch: Launch, folder: Path, shipment: Shipment) -> Run:

@@ -13,6 +13,7 @@ import yaml
 
 from tony_py import client
 from tony_py.application import Access, Application, Docker, DriverSettings, Environment, TaskType, Timeouts
+from tony_py.logs import finished_logs
 from yarnmill import fs, yarn
 from yarnmill.cli.main import run
 from yarnmill.cli.tony import tony_py
@@ -64,6 +65,10 @@ def notes(tmp_path: Path) -> Path:
     folder = tmp_path / "notes"
     folder.mkdir()
     return folder
+
+
+def logs_of(application_id: str) -> str:
+    return "".join(file.data.decode(errors="replace") for file in finished_logs(application_id))
 
 
 def app(url: str, command: str, archive: Path | str, **changes: Any) -> Application:
@@ -163,7 +168,7 @@ def test_the_plan_uploads_nothing_and_goes_through_plain_skein_after_upload(
     deadline = time.monotonic() + 400
     while not yarn.application(application_id).is_finished and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert read_report(f"{hdfs}/output").state == "succeeded", client.logs(application_id)[-3000:]
+    assert read_report(f"{hdfs}/output").state == "succeeded", logs_of(application_id)[-3000:]
     (fact,) = facts(notes)
     assert fact["inside"]
 
@@ -247,4 +252,4 @@ def test_a_pex_file_files_secrets_source_and_preparing_meet_in_containers(
     assert report.state == "succeeded"
     status = yarn.application(report.application_id)
     assert "films" in status.tags
-    assert "hush-hush" not in client.logs(report.application_id)
+    assert "hush-hush" not in logs_of(report.application_id)

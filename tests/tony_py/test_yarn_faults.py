@@ -191,7 +191,7 @@ def test_a_lost_node_is_left_and_an_elastic_gang_goes_on_with_what_is_left(
         assert report.counts["restarts"] == 1
         assert "without worker:" in events_of(hdfs, "barrier")[1].detail
     finally:
-        config = load_config(home=cluster.root)
+        config = load_config(home=str(Path(cluster.root).parent))
         LocalCluster(config.home_path, config.cluster).up(silent)
 
 

@@ -76,10 +76,17 @@ class CommandStore(Store):
             self._run("-mv", self._at(fresh), self._at(name))
         except FileExistsError:
             return False
+        except OSError:  # of two moves at the same moment the command tells one nothing but "Input/output error"
+            if not self._is_there(name):
+                raise
+            return False
         if fresh not in self.entries(name):
             return True
         self.delete(f"{name}/{fresh}")
         return False
+
+    def _is_there(self, name: str) -> bool:
+        return subprocess.run([*self._command, "-test", "-e", self._at(name)], check=False).returncode == 0
 
     def delete(self, *names: str) -> None:
         """As every store, by one command."""
