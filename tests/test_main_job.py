@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ FENCED = re.compile(r"^```sh\n(?P<script>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def demo(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [shutil.which("yarnmill") or "yarnmill", "demo", *arguments, "--home", HOME]
+    command = [str(Path(sys.executable).with_name("yarnmill")), "demo", *arguments, "--home", HOME]
     return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, env=clean_environment())
 
 
