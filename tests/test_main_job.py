@@ -29,7 +29,8 @@ def demo(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without what the session's own cluster put there."""
     ours = ("HADOOP", "YARN", "JAVA_HOME", "PYSPARK", "SPARK", "SKEIN")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"}
 
 
 def report_of(repository: Path) -> DemoReport:
