@@ -317,11 +317,6 @@ class Gang:
         with self._changed:
             self._wants_stacks = wanted
 
-    def add_variables(self, variables: dict[str, str]) -> None:
-        """Give every program that starts from here on these variables too."""
-        with self._changed:
-            self._program_environment |= variables
-
     def stop(self) -> None:
         """Tell every executor, at its next heartbeat, to end its program."""
         with self._changed:
