@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from tony_py.application import Application
-from tony_py.driver.containers import import_skein, without_warnings
+from tony_py.driver.containers import import_skein
 from tony_py.fitting import refuse_impossible
 from tony_py.following import follow
 from tony_py.index import Index, entry_of, index_url
@@ -190,8 +190,7 @@ def skein_client() -> Iterator[Any]:
     yarn_command()
     skein = import_skein()
     try:
-        with without_warnings():
-            client = _running_driver(skein) or skein.Client(security=_credentials(skein), log=False)
+        client = _running_driver(skein) or skein.Client(security=_credentials(skein), log=False)
     except skein.exceptions.SkeinError as error:
         raise ClusterUnavailableError(f"Skein's Java process did not start: {error}", mend="yarnmill doctor") from None
     try:
@@ -219,8 +218,7 @@ def _running_driver(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types
 
 def certificate_pair() -> tuple[Path, Path]:
     """Return the files of the user's certificate and key, which every container of his has too."""
-    with without_warnings():
-        _credentials(import_skein())
+    _credentials(import_skein())
     folder = _credentials_folder()
     return Path(folder, "skein.crt"), Path(folder, "skein.pem")
 

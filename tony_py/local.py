@@ -17,7 +17,7 @@ from typing import Final
 
 from tony_py.application import Application, Environment
 from tony_py.driver.conclusion import failed_report
-from tony_py.driver.containers import Container, import_skein, without_warnings
+from tony_py.driver.containers import Container, import_skein
 from tony_py.driver.main import Run, drive, give_up
 from tony_py.driver.observer import Observer
 from tony_py.driver.pages import DirectPages
@@ -227,6 +227,5 @@ def _run(launch: Launch, folder: Path, shipment: Shipment) -> Run:
 def make_certificates(folder: Path) -> Path:
     """Make a fresh pair as Skein has them, and return the folder."""
     folder.mkdir(parents=True)
-    with without_warnings():
-        import_skein().Security.new_credentials().to_directory(str(folder))
+    import_skein().Security.new_credentials().to_directory(str(folder))
     return folder

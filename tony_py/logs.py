@@ -7,16 +7,20 @@ one lie with the NodeManagers, which give out any part of a file over HTTP.
 import codecs
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from tony_py.client import yarn_command
-from yarnmill.errors import JobFailedError
+from yarnmill import yarn
+from yarnmill.errors import JobFailedError, NotFoundError
 
 DRIVER: Final = "driver"
 """How the driver is called among the tasks whose logs are asked for."""
 
 _TIMEOUT_S: Final = 300.0
+_GATHERING_S: Final = 60.0
+_POLL_S: Final = 0.5
 _FILES: Final = r".*\.log"
 _HEAD: Final = re.compile(
     rb"^Container: (?P<container>\S+) on \S+\n(?:LogAggregationType:.*\n)?=+\n"
@@ -34,8 +38,37 @@ class LogFile(NamedTuple):
     data: bytes
 
 
+def await_logs(application_id: str, say: Callable[[str], None]) -> None:
+    """Wait until every node has brought its logs of a finished application to HDFS, a minute at most.
+
+    Until then the command ``yarn logs`` leaves out the containers of the nodes that have not, and says nothing.
+
+    Parameters
+    ----------
+    say
+        Takes a line for the person who waits.
+    """
+    deadline = time.monotonic() + _GATHERING_S
+    has_told = False
+    while _are_logs_under_way(application_id):
+        if time.monotonic() > deadline:
+            say(f"{application_id}: some nodes have not brought their logs yet; once more, later, shows the rest")
+            return
+        if not has_told:
+            say(f"{application_id}: YARN is still gathering its logs")
+            has_told = True
+        time.sleep(_POLL_S)
+
+
+def _are_logs_under_way(application_id: str) -> bool:
+    try:
+        return yarn.application(application_id).has_logs_under_way
+    except NotFoundError:  # YARN has forgotten it; its logs may lie on HDFS all the same
+        return False
+
+
 def finished_logs(application_id: str, container_id: str = "") -> list[LogFile]:
-    """Return the logs of one container or of all, as the command ``yarn logs`` has them.
+    """Return the logs of one container or of all, as the command ``yarn logs`` has them: see `await_logs`.
 
     Raises
     ------

@@ -49,11 +49,17 @@ class ApplicationStatus(Record, frozen=True, kw_only=True):
     finished_ms: int
     user: str = ""
     tracking_url: str = ""
+    log_aggregation: str = ""
 
     @property
     def is_finished(self) -> bool:
         """Whether the application has ended, one way or another."""
         return self.state in {"FINISHED", "FAILED", "KILLED"}
+
+    @property
+    def has_logs_under_way(self) -> bool:
+        """Whether NodeManagers are still bringing the logs of a finished application to HDFS."""
+        return self.is_finished and self.log_aggregation in {"NOT_START", "RUNNING", "RUNNING_WITH_FAILURE"}
 
 
 class ContainerPlace(Record, frozen=True, kw_only=True):
@@ -212,4 +218,5 @@ def _application(entry: dict[str, Any]) -> ApplicationStatus:
         finished_ms=int(entry.get("finishedTime") or 0),
         user=entry.get("user", ""),
         tracking_url=entry.get("trackingUrl") or "",
+        log_aggregation=entry.get("logAggregationStatus") or "",
     )

@@ -13,7 +13,7 @@ import yaml
 
 from tony_py import client
 from tony_py.application import Access, Application, Docker, DriverSettings, Environment, TaskType, Timeouts
-from tony_py.logs import finished_logs
+from tony_py.logs import await_logs, finished_logs
 from yarnmill import fs, yarn
 from yarnmill.cli.main import run
 from yarnmill.cli.tony import tony_py
@@ -68,6 +68,7 @@ def notes(tmp_path: Path) -> Path:
 
 
 def logs_of(application_id: str) -> str:
+    await_logs(application_id, print)
     return "".join(file.data.decode(errors="replace") for file in finished_logs(application_id))
 
 

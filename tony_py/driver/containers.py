@@ -1,8 +1,7 @@
 """The driver's door to the containers: what it needs of Skein, and nothing else of it."""
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 from tony_py.driver.tasks import TaskId
@@ -73,18 +72,10 @@ class SkeinContainers:
         self._application.shutdown("SUCCEEDED" if succeeded else "FAILED", diagnostics)
 
 
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Keep Skein's warnings to its authors, who alone can mend them: it uses what Python is about to drop."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def import_skein() -> Any:  # noqa: ANN401  # Skein has no types
     """Return the module ``skein``."""
-    with without_warnings():
-        import skein  # noqa: PLC0415  # not before it is needed: it reads the environment when imported
+    import skein  # noqa: PLC0415  # not before it is needed: it reads the environment when imported
+
     return skein
 
 

@@ -7,7 +7,7 @@ import click
 
 from tony_py.listing import is_over
 from tony_py.local import local_folder
-from tony_py.logs import DRIVER, finished_logs, is_of_task
+from tony_py.logs import DRIVER, await_logs, finished_logs, is_of_task
 from tony_py.lookup import Found, find_application, is_local
 from tony_py.tailing import follow_logs, source_of
 from yarnmill.cli.options import with_config
@@ -57,6 +57,7 @@ def _print(found: Found, tasks: tuple[str, ...]) -> None:
     names = {each.container_id: each.task for each in found.events if each.container_id and each.task}
     wanted = [container for container, task in names.items() if is_of_task(task, tasks)]
     only = wanted[0] if tasks and len(wanted) == 1 else ""
+    await_logs(found.application_id, lambda line: click.echo(line, err=True))
     for file in finished_logs(found.application_id, only):
         task = names.get(file.container_id, DRIVER)
         if is_of_task(task, tasks) and file.data:
