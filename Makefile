@@ -58,13 +58,13 @@ demo-down: $(VENV)/.complete  ## stop what `make demo KEEP=1` left up
 
 # ---- checks ---------------------------------------------------------------------------------------------------
 
-test: env horovod  ## all tests: unit, Spark, cluster, training, end to end
+test: env horovod browser  ## all tests: unit, Spark, cluster, training, end to end
 	@$(BIN)/python -m pytest
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
 	@$(BIN)/python -m pytest -m "not programs and not spark and not cluster and not training and not e2e" --durations=5 -n 2
 
-# Tests that look at pages need one; without it they are skipped.
+# Tests that look at pages need one; pytest alone skips them without it.
 browser:  ## install Chromium if there is no browser for the tests (Debian, as root)
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \

@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 import requests
+from waiting import eventually
 
 if TYPE_CHECKING:
     from conftest import Platform, Start
@@ -26,13 +25,6 @@ ROW = {"user_id": 7, "features": [1.0, 2.0]}
 
 def predict(url: str, model: str, **body: Any) -> requests.Response:
     return requests.post(f"{url}/v1/models/{model}:predict", json=body or {"instances": [ROW]}, timeout=10)
-
-
-def eventually(condition: Callable[[], bool], *, within_s: float = 15.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_a_registered_model_answers_over_http(platform: "Platform", start_tier: "Start") -> None:
@@ -81,9 +73,9 @@ def test_no_request_fails_while_versions_change(platform: "Platform", start_tier
             thread.start()
         for bias in (2.0, 3.0):
             platform.deploy("rater", bias)
-            eventually(lambda bias=bias: {score for _, score in answers[-20:]} == {10.0 + bias})  # type: ignore[misc]
+            assert eventually(lambda bias=bias: {score for _, score in answers[-20:]} == {10.0 + bias})  # type: ignore[misc]
         platform.registry.deploy("rater", 1)
-        eventually(lambda: {score for _, score in answers[-20:]} == {11.0})
+        assert eventually(lambda: {score for _, score in answers[-20:]} == {11.0})
         stop.set()
         for thread in threads:
             thread.join()
@@ -109,7 +101,7 @@ def test_a_damaged_blob_is_refused_and_its_neighbours_answer(platform: "Platform
         status = requests.get(f"{tier.url}/v1/models/bad", timeout=10).json()["model_version_status"]
         assert [entry["state"] for entry in status] == ["END"]
         blob.write_bytes(whole)
-        eventually(lambda: all(predict(tier.url, "bad").status_code == 200 for _ in range(10)))
+        assert eventually(lambda: all(predict(tier.url, "bad").status_code == 200 for _ in range(10)))
         assert requests.get(f"{tier.url}/readyz", timeout=10).status_code == 200
 
 
@@ -126,7 +118,7 @@ def test_a_bad_deployment_leaves_the_last_good_version_answering(platform: "Plat
             )
             return answer.status_code == 503
 
-        eventually(lambda: all(refused() for _ in range(10)))
+        assert eventually(lambda: all(refused() for _ in range(10)))
         answer = predict(tier.url, "rater")
         assert (answer.json(), answer.headers["X-Model-Version"]) == ({"predictions": [11.0]}, "1")
         ready = requests.get(f"{tier.url}/readyz", timeout=10)
@@ -141,11 +133,11 @@ def test_registry_and_store_may_go_and_a_new_worker_still_answers(platform: "Pla
             name.unlink()
         (platform.home / "registry.db").write_bytes(b"no database" * 1000)
         (platform.home / "blobs").rename(platform.home / "away")
-        eventually(lambda: "registry" in requests.get(f"{tier.url}/readyz", timeout=10).json()["registry"])
+        assert eventually(lambda: "registry" in requests.get(f"{tier.url}/readyz", timeout=10).json()["registry"])
         assert predict(tier.url, "rater").json() == {"predictions": [11.0]}
         (worker,) = tier.workers()
         os.kill(worker, signal.SIGKILL)
-        eventually(lambda: tier.workers() not in ([worker], []))
+        assert eventually(lambda: tier.workers() not in ([worker], []))
         assert predict(tier.url, "rater").json() == {"predictions": [11.0]}
 
 
@@ -155,9 +147,9 @@ def test_a_killed_worker_is_replaced(platform: "Platform", start_tier: "Start") 
         before = tier.workers()
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        eventually(lambda: len(tier.workers()) == 2 and tier.workers() != before)
+        assert eventually(lambda: len(tier.workers()) == 2 and tier.workers() != before)
         assert {predict(tier.url, "rater").status_code for _ in range(20)} == {200}
-        eventually(lambda: "yarnmill_models_loaded 1.0" in metrics(tier.url))
+        assert eventually(lambda: "yarnmill_models_loaded 1.0" in metrics(tier.url))
 
 
 def metrics(url: str) -> list[str]:
@@ -233,7 +225,7 @@ def test_bundles_come_from_hdfs(platform: "Platform", start_tier: "Start", hdfs:
     with start_tier() as tier:
         assert predict(tier.url, "rater").json() == {"predictions": [11.0]}
         remote.deploy("rater", 2.0)
-        eventually(lambda: all(predict(tier.url, "rater").json() == {"predictions": [12.0]} for _ in range(10)))
+        assert eventually(lambda: all(predict(tier.url, "rater").json() == {"predictions": [12.0]} for _ in range(10)))
         remote.deploy("rater", 3.0)
-        eventually(lambda: all(predict(tier.url, "rater").json() == {"predictions": [13.0]} for _ in range(10)))
+        assert eventually(lambda: all(predict(tier.url, "rater").json() == {"predictions": [13.0]} for _ in range(10)))
     assert tier.process.returncode == 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from plain_skein import run_plan
 
 from tony_py import client
 from tony_py.application import Access, Application, Docker, DriverSettings, Environment, TaskType, Timeouts
@@ -159,16 +160,7 @@ def test_the_plan_uploads_nothing_and_goes_through_plain_skein_after_upload(
     assert run(tony_py, ["submit", *arguments, "--plan"]) == 0
     assert capsys.readouterr() == (printed.out, "")  # the same plan, and nothing left to say
     (tmp_path / "plan.yaml").write_text(printed.out)
-    with client.skein_client():  # makes the user's certificate if there is none yet
-        pass
-    skein = str(Path(sys.executable).with_name("skein"))
-    command = [skein, "application", "submit", str(tmp_path / "plan.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
-    assert done.returncode == 0, done.stderr
-    application_id = done.stdout.split()[-1]
-    deadline = time.monotonic() + 400
-    while not yarn.application(application_id).is_finished and time.monotonic() < deadline:
-        time.sleep(0.5)
+    application_id = run_plan(tmp_path / "plan.yaml")
     assert read_report(f"{hdfs}/output").state == "succeeded", logs_of(application_id)[-3000:]
     (fact,) = facts(notes)
     assert fact["inside"]

@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from tony_py.application import Application, Environment, Retries, TaskType, Timeouts
 from tony_py.driver.tasks import TaskId
@@ -62,13 +63,6 @@ def test_tensorflow_trains_one_model_in_two_containers(horovod: Make, local_run:
     assert report.metrics == pytest.approx(
         {"first": 1.0, "second": 1.0, "bias": 0.5, "spread": 0.0, "size": 2.0}, abs=1e-3
     )
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 def staging(output: str) -> Path:

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from tony_py.application import Application, Retries, TaskType, Timeouts
 from tony_py.driver.tasks import TaskId
@@ -27,13 +28,6 @@ Make = Callable[..., Application]
 LocalRun = Callable[..., Any]
 NO_RETRIES = Retries(infra=0, port=0, hang=0, gang=0)
 QUICK = Timeouts(gang=Seconds(120.0), heartbeat=Seconds(5.0), grace=Seconds(1.0))
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def is_running(pid: int) -> bool:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import urljoin
 import pytest
 import requests
 import yaml
+from waiting import eventually
 
 from tony_py.client import kill
 from tony_py.history import Event, read_history
@@ -71,7 +71,7 @@ def detached(application: Callable[..., str], capsys: Capture) -> Any:
     def submit(command: str, **changes: Any) -> str:
         assert run(tony_py, ["submit", application(command, **changes), "--detach", "--output", "json"]) == 0
         sent.append(json.loads(capsys.readouterr().out)["application_id"])
-        wait_until(lambda: is_running(sent[-1]), 180)
+        assert eventually(lambda: is_running(sent[-1]), 180)
         return sent[-1]
 
     yield submit
@@ -83,13 +83,6 @@ def detached(application: Callable[..., str], capsys: Capture) -> Any:
 def is_running(application_id: str) -> bool:
     status = live_status(yarn.application(application_id))
     return status is not None and bool(status.tasks) and all(task.state == "running" for task in status.tasks)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 def get(url: str) -> requests.Response:
@@ -108,14 +101,14 @@ def test_the_pages_of_a_running_application(detached: Submit) -> None:
     assert "<h1>looked-at</h1>" in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "TONY_TOKEN" not in page.text
-    wait_until(lambda: any(link.title == "Files" for link in status_of(application_id).pages), 30)
+    assert eventually(lambda: any(link.title == "Files" for link in status_of(application_id).pages), 30)
     (files,) = [link for link in status_of(application_id).pages if link.title == "Files"]
     assert "Directory listing for /" in get(files.url).text
     assert files.url == urljoin(tracking_url, "pages/files/")
     tasks = {task.task: task for task in status_of(application_id).tasks}
     assert set(tasks) == {"worker:0", "worker:1", "files:0"}
     assert all(task.container_id.startswith("container_") for task in tasks.values())
-    wait_until(
+    assert eventually(
         lambda: all(t.step and t.usage.memory_mib for t in status_of(application_id).tasks if t.role == "worker"), 30
     )
 
@@ -261,7 +254,7 @@ def test_without_a_terminal_an_interrupt_kills(application: Callable[..., str], 
         (tmp_path / "err").open("w") as err,
         subprocess.Popen(command, stderr=err, stdout=subprocess.DEVNULL) as process,
     ):
-        wait_until(lambda: "started worker:1" in (tmp_path / "err").read_text(), 180)
+        assert eventually(lambda: "started worker:1" in (tmp_path / "err").read_text(), 180)
         process.send_signal(2)
         assert process.wait(120) == 130
     said = (tmp_path / "err").read_text()

@@ -8,12 +8,12 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from waiting import eventually
 
 from tony_py.history import Event, read_history
 from tony_py.local import make_certificates
@@ -43,13 +43,6 @@ def jupyter_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [uv, "pip", "install", "--quiet", "--python", str(python), "jupyter-server", "ipykernel"], check=True
     )
     return python
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 class Session:
@@ -85,7 +78,7 @@ class Session:
     def open(self, tunnel: Tunnel) -> Hello:
         """Lead the tunnel here and wait until Jupyter is ready."""
         tunnel.lead_to("127.0.0.1", self.port)
-        wait_until(lambda: self.process.poll() is not None or ((hello := tunnel.hello()) and hello.ready))
+        assert eventually(lambda: self.process.poll() is not None or ((hello := tunnel.hello()) and hello.ready))
         hello = tunnel.hello()
         assert hello is not None, self.log.read_text()
         return hello
@@ -239,7 +232,7 @@ def test_a_view_follows_the_session_into_its_next_container(tunnel: Tunnel, star
             view.show(Glance("application_1_1", "RUNNING", events, None))
             return len(opened) == wanted
 
-        wait_until(is_open)
+        assert eventually(is_open)
         assert requests.get(opened[-1].replace("/api?", "/api/status?"), timeout=30).status_code == 200
     assert view.interrupted() == "stay"
     assert view.interrupted() == "kill"

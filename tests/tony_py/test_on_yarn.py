@@ -1,6 +1,5 @@
 """Small real programs on the real cluster: exit codes, refusals, causes, and nothing left behind."""
 
-import subprocess
 import sys
 import threading
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plain_skein import run_plan
 
 from tony_py import client
 from tony_py.application import Application, Environment, TaskType, Timeouts
@@ -143,16 +143,7 @@ def test_the_printed_plan_goes_through_plain_skein(
     (tmp_path / "app.yaml").write_text(yaml.safe_dump(application))
     assert run(tony_py, ["submit", str(tmp_path / "app.yaml"), "--plan"]) == 0
     (tmp_path / "plan.yaml").write_text(capsys.readouterr().out)
-    with client.skein_client():  # makes the user's certificate if there is none yet
-        pass
-    skein = str(Path(sys.executable).with_name("skein"))
-    command = [skein, "application", "submit", str(tmp_path / "plan.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
-    assert done.returncode == 0, done.stderr
-    application_id = done.stdout.split()[-1]
-    deadline = time.monotonic() + 400
-    while not yarn.application(application_id).is_finished and time.monotonic() < deadline:
-        time.sleep(0.5)
+    application_id = run_plan(tmp_path / "plan.yaml")
     assert yarn.application(application_id).final_status == "SUCCEEDED"
     report = read_report(f"{hdfs}/output")
     assert (report.application_id, report.metrics) == (application_id, {"answer": 42.0})

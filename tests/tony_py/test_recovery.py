@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from tony_py.application import Application, Budget, DriverSettings, Retries, TaskType, Timeouts
 from tony_py.driver.tasks import TaskId
@@ -23,13 +24,6 @@ Make = Callable[..., Application]
 LocalRun = Callable[..., Any]
 PROGRAM = Path(__file__).parent / "programs" / "reduce.py"
 QUICK = Timeouts(gang=Seconds(120.0), heartbeat=Seconds(5.0), grace=Seconds(1.0), elastic=Seconds(1.0))
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def trains(application: Make, tmp_path: Path, *, instances: int = 3, steps: int = 12, **changes: Any) -> Application:

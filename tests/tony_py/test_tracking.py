@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from waiting import eventually
 
 from tony_py import client
 from tony_py.application import Application, Environment, Retries, TaskType, Timeouts, Tracking
@@ -97,15 +98,8 @@ def report_of(state: Any = "succeeded", reason: str = "all ended well") -> RunRe
     )
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def wait_for_run(heard: list[str]) -> None:
-    wait_until(lambda: any(words.startswith("MLflow run") for words in heard))
+    assert eventually(lambda: any(words.startswith("MLflow run") for words in heard))
 
 
 WORKS = """
@@ -216,7 +210,7 @@ def test_nobody_waits_for_a_server_that_is_known_to_be_away(application: Make) -
     heard: list[str] = []
     uri = "http://u:secret@127.0.0.1:1"
     with Tracker(start_of(application(tracking=Tracking(uri=uri)), uri), heard.append) as told:
-        wait_until(lambda: bool(heard))
+        assert eventually(lambda: bool(heard))
         began = time.monotonic()
         told.finish(run_end(report_of(), {}), 30.0)
         assert time.monotonic() - began < 1.0
@@ -231,10 +225,10 @@ def test_a_server_that_comes_back_hears_it_all(mlflow: str, application: Make) -
     app = application(name="patient", tracking=Tracking(uri=f"http://127.0.0.1:{port}"))
     with Tracker(start_of(app, app.tracking.uri), heard.append) as told:
         told.sample({TaskId("worker", 0): Member(progress=Progress(step=4, metrics={"loss": 0.25}))})
-        wait_until(lambda: any("127.0.0.1" in words for words in heard))
+        assert eventually(lambda: any("127.0.0.1" in words for words in heard))
         forward(port, int(mlflow.rpartition(":")[2]))
         told.add_parameters({"late": "yes"})
-        wait_until(lambda: any(words.startswith("MLflow run") for words in heard))
+        assert eventually(lambda: any(words.startswith("MLflow run") for words in heard))
         told.finish(run_end(report_of(), {}), 30.0)
     (run,) = runs_of(mlflow, "patient")
     assert run["info"]["status"] == "FINISHED"

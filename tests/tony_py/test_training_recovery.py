@@ -5,13 +5,13 @@ The programs are those of ``examples/``, as processes of this machine; the execu
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from tony_py.history import Event, read_history
 from tony_py.loading import load_application
@@ -19,13 +19,6 @@ from tony_py.loading import load_application
 pytestmark = pytest.mark.programs
 
 LocalRun = Callable[..., Any]
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def pid_of(task: str, folder: Path) -> int:

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
+from waiting import eventually
 
 from tony_py import client
 from tony_py.application import (
@@ -37,13 +37,6 @@ MEMORY = Mebibytes(256)
 
 def silent(_line: str) -> None:
     pass
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return condition()
 
 
 def application(url: str, *, instances: int = 2, **changes: object) -> Application:
