@@ -203,6 +203,56 @@ def test_a_lost_master_is_followed_by_another_one_that_resumes(
     assert_nothing_left(report.application_id)
 
 
+@pytest.fixture
+def two_queues(cluster: ClusterState) -> Iterator[None]:
+    """Give the cluster a second queue, ``urgent``, that owns half of it, and take it away again."""
+    path = Path(cluster.environment()["HADOOP_CONF_DIR"]) / "capacity-scheduler.xml"
+    before = path.read_text()
+
+    def refresh(text: str) -> None:
+        path.write_text(text)
+        subprocess.run([client.yarn_command(), "rmadmin", "-refreshQueues"], check=True, capture_output=True)
+
+    def with_urgent(state: str) -> str:
+        values = {"capacity": "50", "maximum-capacity": "100", "state": state, "user-limit-factor": "4"}
+        of_urgent = "".join(
+            f"<property><name>yarn.scheduler.capacity.root.urgent.{key}</name><value>{value}</value></property>"
+            for key, value in values.items()
+        )
+        text = before.replace("root.queues</name><value>default<", "root.queues</name><value>default,urgent<")
+        text = text.replace("default.capacity</name><value>100<", "default.capacity</name><value>50<")
+        return text.replace("</configuration>", of_urgent + "</configuration>")
+
+    refresh(with_urgent("RUNNING"))
+    try:
+        yield
+    finally:
+        refresh(with_urgent("STOPPED"))  # a queue that runs is never dropped
+        refresh(before)
+
+
+@pytest.mark.usefixtures("two_queues")
+def test_a_gang_that_yarn_preempts_makes_room_and_comes_back(
+    hdfs: str, running: Callable[[Application], Running]
+) -> None:
+    memory = sum(node.memory_mib for node in yarn.nodes())
+    small = DriverSettings(memory=Mebibytes(512))
+    worker = TaskType(command="python steps.py interrupted", instances=4, vcores=1, memory=Mebibytes(memory // 5))
+    patient = Timeouts(gang=Seconds(300.0))
+    loser = running(application(f"{hdfs}/a", types={"worker": worker}, driver=small, timeouts=patient))
+    loser.until_saved()
+    urgent = TaskType(command="sleep 3", instances=2, vcores=1, memory=Mebibytes(memory // 5))
+    winner = running(application(f"{hdfs}/b", types={"worker": urgent}, driver=small, queue="urgent", timeouts=patient))
+    assert winner.report().state == "succeeded"
+    report = loser.report()
+    assert report.state == "succeeded"
+    assert report.metrics["resumed_at"] > 0
+    lost = [event.detail for event in events_of(f"{hdfs}/a", "lost")]
+    assert lost
+    assert all("preempted" in detail for detail in lost), lost
+    assert_nothing_left(report.application_id)
+
+
 def test_two_gangs_of_three_fifths_of_the_cluster_both_finish(
     hdfs: str, running: Callable[[Application], Running]
 ) -> None:
