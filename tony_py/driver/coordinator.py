@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from tony_py.driver.background import BackgroundServer
 from tony_py.driver.gang import Gang
 from tony_py.driver.tasks import Heartbeat, Registration, TaskEnd
 from yarnmill.errors import BadDataError, ConflictError, YarnMillError
@@ -52,7 +52,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-class Coordinator:
+class Coordinator(BackgroundServer):
     """The server, listening from construction on; a context manager that stops it.
 
     Parameters
@@ -67,9 +67,7 @@ class Coordinator:
 
     def __init__(self, gang: Gang, token: str, *, certificate: Path, key: Path, host: str = "") -> None:
         self._server = _Server((host, 0), gang, token, server_context(certificate, key))
-        self._thread = Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="coordinator", daemon=True
-        )
+        super().__init__(self._server, "coordinator")
 
     @property
     def port(self) -> int:
@@ -79,18 +77,6 @@ class Coordinator:
     def route(self, prefix: str, answer: Callable[[str, bytes], Record | None]) -> None:
         """Have messages whose path begins with ``prefix`` answered by a function of path and body."""
         self._server.routes[prefix] = answer
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._server.hang_ups.close()
-        self._thread.join()
 
 
 class _HangUps:
@@ -141,8 +127,8 @@ class _Server(ThreadingHTTPServer):
         self.token = token
         self.routes: dict[str, Callable[[str, bytes], Record | None]] = {}
         self._context = context
-        super().__init__(address, _Handler)
         self.hang_ups = _HangUps(gang)
+        super().__init__(address, _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # socketserver's signature
         # The handshake happens here, on the connection's own thread: a client that says nothing holds up nobody.
@@ -152,6 +138,10 @@ class _Server(ThreadingHTTPServer):
             super().finish_request(secured, client_address)
             with suppress(OSError):
                 secured.shutdown(socket.SHUT_RDWR)
+
+    def server_close(self) -> None:
+        super().server_close()
+        self.hang_ups.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # socketserver's signature
         """Say nothing: whoever fails the handshake or hangs up is no concern of the application."""

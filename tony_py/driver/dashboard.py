@@ -9,10 +9,10 @@ import secrets
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
-from types import TracebackType
-from typing import Any, Final, Self
+from threading import Lock
+from typing import Any, Final
 
+from tony_py.driver.background import BackgroundServer
 from tony_py.page.document import STATUS_NAME, render_page, security_policy
 from tony_py.status import RunStatus
 from yarnmill.records import canonical_json
@@ -24,7 +24,7 @@ _FRESH_S: Final = 0.5
 _IDLE_TIMEOUT_S: Final = 30.0
 
 
-class StatusServer:
+class StatusServer(BackgroundServer):
     """Serves the page and the record; a context manager that stops it.
 
     Parameters
@@ -35,25 +35,12 @@ class StatusServer:
 
     def __init__(self, observe: Callable[[], RunStatus]) -> None:
         self._server = _Server(observe)
-        self._thread = Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="dashboard", daemon=True
-        )
+        super().__init__(self._server, "dashboard")
 
     @property
     def url(self) -> str:
         """The address of the page, with its secret."""
         return f"http://{_HOST}:{self._server.server_address[1]}/{self._server.secret}/"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class _Server(ThreadingHTTPServer):
