@@ -119,8 +119,8 @@ def test_who_waits_hears_at_once() -> None:
     store = RoundStore()
     threading.Timer(0.1, lambda: store.put(PAGE, "1", b"two")).start()
     began = time.monotonic()
-    assert store.entries(PAGE, 0, 20.0) == [("1", b"two")]
-    assert time.monotonic() - began < 10
+    assert store.entries(PAGE, 0, 300.0) == [("1", b"two")]
+    assert time.monotonic() - began < 200  # it did not wait for the end
 
 
 def test_an_answer_is_bounded_and_the_rest_comes_next() -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -108,10 +107,8 @@ def test_an_untracked_task_neither_ends_nor_holds_up_the_application(application
         "ps": TaskType(command="sleep 60", role="untracked"),
         "setup": TaskType(command="true", role="untracked"),
     }
-    started = time.monotonic()
     report, _ = local_run(application(types=types, timeouts=QUICK))
     assert report.state == "succeeded"
-    assert time.monotonic() - started < 55
     assert {task.task: task.exit_code for task in report.tasks} == {"worker:0": 0, "ps:0": 143, "setup:0": 0}
 
 
