@@ -304,9 +304,16 @@ def on_yarn(url: str, mlflow: str, command: str) -> Application:
 
 
 def test_the_driver_of_a_real_application_tells_and_a_client_ends_the_run_of_a_killed_one(
-    mlflow: str, hdfs: str, config: Config
+    mlflow: str, hdfs: str, config: Config, tmp_path: Path
 ) -> None:
-    report, _ = client.run_application(on_yarn(f"{hdfs}/good", mlflow, "sleep 20"), config, print)
+    told = tmp_path / "told"
+
+    def go_on_when_told(line: str) -> None:
+        if line.startswith("tracking MLflow run"):
+            told.touch()
+
+    wait = f"while [ ! -e {told} ]; do sleep 0.1; done"
+    report, _ = client.run_application(on_yarn(f"{hdfs}/good", mlflow, wait), config, go_on_when_told)
     lines: list[str] = []
 
     def kill_when_told(line: str) -> None:
@@ -315,7 +322,7 @@ def test_the_driver_of_a_real_application_tells_and_a_client_ends_the_run_of_a_k
             client.kill(lines[0].partition(":")[0])
 
     with pytest.raises(JobFailedError, match="killed"):
-        client.run_application(on_yarn(f"{hdfs}/killed", mlflow, "sleep 120"), config, kill_when_told)
+        client.run_application(on_yarn(f"{hdfs}/killed", mlflow, "sleep 600"), config, kill_when_told)
     runs = {facts(run, "tags")[APPLICATION_TAG]: run for run in runs_of(mlflow, "on yarn")}
     good, killed = runs.pop(report.application_id), next(iter(runs.values()))
     assert (good["info"]["status"], killed["info"]["status"]) == ("FINISHED", "KILLED")
