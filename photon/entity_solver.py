@@ -1,36 +1,33 @@
 """The compiled loop of :mod:`photon.random_effect`: importing this module brings numba along.
 
-Plain loops over plain arrays, as a compiler likes them (an assignment to a slice costs it a second).
-Compiled on the first call and never at import; the code is kept in the user's cache, since every Python
-worker of Spark would else spend seconds on it.
+Plain loops over plain arrays, as a compiler likes them: room to work in is made once a call, and an
+entity's rows are laid out densely where that costs little, for the passes over them to be straight.
 """
 
-import hashlib
-import inspect
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 import photon.loss
-from photon.loss import LOGISTIC, SQUARED
+import photon.row_passes
+from photon.compiled import compiled, compiled_and_kept
+from photon.row_passes import Span, Targets, Task, row_costs, row_slopes
 from photon.rows import Floats, Ints, Longs
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_ITERATIONS: Final = 100
 TOLERANCE: Final = 1e-9
-"""Half the squared Newton decrement, relative to the value, below which the step just taken is the last.
+"""Half the squared Newton decrement, relative to the weight of the rows, below which the step just taken is the last.
 
 Newton's error after a step is quadratic in it, so the coefficients are then exact to rounding.
 """
 
-LOGISTIC_TASK: Final = 0
-LINEAR_TASK: Final = 1
+DENSE_CELLS: Final = 1 << 18
+"""Largest dense copy of an entity's rows (2 MiB)."""
 
+_FLATTER: Final = 0.6
+_WITHOUT_VALUES: Final = 25
 _ARMIJO: Final = 1e-4
-_SHORTEST: Final = 2.0**-30
+_SHORTEST: Final = 2.0**-40
 
 
 class Sparse(NamedTuple):
@@ -41,14 +38,6 @@ class Sparse(NamedTuple):
     values: Floats
 
 
-class Targets(NamedTuple):
-    """Label, weight and offset of each row."""
-
-    labels: Floats
-    weights: Floats
-    offsets: Floats
-
-
 class Groups(NamedTuple):
     """Where the rows and the cells of each entity begin."""
 
@@ -56,217 +45,290 @@ class Groups(NamedTuple):
     cell_ptr: Longs
 
 
-class State(NamedTuple):
-    """One entity's solve: the point, room to work in, and the margins (offsets included) at the point."""
+class Cells(NamedTuple):
+    """Of each cell: the penalty ``½·quadratic·b² - linear·b`` and the coefficient ``b``."""
 
-    point: Floats
+    quadratic: Floats
+    linear: Floats
+    coefficients: Floats
+
+
+class Problem(NamedTuple):
+    """Everything that is given."""
+
+    task: Task
+    rows: Sparse
+    targets: Targets
+    cells: Cells
+
+
+class Room(NamedTuple):
+    """Room for the largest entity: by row, by cell, by pair of cells, and its rows densely."""
+
+    totals: Floats
     trial: Floats
+    moves: Floats
+    slopes: Floats
+    curvatures: Floats
     gradient: Floats
     direction: Floats
     hessian: Floats
-    totals: Floats
+    dense: Floats
 
 
-def _compiled(function: F) -> F:
-    return cast("F", njit(nogil=True, error_model="numpy")(function))
+class Entity(NamedTuple):
+    """One entity: its rows, its first cell, its number of cells, and whether its rows stand in ``Room.dense``."""
+
+    span: Span
+    cell: int
+    size: int
+    is_dense: bool
 
 
-def _compiled_and_kept(function: F) -> F:
-    # numba looks at this file alone for changes; the formulas of the losses are part of the name instead.
-    digest = hashlib.sha256(inspect.getsource(photon.loss).encode()).hexdigest()
-    function.__qualname__ = f"{function.__qualname__}_{digest[:16]}"
-    try:
-        return cast("F", njit(nogil=True, error_model="numpy", cache=True)(function))
-    except RuntimeError:  # no folder to keep it in, as in a container without a home
-        return _compiled(function)
+@compiled
+def _lay_out(rows: Sparse, span: Span, size: int, room: Room) -> bool:
+    """Copy the rows of an entity to ``room.dense`` and return True, unless most of the copy would be zeros."""
+    first, last = rows.indptr[span.start], rows.indptr[span.start + span.rows]
+    length = span.rows * size
+    if length > len(room.dense) or length > 4 * (last - first):
+        return False
+    for p in range(length):
+        room.dense[p] = 0.0
+    for i in range(span.rows):
+        for p in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
+            room.dense[i * size + rows.local[p]] += rows.values[p]
+    return True
 
 
-_logistic_value, _logistic_first, _logistic_second = map(_compiled, (LOGISTIC.value, LOGISTIC.first, LOGISTIC.second))
-_squared_value, _squared_first, _squared_second = map(_compiled, (SQUARED.value, SQUARED.first, SQUARED.second))
+@compiled
+def _multiply(rows: Sparse, entity: Entity, room: Room, vector: Floats, first: int, products: Floats) -> None:
+    """Write each row's product with ``vector[first:]`` into ``products``."""
+    span, size = entity.span, entity.size
+    if entity.is_dense:
+        dense = room.dense[: span.rows * size].reshape((span.rows, size))
+        for i in range(span.rows):
+            total = 0.0
+            for j in range(size):
+                total += dense[i, j] * vector[first + j]
+            products[i] = total
+    else:
+        for i in range(span.rows):
+            total = 0.0
+            for p in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
+                total += rows.values[p] * vector[first + rows.local[p]]
+            products[i] = total
 
 
-@_compiled
-def _value(task: int, margin: float, label: float) -> float:
-    return _logistic_value(margin, label) if task == LOGISTIC_TASK else _squared_value(margin, label)  # type: ignore[no-any-return]
-
-
-@_compiled
-def _first(task: int, margin: float, label: float) -> float:
-    return _logistic_first(margin, label) if task == LOGISTIC_TASK else _squared_first(margin, label)  # type: ignore[no-any-return]
-
-
-@_compiled
-def _second(task: int, margin: float, label: float) -> float:
-    return _logistic_second(margin, label) if task == LOGISTIC_TASK else _squared_second(margin, label)  # type: ignore[no-any-return]
-
-
-@_compiled
-def _add_margins(rows: Sparse, targets: Targets, point: Floats, totals: Floats) -> None:
-    """Write offset plus product with the coefficients of each row into ``totals``."""
-    for i in range(len(totals)):
-        total = targets.offsets[i]
-        for p in range(rows.indptr[i], rows.indptr[i + 1]):
-            total += rows.values[p] * point[rows.local[p]]
-        totals[i] = total
-
-
-@_compiled
-def _objective(task: int, targets: Targets, totals: Floats, l2: Floats, point: Floats) -> float:
-    result = 0.0
-    for i in range(len(totals)):
-        result += targets.weights[i] * _value(task, totals[i], targets.labels[i])
-    for j in range(len(point)):
-        result += 0.5 * l2[j] * point[j] * point[j]
-    return result
-
-
-@_compiled
-def _derive(task: int, rows: Sparse, targets: Targets, totals: Floats, gradient: Floats, hessian: Floats) -> None:
+@compiled
+def _add_derivatives(rows: Sparse, entity: Entity, room: Room) -> None:
     """Add the data part of gradient and Hessian; of the Hessian the lower half only."""
-    for i in range(len(totals)):
-        slope = targets.weights[i] * _first(task, totals[i], targets.labels[i])
-        curvature = targets.weights[i] * _second(task, totals[i], targets.labels[i])
-        for p in range(rows.indptr[i], rows.indptr[i + 1]):
-            gradient[rows.local[p]] += slope * rows.values[p]
-            for q in range(rows.indptr[i], rows.indptr[i + 1]):
-                if rows.local[q] <= rows.local[p]:
-                    hessian[rows.local[p], rows.local[q]] += curvature * rows.values[p] * rows.values[q]
+    span, size, gradient, hessian = entity.span, entity.size, room.gradient, room.hessian
+    if entity.is_dense:
+        dense = room.dense[: span.rows * size].reshape((span.rows, size))
+        for i in range(span.rows):
+            slope, curvature = room.slopes[i], room.curvatures[i]
+            for j in range(size):
+                gradient[j] += slope * dense[i, j]
+                scaled = curvature * dense[i, j]
+                for k in range(j + 1):
+                    hessian[j, k] += scaled * dense[i, k]
+    else:
+        for i in range(span.rows):
+            slope, curvature = room.slopes[i], room.curvatures[i]
+            for p in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
+                j = rows.local[p]
+                gradient[j] += slope * rows.values[p]
+                scaled = curvature * rows.values[p]
+                for q in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
+                    if rows.local[q] <= j:
+                        hessian[j, rows.local[q]] += scaled * rows.values[q]
 
 
-@_compiled
-def _factorise(hessian: Floats) -> None:
+@compiled
+def _factorise(hessian: Floats, size: int) -> None:
     """Replace the lower half by its Cholesky factor (numba's own would need SciPy).
 
-    A pivot that rounding left at 0 or below belongs to a direction without curvature: an infinite
-    root keeps it where it is.
+    A pivot that rounding left at 0 or below belongs to a direction without curvature. With the largest curvature
+    in its place the direction stays one of descent; where there is no slope either, the step along it is 0.
     """
-    for j in range(len(hessian)):
-        pivot = hessian[j, j]
+    largest = 0.0
+    for j in range(size):
+        largest = max(largest, hessian[j, j])
+    if not largest > 0.0:
+        largest = 1.0
+    for j in range(size):
+        diagonal = hessian[j, j]
+        pivot = diagonal
         for k in range(j):
             pivot -= hessian[j, k] * hessian[j, k]
-        root = np.sqrt(pivot) if pivot > 1e-12 * abs(hessian[j, j]) else np.inf
+        root = np.sqrt(pivot if pivot > 1e-12 * abs(diagonal) else largest)
         hessian[j, j] = root
-        for i in range(j + 1, len(hessian)):
+        for i in range(j + 1, size):
             entry = hessian[i, j]
             for k in range(j):
                 entry -= hessian[i, k] * hessian[j, k]
             hessian[i, j] = entry / root
 
 
-@_compiled
-def _solve(factor: Floats, vector: Floats) -> None:
+@compiled
+def _solve(factor: Floats, vector: Floats, size: int) -> None:
     """Replace ``vector`` by the solution of the factorised system."""
-    size = len(vector)
     for i in range(size):
+        total = vector[i]
         for k in range(i):
-            vector[i] -= factor[i, k] * vector[k]
-        vector[i] /= factor[i, i]
+            total -= factor[i, k] * vector[k]
+        vector[i] = total / factor[i, i]
     for i in range(size - 1, -1, -1):
+        total = vector[i]
         for k in range(i + 1, size):
-            vector[i] -= factor[k, i] * vector[k]
-        vector[i] /= factor[i, i]
+            total -= factor[k, i] * vector[k]
+        vector[i] = total / factor[i, i]
 
 
-@_compiled
-def _aim(task: int, rows: Sparse, targets: Targets, l2: Floats, state: State) -> float:
-    """Leave Newton's direction at the point in ``direction`` and return the squared decrement."""
-    size = len(state.point)
+@compiled
+def _aim(rows: Sparse, entity: Entity, cells: Cells, room: Room) -> float:
+    """Leave Newton's direction in ``room.direction`` and return the squared decrement."""
+    size = entity.size
     for j in range(size):
+        cell = entity.cell + j
         for k in range(j):
-            state.hessian[j, k] = 0.0
-        state.gradient[j] = l2[j] * state.point[j]
-        state.hessian[j, j] = l2[j]
-    _derive(task, rows, targets, state.totals, state.gradient, state.hessian)
-    _factorise(state.hessian)
+            room.hessian[j, k] = 0.0
+        room.hessian[j, j] = cells.quadratic[cell]
+        room.gradient[j] = cells.quadratic[cell] * cells.coefficients[cell] - cells.linear[cell]
+    _add_derivatives(rows, entity, room)
+    _factorise(room.hessian, size)
     for j in range(size):
-        state.direction[j] = state.gradient[j]
-    _solve(state.hessian, state.direction)
+        room.direction[j] = -room.gradient[j]
+    _solve(room.hessian, room.direction, size)
     decrement = 0.0
     for j in range(size):
-        decrement += state.gradient[j] * state.direction[j]
+        decrement -= room.gradient[j] * room.direction[j]
     return decrement
 
 
-@_compiled
-def _step(task: int, rows: Sparse, targets: Targets, l2: Floats, state: State, before: tuple[float, float]) -> float:
-    """Move the point down along the direction and return the value there, or NaN where no length lowers it."""
-    current, decrement = before
-    length = 1.0
+@compiled
+def _penalty_along(cells: Cells, entity: Entity, room: Room, length: float) -> tuple[float, float]:
+    """Return how much the penalty changes over a step, and its slope at the step's end."""
+    change, slope = 0.0, 0.0
+    for j in range(entity.size):
+        cell = entity.cell + j
+        moved = length * room.direction[j]
+        at_start = cells.quadratic[cell] * cells.coefficients[cell] - cells.linear[cell]
+        change += moved * (at_start + 0.5 * cells.quadratic[cell] * moved)
+        slope += room.direction[j] * (at_start + cells.quadratic[cell] * moved)
+    return change, slope
+
+
+@compiled
+def _step(problem: Problem, entity: Entity, room: Room, decrement: float, by_value: bool) -> bool:  # noqa: FBT001
+    """Move totals and slopes along the direction, and the coefficients; False where no length will do.
+
+    The loss is convex, so its slope along the step tells enough: a step that leaves the slope negative, or much
+    flatter than it was, is taken, and no logarithm is computed. Should that not end, values decide.
+    """
+    task, targets, cells = problem.task, problem.targets, problem.cells
+    span, length = entity.span, 1.0
+    before = row_costs(task, targets, span, room.totals) if by_value else 0.0
     while length >= _SHORTEST:
-        for j in range(len(state.point)):
-            state.trial[j] = state.point[j] - length * state.direction[j]
-        _add_margins(rows, targets, state.trial, state.totals)
-        value = _objective(task, targets, state.totals, l2, state.trial)
-        # A step at the optimum changes the value by rounding alone, hence the last term.
-        if value <= current - _ARMIJO * length * decrement + 1e-14 * abs(current):
-            for j in range(len(state.point)):
-                state.point[j] = state.trial[j]
-            return value
+        for i in range(span.rows):
+            room.trial[i] = room.totals[i] + length * room.moves[i]
+        row_slopes(task, targets, span, room.trial, room.slopes, room.curvatures)
+        change, slope = _penalty_along(cells, entity, room, length)
+        for i in range(span.rows):
+            slope += room.slopes[i] * room.moves[i]
+        if by_value:
+            change += row_costs(task, targets, span, room.trial) - before
+            accepted = change <= -_ARMIJO * length * decrement + 1e-14 * abs(before)
+        else:
+            accepted = slope <= _FLATTER * decrement and slope > -np.inf
+        if accepted:
+            for i in range(span.rows):
+                room.totals[i] = room.trial[i]
+            for j in range(entity.size):
+                cells.coefficients[entity.cell + j] += length * room.direction[j]
+            return True
         length *= 0.5
-    _add_margins(rows, targets, state.point, state.totals)
-    return np.nan
+    return False
 
 
-@_compiled
-def _newton(task: int, rows: Sparse, targets: Targets, l2: Floats, point: Floats, totals: Floats) -> bool:
-    """Move ``point`` to the optimum of one entity and leave its margins, offsets included, in ``totals``."""
-    size = len(point)
-    state = State(point, np.empty(size), np.empty(size), np.empty(size), np.empty((size, size)), totals)
-    _add_margins(rows, targets, point, totals)
-    current = _objective(task, targets, totals, l2, point)
-    for _ in range(MAX_ITERATIONS):
-        decrement = _aim(task, rows, targets, l2, state)
-        current = _step(task, rows, targets, l2, state, (current, decrement))
-        if np.isnan(current):
-            return False
-        if 0.5 * decrement <= TOLERANCE * max(1.0, abs(current)):
+@compiled
+def _newton(problem: Problem, entity: Entity, room: Room) -> bool:
+    """Move the coefficients of one entity to the optimum, and ``room.totals`` with them."""
+    rows, targets, cells, span = problem.rows, problem.targets, problem.cells, entity.span
+    _multiply(rows, entity, room, cells.coefficients, entity.cell, room.totals)
+    weight = 0.0
+    for i in range(span.rows):
+        room.totals[i] += targets.offsets[span.start + i]
+        weight += targets.weights[span.start + i]
+    enough = TOLERANCE * max(1.0, weight)
+    row_slopes(problem.task, targets, span, room.totals, room.slopes, room.curvatures)
+    for iteration in range(MAX_ITERATIONS):
+        decrement = _aim(rows, entity, cells, room)
+        _multiply(rows, entity, room, room.direction, 0, room.moves)
+        if not _step(problem, entity, room, decrement, iteration >= _WITHOUT_VALUES):
+            return 0.5 * decrement <= enough
+        if 0.5 * decrement <= enough:
             return True
     return False
 
 
-@_compiled
-def _trains(weights: Floats) -> bool:
-    for weight in weights:  # noqa: SIM110  # numba compiles a loop sooner than a generator
-        if weight > 0.0:
+@compiled
+def _trains(targets: Targets, span: Span) -> bool:
+    for i in range(span.start, span.start + span.rows):  # noqa: SIM110  # numba compiles a loop sooner
+        if targets.weights[i] > 0.0:
             return True
     return False
 
 
-@_compiled_and_kept
-def solve_each(
-    task: int,
-    groups: Groups,
-    rows: Sparse,
-    targets: Targets,
-    cells: tuple[Floats, Floats],
-    margins: Floats,
-) -> int:
+def room_for(groups: Groups) -> Room:
+    """Return room for the largest of the entities."""
+    rows, cells = np.diff(groups.row_ptr), np.diff(groups.cell_ptr)
+    dense = rows * cells
+    most_rows, most_cells = int(rows.max()), int(cells.max())
+    totals, trial, moves, slopes, curvatures = np.empty((5, most_rows))
+    gradient, direction = np.empty((2, most_cells))
+    hessian = np.empty((most_cells, most_cells))
+    return Room(
+        totals=totals,
+        trial=trial,
+        moves=moves,
+        slopes=slopes,
+        curvatures=curvatures,
+        gradient=gradient,
+        direction=direction,
+        hessian=hessian,
+        dense=np.empty(int(dense[dense <= DENSE_CELLS].max(initial=0))),
+    )
+
+
+@compiled_and_kept(photon.loss, photon.row_passes)
+def solve_each(problem: Problem, groups: Groups, room: Room, margins: Floats) -> int:
     """Solve every entity and return how many did not converge.
 
     Parameters
     ----------
-    task
-        A code of this module.
-    groups, rows, targets
-        The data.
-    cells
-        Penalty and coefficient of each cell; the coefficients are the start and become the solution.
+    problem
+        The data; the coefficients of its cells are the start and become the solution.
+    groups
+        Which rows and cells each entity has.
+    room
+        Of :func:`room_for`.
     margins
-        Zeros; becomes each row's margin without its offset.
+        Becomes each row's margin without its offset.
     """
-    l2, coefficients = cells
+    targets = problem.targets
     unconverged = 0
     for e in range(len(groups.row_ptr) - 1):
-        a, b = groups.row_ptr[e], groups.row_ptr[e + 1]
-        c, d = groups.cell_ptr[e], groups.cell_ptr[e + 1]
-        if not _trains(targets.weights[a:b]):
-            for j in range(c, d):
-                coefficients[j] = 0.0
-            continue
-        own = Targets(targets.labels[a:b], targets.weights[a:b], targets.offsets[a:b])
-        entries = Sparse(rows.indptr[a : b + 1], rows.local, rows.values)
-        if not _newton(task, entries, own, l2[c:d], coefficients[c:d], margins[a:b]):
-            unconverged += 1
-        for i in range(a, b):
-            margins[i] -= targets.offsets[i]
+        span = Span(groups.row_ptr[e], groups.row_ptr[e + 1] - groups.row_ptr[e])
+        cell = groups.cell_ptr[e]
+        size = groups.cell_ptr[e + 1] - cell
+        if _trains(targets, span):
+            entity = Entity(span, cell, size, _lay_out(problem.rows, span, size, room))
+            if not _newton(problem, entity, room):
+                unconverged += 1
+            for i in range(span.rows):
+                margins[span.start + i] = room.totals[i] - targets.offsets[span.start + i]
+        else:
+            for j in range(cell, cell + size):
+                problem.cells.coefficients[j] = 0.0
     return unconverged

@@ -11,7 +11,7 @@ import numpy as np
 
 from photon.descent import Descent, Fitness, Update, descend
 from photon.entities import EntityRows, Keys, cell_penalties, group
-from photon.loss import RowLoss, loss_of
+from photon.loss import RowLoss
 from photon.model import Effect, EffectRecord, FixedEffect, GlmixModel, random_effect_from_entities
 from photon.objective import Derivatives, Penalty, data_loss, row_derivatives
 from photon.optimise import Objective, minimise
@@ -143,7 +143,7 @@ def penalised(examples: Examples, loss: RowLoss, penalty: Penalty) -> Objective:
 
 def fit(data: LocalData, settings: FitSettings) -> LocalFit:
     """Fit a GLMix model to rows in memory."""
-    loss = loss_of(checked(settings, source="fit").task)
+    loss = checked(settings, source="fit").loss
     coordinates = [
         (FixedCoordinate if one.kind == "fixed" else RandomCoordinate)(one, position, data, loss)
         for position, one in enumerate(settings.coordinates)

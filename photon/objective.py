@@ -5,6 +5,7 @@ blocks of rows simply add up (:meth:`Derivatives.__add__`), wherever the blocks 
 added once, where the sum ends.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,20 +27,31 @@ class Derivatives:
         return Derivatives(self.value + other.value, self.gradient + other.gradient, hessian)
 
 
+def _weighted(weights: Floats, of_rows: Callable[[Floats, Floats], Floats], margins: Floats, labels: Floats) -> Floats:
+    """Return ``wᵢ·f(zᵢ, yᵢ)``: 0 for a row of weight 0 even where ``f`` is infinite, as exp is for far margins."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(weights > 0.0, weights * of_rows(margins, labels), 0.0)
+
+
 def data_loss(loss: RowLoss, margins: Floats, labels: Floats, weights: Floats) -> float:
-    """Return ``Σ wᵢ·loss(zᵢ, yᵢ)``."""
-    return float(np.dot(weights, loss.value(margins, labels)))
+    """Return ``Σ wᵢ·loss(zᵢ, yᵢ)``: infinite where an exponential overflows."""
+    return float(np.sum(_weighted(weights, loss.value, margins, labels)))
 
 
 def row_derivatives(examples: Examples, coefficients: Floats, loss: RowLoss, *, hessian: bool) -> Derivatives:
     """Return the data part of the objective at ``coefficients``, to be added over blocks of rows."""
     margins = examples.rows.dot(coefficients) + examples.offsets
-    gradient = examples.rows.transposed_dot(examples.weights * loss.first(margins, examples.labels))
-    curvature = examples.weights * loss.second(margins, examples.labels) if hessian else None
+    value = data_loss(loss, margins, examples.labels, examples.weights)
+    if not np.isfinite(value):
+        # No optimiser goes there, so its derivatives are never looked at.
+        nowhere = np.full(len(coefficients), np.nan)
+        return Derivatives(value, nowhere, np.full((len(nowhere), len(nowhere)), np.nan) if hessian else None)
+    slopes = _weighted(examples.weights, loss.first, margins, examples.labels)
+    curvatures = _weighted(examples.weights, loss.second, margins, examples.labels) if hessian else None
     return Derivatives(
-        value=data_loss(loss, margins, examples.labels, examples.weights),
-        gradient=gradient,
-        hessian=None if curvature is None else examples.rows.gram(curvature),
+        value=value,
+        gradient=examples.rows.transposed_dot(slopes),
+        hessian=None if curvatures is None else examples.rows.gram(curvatures),
     )
 
 

@@ -46,22 +46,16 @@ def solve_entities(rows: EntityRows, offsets: Floats, cell_l2: Floats, start: Fl
     margins = np.zeros(len(rows.examples.labels))
     if not len(rows.entities):
         return EntitySolution(coefficients, margins, 0)
-    from photon.entity_solver import (  # noqa: PLC0415  # numba: half a second
-        LINEAR_TASK,
-        LOGISTIC_TASK,
-        Groups,
-        Sparse,
-        Targets,
-        solve_each,
-    )
+    from photon.entity_solver import Cells, Groups, Problem, Sparse, room_for, solve_each  # noqa: PLC0415  # half a second
+    from photon.row_passes import Targets, task_of  # noqa: PLC0415
 
     examples = rows.examples
-    unconverged = solve_each(
-        LOGISTIC_TASK if loss.task == "logistic" else LINEAR_TASK,
-        Groups(rows.row_ptr, rows.cell_ptr),
+    problem = Problem(
+        task_of(loss),
         Sparse(examples.rows.indptr, rows.local, examples.rows.values),
         Targets(examples.labels, examples.weights, offsets),
-        (cell_l2, coefficients),
-        margins,
+        Cells(cell_l2, np.zeros(len(cell_l2)), coefficients),
     )
+    groups = Groups(rows.row_ptr, rows.cell_ptr)
+    unconverged = solve_each(problem, groups, room_for(groups), margins)
     return EntitySolution(coefficients, margins, unconverged)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from photon.loss import Task
+from photon.loss import TWEEDIE_POWER, RowLoss, Task, loss_of
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
 
@@ -41,13 +41,19 @@ class FitSettings(Record, frozen=True, kw_only=True):
     """A whole fit: the coordinates are updated in their order, sweep after sweep.
 
     The fit ends after ``max_sweeps``, or when a sweep lowered the objective by less than ``tolerance``
-    relative to it.
+    relative to it. ``tweedie_power`` is ``p`` of ``Var[y] ∝ E[y]ᵖ`` and read by the Tweedie task alone.
     """
 
     task: Task
     coordinates: tuple[CoordinateSettings, ...]
     max_sweeps: int = 10
     tolerance: float = 1e-6
+    tweedie_power: float = TWEEDIE_POWER
+
+    @property
+    def loss(self) -> RowLoss:
+        """The row loss of the task."""
+        return loss_of(self.task, self.tweedie_power)
 
 
 def checked(settings: FitSettings, *, source: str) -> FitSettings:
@@ -63,6 +69,11 @@ def checked(settings: FitSettings, *, source: str) -> FitSettings:
         )
     for position, coordinate in enumerate(settings.coordinates):
         _check_coordinate(coordinate, f"{source}: coordinates[{position}]")
+    if not 1.0 < settings.tweedie_power < 2.0:
+        raise ConfigurationError(
+            f"{source}: tweedie_power: {settings.tweedie_power}",
+            expected="more than 1 and less than 2 (the tasks poisson and gamma are at the ends)",
+        )
     if settings.max_sweeps < 1:
         raise ConfigurationError(f"{source}: max_sweeps: {settings.max_sweeps}", expected="1 or more")
     if not settings.tolerance >= 0.0:

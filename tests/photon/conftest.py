@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 
 from photon.local import LocalData
-from photon.loss import RowLoss, loss_of
+from photon.loss import LOGISTIC, RowLoss, loss_of
 from photon.rows import Examples, Floats, SparseRows
 from photon.settings import CoordinateSettings, FitSettings
 
@@ -22,7 +22,23 @@ class Glm:
     loss: RowLoss
 
 
-@pytest.fixture(params=["logistic", "linear"])
+TASKS = ("logistic", "linear", "poisson", "smoothed_hinge", "gamma", "tweedie")
+
+
+def draw_labels(loss: RowLoss, margins: Floats, random: np.random.Generator) -> Floats:
+    """Return labels that the task can have, drawn from its distribution where it has one."""
+    if loss.task == "linear":
+        return margins + random.normal(size=len(margins))
+    if loss.task == "poisson":
+        return random.poisson(np.exp(margins)).astype(np.float64)
+    if loss.task == "gamma":
+        return random.gamma(2.0, np.exp(margins) / 2.0)
+    if loss.task == "tweedie":
+        return np.where(random.random(len(margins)) < 0.3, 0.0, random.gamma(2.0, np.exp(margins) / 2.0))
+    return (random.random(len(margins)) < LOGISTIC.mean(margins)).astype(np.float64)
+
+
+@pytest.fixture(params=TASKS)
 def loss(request: pytest.FixtureRequest) -> RowLoss:
     return loss_of(request.param)
 
@@ -36,11 +52,9 @@ def make_glm() -> Callable[..., Glm]:
         matrix = np.where(random.random((rows, columns)) < 0.5, random.normal(size=(rows, columns)), 0.0)
         matrix[:, -1] = 1.0
         offsets = random.normal(scale=0.5, size=rows) if offset else np.zeros(rows)
-        margins = matrix @ random.normal(size=columns) + offsets
-        if loss.task == "logistic":
-            labels = (random.random(rows) < loss.mean(margins)).astype(np.float64)
-        else:
-            labels = margins + random.normal(size=rows)
+        scale = 1.0 if loss.task in {"logistic", "linear", "smoothed_hinge"} else 0.5
+        margins = matrix @ random.normal(scale=scale, size=columns) + offsets
+        labels = draw_labels(loss, margins, random)
         weights = random.uniform(0.2, 3.0, rows) if weighted else np.ones(rows)
         return Glm(matrix, Examples(SparseRows.from_dense(matrix), labels, weights, offsets), loss)
 

@@ -30,7 +30,7 @@ def joint_design(data: LocalData, settings: FitSettings) -> tuple[Floats, Floats
     return np.hstack(blocks), np.concatenate(penalties)
 
 
-@pytest.mark.parametrize("task", ["logistic", "linear"])
+@pytest.mark.parametrize("task", ["logistic", "linear", "poisson", "tweedie"])
 def test_many_sweeps_reach_the_joint_optimum(
     glmix_data: LocalData, glmix_settings: FitSettings, scipy_optimum: Callable, task: str
 ) -> None:
@@ -125,3 +125,8 @@ RANDOM = CoordinateSettings(name="per_user", kind="random", shard="s", entity="u
 def test_settings_that_make_no_sense_are_refused(coordinates: tuple[CoordinateSettings, ...], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         checked(FitSettings(task="logistic", coordinates=coordinates), source="file.yaml")
+
+
+def test_a_tweedie_power_outside_1_to_2_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"file.yaml: tweedie_power: 2.0"):
+        checked(FitSettings(task="tweedie", coordinates=(FIXED,), tweedie_power=2.0), source="file.yaml")

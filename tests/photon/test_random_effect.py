@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from photon.entities import cell_penalties, group
-from photon.local import LocalData, fit
-from photon.loss import LOGISTIC, RowLoss
+from photon.local import LocalData, fit, penalised
+from photon.loss import LOGISTIC, POISSON, RowLoss
 from photon.objective import Penalty
+from photon.optimise import minimise
 from photon.random_effect import solve_entities
 from photon.rows import Examples, Floats, SparseRows
 from photon.scoring import score_effect
@@ -69,6 +70,16 @@ def test_separable_entities_stay_finite() -> None:
     coefficients, _ = solved(np.zeros(5, int), examples, np.array([1e-6]), LOGISTIC)
     assert np.isfinite(coefficients).all()
     assert coefficients[0, 0] > 0.0
+
+
+def test_overflow_on_the_way_is_backed_off_from() -> None:
+    # Newton's first step from 0 goes to a margin of 10⁵, where exp is infinite.
+    examples = Examples(SparseRows.from_dense(np.ones((4, 1))), np.full(4, 1e5), np.ones(4), np.zeros(4))
+    coefficients, _ = solved(np.zeros(4, int), examples, np.array([1e-9]), POISSON)
+    np.testing.assert_allclose(coefficients[0, 0], np.log(1e5), rtol=1e-9)
+    result = minimise(penalised(examples, POISSON, Penalty(np.array([1e-9]))), np.zeros(1))
+    assert result.reason == "converged"
+    np.testing.assert_allclose(result.coefficients[0], np.log(1e5), rtol=1e-6)
 
 
 def test_entities_that_do_not_train_get_nothing(make_glm: Callable) -> None:

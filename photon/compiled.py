@@ -1,0 +1,40 @@
+"""How numba compiles the loops of this package: on the first call and never at import.
+
+The code is kept in the user's cache, since every Python worker of Spark would else spend seconds on it.
+
+Compiled functions make no arrays: they are given room to work in. So none needs numba's reference counts,
+which are atomic operations at every touch of an array and would cost as much as the arithmetic of a small entity
+(``_nrt=False``).
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Final, TypeVar, cast
+
+from numba import njit
+
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Return a function that others of its kind call."""
+    return cast("F", njit(**_OPTIONS)(function))
+
+
+def compiled_and_kept(*sources: ModuleType) -> Callable[[F], F]:
+    """Return a decorator of a function that Python calls; ``sources`` are the modules its code comes from."""
+
+    def decorate(function: F) -> F:
+        # numba looks at the function's own file alone for changes; the other files are part of the name instead.
+        digest = hashlib.sha256("".join(inspect.getsource(source) for source in sources).encode()).hexdigest()
+        function.__qualname__ = f"{function.__qualname__}_{digest[:16]}"
+        try:
+            return cast("F", njit(**_OPTIONS, cache=True)(function))
+        except RuntimeError:  # no folder to keep it in, as in a container without a home
+            return compiled(function)
+
+    return decorate
