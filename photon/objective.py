@@ -1,4 +1,4 @@
-"""The objective of one effect: ``Σ wᵢ·loss(xᵢᵀb + offsetᵢ, yᵢ) + ½ Σⱼ λⱼ bⱼ²``.
+"""The objective of one effect: ``Σ wᵢ·loss(xᵢᵀb + offsetᵢ, yᵢ) + ½ Σⱼ l2ⱼ (bⱼ - cⱼ)² + Σⱼ l1ⱼ|bⱼ|``.
 
 The sum over rows is *not* divided by their number, so weight 2 is a row twice and partial sums over
 blocks of rows simply add up (:meth:`Derivatives.__add__`), wherever the blocks live. The penalty is
@@ -55,26 +55,60 @@ def row_derivatives(examples: Examples, coefficients: Floats, loss: RowLoss, *, 
     )
 
 
+def row_products(examples: Examples, coefficients: Floats, vector: Floats, loss: RowLoss) -> Floats:
+    """Return the data part's Hessian at ``coefficients`` times ``vector``, to be added over blocks of rows."""
+    margins = examples.rows.dot(coefficients) + examples.offsets
+    curvatures = _weighted(examples.weights, loss.second, margins, examples.labels)
+    return examples.rows.transposed_dot(curvatures * examples.rows.dot(vector))
+
+
+def row_hessian_diagonal(examples: Examples, coefficients: Floats, loss: RowLoss) -> Floats:
+    """Return the diagonal of the data part's Hessian at ``coefficients``, to be added over blocks of rows."""
+    margins = examples.rows.dot(coefficients) + examples.offsets
+    curvatures = _weighted(examples.weights, loss.second, margins, examples.labels)
+    return examples.rows.squared().transposed_dot(curvatures)
+
+
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """``½ Σⱼ λⱼ bⱼ²`` with one ``λ`` a column."""
+    """``½ Σⱼ l2ⱼ (bⱼ - centreⱼ)² + Σⱼ l1ⱼ |bⱼ|``, each ``(columns,)``; no ``centre`` means 0, no ``l1`` 0.
+
+    An elastic net [1]_ of strength ``λ``, the share ``m`` of it L1, is ``l2 = λ(1 - m)``, ``l1 = λm``. A Gaussian
+    prior is a penalty about its means with its precisions as ``l2``.
+
+    References
+    ----------
+    .. [1] H. Zou and T. Hastie, "Regularization and variable selection via the elastic net", JRSS B 67 (2005).
+    """
 
     l2: Floats
+    l1: Floats | None = None
+    centre: Floats | None = None
 
     @classmethod
-    def ridge(cls, l2: float, columns: int, *, intercept: int | None, penalise_intercept: bool) -> "Penalty":
-        """Return one ``λ`` for all columns but the intercept, which may be free."""
-        strengths = np.full(columns, l2)
+    def ridge(
+        cls, l2: float, columns: int, *, intercept: int | None, penalise_intercept: bool, l1: float = 0.0
+    ) -> "Penalty":
+        """Return the same strengths for all columns but the intercept, which may be free."""
+        kept = np.ones(columns)
         if intercept is not None and not penalise_intercept:
-            strengths[intercept] = 0.0
-        return cls(strengths)
+            kept[intercept] = 0.0
+        return cls(l2 * kept, l1 * kept if l1 > 0.0 else None)
 
     def value(self, coefficients: Floats) -> float:
-        """Return the penalty of ``coefficients``."""
-        return float(0.5 * np.dot(self.l2, coefficients * coefficients))
+        """Return the penalty of ``coefficients``, L1 included."""
+        absolute = 0.0 if self.l1 is None else float(np.dot(self.l1, np.abs(coefficients)))
+        return self._smooth(coefficients) + absolute
 
     def added_to(self, data: Derivatives, coefficients: Floats) -> Derivatives:
-        """Return the whole objective: the data part plus this penalty."""
+        """Return the data part plus the smooth part of this penalty; optimisers see to L1 themselves."""
         hessian = None if data.hessian is None else data.hessian + np.diag(self.l2)
-        value = data.value + self.value(coefficients)
-        return Derivatives(value, data.gradient + self.l2 * coefficients, hessian)
+        gradient = data.gradient + self.l2 * self._from_centre(coefficients)
+        return Derivatives(data.value + self._smooth(coefficients), gradient, hessian)
+
+    def _smooth(self, coefficients: Floats) -> float:
+        apart = self._from_centre(coefficients)
+        return float(0.5 * np.dot(self.l2, apart * apart))
+
+    def _from_centre(self, coefficients: Floats) -> Floats:
+        return coefficients if self.centre is None else coefficients - self.centre

@@ -13,6 +13,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
 
 _DENSE_CELLS: Final = 1 << 20
 """Cells (8 MiB) of the dense copy that a weighted Gram matrix works through at a time."""
@@ -75,6 +76,10 @@ class SparseRows:
             chunk = self.slice(start, min(start + step, len(self))).to_dense()
             total += chunk.T @ (chunk * weights[start : start + step, None])
         return total
+
+    def squared(self) -> "SparseRows":
+        """Return the matrix with each entry squared."""
+        return SparseRows(self.indptr, self.indices, self.values * self.values, self.columns)
 
     def slice(self, start: int, stop: int) -> "SparseRows":
         """Return the rows from ``start`` up to ``stop``."""

@@ -83,6 +83,30 @@ def scipy_optimum() -> Callable[..., Floats]:
 
 
 @pytest.fixture
+def scipy_constrained_optimum() -> Callable[..., tuple[Floats, float]]:
+    """Return minimum and value of ``smooth(b) + Σ l1|b|`` within bounds: SciPy's L-BFGS-B on ``b = p - q``."""
+
+    def optimum(
+        smooth: Callable[[Floats], tuple[float, Floats]], l1: Floats, lower: Floats, upper: Floats
+    ) -> tuple[Floats, float]:
+        size = len(l1)
+
+        def split(point: Floats) -> tuple[float, Floats]:
+            value, gradient = smooth(point[:size] - point[size:])
+            slopes = np.concatenate([gradient + l1, l1 - gradient])
+            return value + float(np.tile(l1, 2) @ point), slopes
+
+        bounds = [*zip(np.maximum(lower, 0.0), np.maximum(upper, 0.0), strict=True)]
+        bounds += [*zip(np.maximum(-upper, 0.0), np.maximum(-lower, 0.0), strict=True)]
+        options = {"ftol": 1e-16, "gtol": 1e-10, "maxiter": 20_000, "maxfun": 200_000, "maxcor": 30}
+        start = np.array([low for low, _ in bounds])
+        found = minimize(split, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        return found.x[:size] - found.x[size:], float(found.fun)
+
+    return optimum
+
+
+@pytest.fixture
 def glmix_settings() -> FitSettings:
     return FitSettings(
         task="logistic",
