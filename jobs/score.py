@@ -6,7 +6,6 @@ entities as ``<name>.auc_per_user`` and so on. Each Python worker fetches and op
 are memory-mapped, so many workers of a node share their pages.
 """
 
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -21,8 +20,10 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 from pyspark.sql.types import StructType
 
 from jobs.columns import check_inputs, columns_of
+from jobs.evaluating import check_keys, evaluators_of, question_of
 from jobs.job import JobConfig, Outcome
-from photon.spark.evaluation import Evaluation, evaluate
+from photon.evaluation import Question
+from photon.spark.evaluation import evaluate
 from yarnmill import fs
 from yarnmill.blobs import open_store
 from yarnmill.building import user_cache
@@ -59,6 +60,8 @@ class Config(JobConfig, frozen=True, kw_only=True):
         Parts of the training set to score.
     evaluate_per
         Entity keys within whose entities AUC and log loss are taken as well.
+    evaluators
+        Photon's names of what to judge by, such as ``AUC`` or ``PRECISION@5:user_id``; unset: AUC and log loss.
     """
 
     training_set: str
@@ -66,6 +69,12 @@ class Config(JobConfig, frozen=True, kw_only=True):
     models: tuple[ScoredModel, ...]
     splits: tuple[str, ...] = ("test",)
     evaluate_per: tuple[str, ...] = ()
+    evaluators: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> Question:
+        """What the scores, which are probabilities, are asked."""
+        return question_of(evaluators_of(self.evaluators, "logistic", self.evaluate_per), "logistic", "probability")
 
 
 def inputs(config: Config) -> tuple[str, ...]:
@@ -86,6 +95,7 @@ def inputs(config: Config) -> tuple[str, ...]:
                 f"evaluate_per: {config.training_set} has no entity key {key!r}",
                 expected=f"some of {', '.join(rows.keys)}",
             )
+    check_keys(config.question.evaluators, rows.keys, config.training_set)
     store = open_store(config.blobs)
     for model in config.models:
         check_inputs(read_bundle_manifest(store, model.bundle_id).signature, rows, model.name)
@@ -113,10 +123,10 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     # `append`: the folder is there, claimed and empty but for its mark.
     scored.write.mode("append").partitionBy("model").parquet(config.output)
     written = time.monotonic()
-    evaluations = evaluate(_measured(spark, config), entities=config.evaluate_per, kind="probability")
+    evaluations = evaluate(_measured(spark, config), config.question)
     return Outcome(
         counts={f"rows_{one.measure}": one.rows for one in evaluations},
-        metrics={name: value for one in evaluations for name, value in _metrics(one)},
+        metrics={f"{one.measure}.{name}": value for one in evaluations for name, value in one.metrics.items()},
         outputs=tuple(fs.join(config.output, f"model={model.name}") for model in config.models),
         timings_s={"score": written - started, "evaluate": time.monotonic() - written},
     )
@@ -172,14 +182,5 @@ def _measured(spark: SparkSession, config: Config) -> DataFrame:
         "score",
         F.col("response").alias("label"),
         "weight",
-        *(F.col(f"ids.{key}") for key in config.evaluate_per),
+        *(F.col(f"ids.{key}") for key in config.question.entities),
     )
-
-
-def _metrics(found: Evaluation) -> Iterator[tuple[str, float]]:
-    figures = {"auc": found.auc, "log_loss": found.mean_loss}
-    figures |= {f"auc_per_{key.removesuffix('_id')}": each.mean for key, each in found.entity_auc}
-    figures |= {f"log_loss_per_{key.removesuffix('_id')}": each.mean for key, each in found.entity_loss}
-    for name, value in figures.items():
-        if not math.isnan(value):  # rows of one class have no AUC; NaN has no place in a report
-            yield f"{found.measure}.{name}", value

@@ -9,6 +9,7 @@ Output below ``config.output``::
     model.json                              photon.model.ModelRecord; index maps stay with the training set
     coefficients/<fixed effect>/part-*      index, value
     coefficients/<random effect>/part-*     entity, indices, values: written by the executors, sorted by entity
+    evaluation.json, groups/                jobs.evaluating
 """
 
 import math
@@ -22,14 +23,16 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
+from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
 from jobs.job import JobConfig, Outcome
 from photon.descent import Descent, Sweep
+from photon.evaluation import Evaluation, Question
 from photon.loss import Task
 from photon.model import MODEL_NAME, EffectRecord, ModelRecord
 from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings, checked
 from photon.spark.backend import Table
-from photon.spark.evaluation import Evaluation, evaluate
+from photon.spark.evaluation import evaluate
 from photon.spark.rows import Measure, RoleRows
 from photon.spark.train import ShardShape, SparkGlmix
 from yarnmill import fs
@@ -55,8 +58,15 @@ class Config(JobConfig, frozen=True, kw_only=True):
         The effects, in update order: the fixed one first.
     max_sweeps, tolerance
         When the descent ends: see :class:`photon.settings.FitSettings`.
+    evaluators
+        Photon's names of what to judge by, such as ``AUC`` or ``PRECISION@5:user_id``; the first selects models.
+        Unset: the task's own loss, before it AUC where labels are 0 and 1.
     evaluate_per
-        Entity keys within whose entities AUC is taken as well (plain mean over entities with both classes).
+        Entity keys within whose entities the unset evaluators are taken as well.
+    calibration_bins
+        Bins of the calibration and lift tables of ``evaluation.json``.
+    save_group_results
+        Whether the results of every group are written below the output.
     refit_on_validation
         Whether the written model is fitted on train and validation together, from the first fit on.
     partitions
@@ -68,7 +78,10 @@ class Config(JobConfig, frozen=True, kw_only=True):
     task: Task = "logistic"
     max_sweeps: int = 10
     tolerance: float = 1e-4
+    evaluators: tuple[str, ...] = ()
     evaluate_per: tuple[str, ...] = ()
+    calibration_bins: int = 10
+    save_group_results: bool = False
     refit_on_validation: bool = True
     partitions: int | None = None
 
@@ -78,6 +91,12 @@ class Config(JobConfig, frozen=True, kw_only=True):
         return FitSettings(
             task=self.task, coordinates=self.coordinates, max_sweeps=self.max_sweeps, tolerance=self.tolerance
         )
+
+    @property
+    def question(self) -> Question:
+        """What the scores of held-out rows are asked."""
+        evaluators = evaluators_of(self.evaluators, self.task, self.evaluate_per)
+        return question_of(evaluators, self.task, bins=self.calibration_bins)
 
 
 def inputs(config: Config) -> tuple[str, ...]:
@@ -105,12 +124,15 @@ def _check(config: Config, training_set: TrainingSet) -> None:
             )
     named = [(f"coordinates[{place}].entity", one.entity) for place, one in enumerate(config.coordinates)]
     named += [(f"evaluate_per[{place}]", key) for place, key in enumerate(config.evaluate_per)]
+    if config.calibration_bins < 1:
+        raise ConfigurationError(f"calibration_bins: {config.calibration_bins}", expected="1 or more")
     for where, key in named:
         if key is not None and key not in training_set.keys:
             raise ConfigurationError(
                 f"{where}: {config.training_set} has no entity key {key!r}",
                 expected=f"one of {', '.join(training_set.keys)}",
             )
+    check_keys(config.question.evaluators, training_set.keys, config.training_set)
 
 
 class _Clock:
@@ -137,22 +159,24 @@ def run(spark: SparkSession, config: Config) -> Outcome:
         _shapes(spark, config, training_set),
         SPLITS,
         partitions=config.partitions or int(spark.conf.get("spark.sql.shuffle.partitions") or "4"),
-        carried_ids=config.evaluate_per,
+        carried_ids=config.question.entities,
     )
     with clock.measure("load"):
         rows = glmix.check()
     if rows[TRAIN].weight <= 0.0:
         raise BadDataError(f"{config.training_set}: nothing to train on", expected="rows of positive weight in train")
-    final, metrics, baselines = _fit(glmix, config, rows, clock)
+    judge = _Judge(glmix, config)
+    final, metrics, baselines = _fit(glmix, config, rows, clock, judge)
     with clock.measure("write"):
         _write(glmix, config, training_set)
+        outputs = judge.write(config.output)
     glmix.release()
     return Outcome(
         counts={f"rows_{name}": rows[role].rows for role, name in enumerate(SPLITS)}
         | {"sweeps": len(final.sweeps), "unconverged": sum(step.fitness.unconverged for step in final.steps)},
         metrics=metrics,
         baselines=baselines,
-        outputs=(fs.join(config.output, MODEL_NAME), fs.join(config.output, COEFFICIENTS_NAME)),
+        outputs=(fs.join(config.output, MODEL_NAME), fs.join(config.output, COEFFICIENTS_NAME), *outputs),
         timings_s=clock.timings_s,
     )
 
@@ -172,8 +196,33 @@ def _shapes(spark: SparkSession, config: Config, training_set: TrainingSet) -> d
     return {shard.name: ShardShape(shard.dimension, found.get(shard.name)) for shard in training_set.shards}
 
 
+class _Judge:
+    """Evaluates fits of one job and keeps what was found for the output."""
+
+    def __init__(self, glmix: SparkGlmix, config: Config) -> None:
+        self._glmix, self._config = glmix, config
+        self._found: list[Evaluation] = []
+        self._groups: list[str] = []
+
+    def __call__(self, fit: Descent[Table | None], measures: Sequence[Measure]) -> dict[str, float]:
+        """Return the metrics of some measures by their names in the report."""
+        if not measures:
+            return {}
+        rows, question = self._glmix.measured(fit.scores, measures), self._config.question
+        found = evaluate(rows, question)
+        self._found += found
+        if self._config.save_group_results and question.entities:
+            names = [one.name for one in measures if one.fixed_alone is None]
+            self._groups = [write_groups(self._config.output, rows, question, names)]
+        return {f"{one.measure}_{name}": value for one in found for name, value in one.metrics.items()}
+
+    def write(self, output: str) -> list[str]:
+        """Write ``evaluation.json``; return the URLs of all that was written."""
+        return [write_evaluations(output, self._found), *self._groups]
+
+
 def _fit(
-    glmix: SparkGlmix, config: Config, rows: Sequence[RoleRows], clock: _Clock
+    glmix: SparkGlmix, config: Config, rows: Sequence[RoleRows], clock: _Clock, judge: _Judge
 ) -> tuple[Descent[Table | None], dict[str, float], dict[str, dict[str, float]]]:
     """Fit, refit where that is wanted, and evaluate: the last descent, the metrics and the baselines."""
     metrics: dict[str, float] = {}
@@ -184,7 +233,7 @@ def _fit(
     judged = [Measure("validation", VALIDATION)] if rows[VALIDATION].rows else []
     if config.refit_on_validation and judged:
         with clock.measure("evaluate_validation"):
-            metrics |= _measured(glmix, final, judged, config)
+            metrics |= judge(final, judged)
         trained, judged = ["train", "validation"], []
         with clock.measure("refit"):
             final = glmix.fit(trained, start=final.scores)
@@ -193,7 +242,7 @@ def _fit(
     if rows[TEST].rows:
         judged += [Measure("test", TEST), Measure("global_only_test", TEST, alone)]
     with clock.measure("evaluate"):
-        metrics |= _measured(glmix, final, judged, config)
+        metrics |= judge(final, judged)
     metrics["objective"] = final.objective
     return final, *_with_baselines(metrics, rows, trained, config.task)
 
@@ -203,29 +252,6 @@ def _history(sweeps: Sequence[Sweep]) -> dict[str, float]:
     for sweep in sweeps:
         found |= {f"{name}_loss_sweep_{sweep.number}": loss for name, loss in sweep.losses if name != "test"}
     return found
-
-
-def _measured(
-    glmix: SparkGlmix, fit: Descent[Table | None], measures: Sequence[Measure], config: Config
-) -> dict[str, float]:
-    if not measures:
-        return {}
-    rows = glmix.measured(fit.scores, measures)
-    found: dict[str, float] = {}
-    for evaluation in evaluate(rows, entities=config.evaluate_per, task=config.task):
-        found |= _metrics(evaluation, config.task)
-    return found
-
-
-def _metrics(evaluation: Evaluation, task: Task) -> dict[str, float]:
-    name = evaluation.measure
-    if task == "linear":
-        return {f"{name}_mean_squared_error": 2.0 * evaluation.mean_loss}
-    found = {f"{name}_auc": evaluation.auc, f"{name}_log_loss": evaluation.mean_loss}
-    found |= {f"{name}_auc_per_{key.removesuffix('_id')}": one.mean for key, one in evaluation.entity_auc}
-    found |= {f"{name}_log_loss_per_{key.removesuffix('_id')}": one.mean for key, one in evaluation.entity_loss}
-    # A measure of rows with one class only has no AUC; NaN has no place in a report.
-    return {key: value for key, value in found.items() if not math.isnan(value)}
 
 
 def _with_baselines(

@@ -1,212 +1,282 @@
-"""Distributed evaluation: weighted AUC, exact over ties, and mean loss, of all rows and within each entity.
+"""Distributed evaluation: the sums of :mod:`photon.evaluation` over partitions.
 
-Rows are range-partitioned by score, so ties stay together; each partition counts its own pairs and
-the driver adds one small record a partition (:class:`photon.evaluation.PairCounts`). No row is
-collected and nothing is sorted at one place.
+Each partition first collapses its rows to one record a distinct score, so a score that a billion rows share
+is as many records as there are partitions. The records are range-partitioned by score; each range
+sums what needs nothing from outside it, and then, told what lies above it, the rest. The driver sees one
+small record a partition and pass. No row is collected and nothing is sorted at one place. Rows of a group meet
+in one partition.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark import StorageLevel, TaskContext
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
-from photon.evaluation import EntityMean, PairCounts, entity_auc, entity_mean, in_order, pair_counts
-from photon.loss import loss_of
-from photon.rows import Floats
+from photon.evaluation.evaluation import (
+    CurveSums,
+    Evaluation,
+    PointSums,
+    Question,
+    RangeSums,
+    answer,
+    curve_sums,
+    point_sums,
+    range_sums,
+)
+from photon.evaluation.evaluators import Evaluator
+from photon.evaluation.groups import GroupMean, group_table
+from photon.evaluation.ranking import NOTHING_ABOVE, Above, Scored, Ties, above_each, collapse, joined
+from photon.spark.worker import settle_worker
 
-ScoreKind = Literal["margin", "probability"]
+Batches = Iterable[pa.RecordBatch]
+SumT = TypeVar("SumT")
 
-_SMALLEST: Final = float(np.finfo(np.float64).tiny)
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """How good the scores of one measure are.
-
-    Parameters
-    ----------
-    measure
-        What was measured, as the rows name it.
-    rows, weight
-        Number of rows and sum of their weights.
-    auc
-        Weighted AUC; NaN where one class is missing.
-    mean_loss
-        Weighted mean of the row loss: the log loss, for the logistic task.
-    entity_auc
-        Entity key and the plain mean of the AUCs of its entities that have both classes.
-    entity_loss
-        Entity key and the plain mean of the mean losses of its entities.
-    """
-
-    measure: str
-    rows: int
-    weight: float
-    auc: float
-    mean_loss: float
-    entity_auc: tuple[tuple[str, EntityMean], ...]
-    entity_loss: tuple[tuple[str, EntityMean], ...]
+_SUMS: Final = "measure string, lowest double, payload binary"
+_TIES: Final = "measure string, score double, weight double, positives double, labels double"
 
 
-@dataclass(frozen=True, slots=True)
-class _PerEntity:
-    auc: EntityMean
-    loss: EntityMean
-
-    def __add__(self, other: "_PerEntity") -> "_PerEntity":
-        return _PerEntity(self.auc + other.auc, self.loss + other.loss)
-
-
-_NO_ENTITY: Final = _PerEntity(EntityMean(0.0, 0), EntityMean(0.0, 0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    measure: str
-    partition: int
-    rows: int
-    weight: float
-    loss: float
-    counts: PairCounts
-
-
-def evaluate(
-    rows: DataFrame, *, entities: Sequence[str] = (), task: str = "logistic", kind: ScoreKind = "margin"
-) -> list[Evaluation]:
+def evaluate(rows: DataFrame, question: Question) -> list[Evaluation]:
     """Return the evaluation of each measure, ordered by name.
 
     Parameters
     ----------
     rows
-        ``measure`` (string: what the row counts for), ``score``, ``label``, ``weight`` (double), and one
-        column an entity key of ``entities``.
-    entities
-        Keys within whose entities AUC and loss are taken as well.
-    task
-        The task whose row loss is averaged.
-    kind
-        Whether scores are margins or probabilities (these only for the logistic task).
+        ``measure`` (string: what the row counts for), ``score``, ``label``, ``weight`` (double; null: 1), and
+        one column an id that evaluators of the question name. A row without an id is in no group of it.
+    question
+        What to evaluate.
+
+    Raises
+    ------
+    BadDataError
+        If a score is not finite.
     """
-    kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
+    kept = _weighted(rows).persist(StorageLevel.MEMORY_AND_DISK)
     try:
-        ranges = _ranges(kept, task, kind)
-        by_entity = {key: _by_entity(kept, key, task, kind) for key in entities}
+        points = _points(kept, question)
+        usable = not any(one.unusable for one in points.values())
+        ranges, curves = _ranked(kept, question) if question.is_ranked and usable else ({}, {})
+        groups = [_group_means(kept, entity, question) for entity in question.entities] if usable else []
     finally:
         kept.unpersist()
-    return [_evaluation(measure, ranges, by_entity) for measure in sorted({one.measure for one in ranges})]
-
-
-def _evaluation(measure: str, ranges: list[_Range], by_entity: dict[str, dict[str, _PerEntity]]) -> Evaluation:
-    own = sorted((one for one in ranges if one.measure == measure), key=lambda one: one.partition)
-    weight = sum(one.weight for one in own)
-    return Evaluation(
-        measure=measure,
-        rows=sum(one.rows for one in own),
-        weight=weight,
-        auc=in_order([one.counts for one in own]).auc,
-        mean_loss=sum(one.loss for one in own) / weight if weight > 0.0 else float("nan"),
-        entity_auc=tuple((key, found.get(measure, _NO_ENTITY).auc) for key, found in by_entity.items()),
-        entity_loss=tuple((key, found.get(measure, _NO_ENTITY).loss) for key, found in by_entity.items()),
-    )
-
-
-def _ranges(rows: DataFrame, task: str, kind: ScoreKind) -> list[_Range]:
-    partitions = rows.rdd.getNumPartitions()
-
-    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        partition = _partition_id()
-        for measure, table in _by_measure(batches):
-            scores, labels, weights = (_numbers(table, name) for name in ("score", "label", "weight"))
-            counts = pair_counts(scores, labels, weights)
-            loss = float(np.dot(weights, _row_losses(scores, labels, task, kind)))
-            yield pa.RecordBatch.from_pylist(
-                [
-                    {
-                        "measure": measure,
-                        "partition": partition,
-                        "rows": table.num_rows,
-                        "weight": float(weights.sum()),
-                        "loss": loss,
-                        "positives": counts.positives,
-                        "negatives": counts.negatives,
-                        "ordered": counts.ordered,
-                    }
-                ]
-            )
-
-    schema = (
-        "measure string, partition long, rows long, weight double, loss double, "
-        "positives double, negatives double, ordered double"
-    )
-    ranged = rows.repartitionByRange(partitions, "measure", "score").mapInArrow(count, schema)
     return [
-        _Range(
-            row.measure,
-            row.partition,
-            row.rows,
-            row.weight,
-            row.loss,
-            PairCounts(row.positives, row.negatives, row.ordered),
+        answer(
+            measure,
+            question,
+            points[measure],
+            ranges.get(measure, ()),
+            curves.get(measure, ()),
+            {key: mean for found in groups for key, mean in found.get(measure, {}).items()},
         )
-        for row in ranged.collect()
+        for measure in sorted(points)
     ]
 
 
-def _partition_id() -> int:
-    context = TaskContext.get()
-    return context.partitionId() if context is not None else 0
+def group_results(rows: DataFrame, entity: str, question: Question) -> DataFrame:
+    """Return the metrics within each group of an id: ``measure``, the id, ``rows``, ``weight``, one column a metric.
+
+    A metric is null where the group has no answer. Parameters are those of :func:`evaluate`.
+    """
+    return _group_table(_weighted(rows), entity, question)
 
 
-def _by_measure(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
-    whole = [batch for batch in batches if batch.num_rows]
-    if not whole:
-        return
-    table = pa.Table.from_batches(whole)
-    for measure in table.column("measure").unique().to_pylist():
-        yield measure, table.filter(pa.compute.equal(table.column("measure"), measure))
+def _weighted(rows: DataFrame) -> DataFrame:
+    return rows.withColumn("weight", F.coalesce(F.col("weight").cast("double"), F.lit(1.0)))
+
+
+# ---- sums over rows -------------------------------------------------------------------------------------------------
+
+
+def _points(rows: DataFrame, question: Question) -> dict[str, PointSums]:
+    def add(batches: Batches) -> Iterator[pa.RecordBatch]:
+        settle_worker()
+        totals: dict[str, PointSums] = {}
+        for measure, table in _by_measure(batches):
+            own = point_sums(_scored(table), question)
+            totals[measure] = totals[measure] + own if measure in totals else own
+        for measure, sums in totals.items():
+            yield _sent(measure, 0.0, sums)
+
+    found: dict[str, PointSums] = {}
+    for measure, _, sums in _received(rows.select(*_USED).mapInArrow(add, _SUMS), PointSums):
+        found[measure] = found[measure] + sums if measure in found else sums
+    return found
+
+
+_USED: Final = ("measure", "score", "label", "weight")
+
+
+# ---- ranges of scores -----------------------------------------------------------------------------------------------
+
+
+def _ranked(
+    rows: DataFrame, question: Question
+) -> tuple[dict[str, Sequence[RangeSums]], dict[str, Sequence[CurveSums]]]:
+    partitions = rows.rdd.getNumPartitions()
+    collapsed = rows.select(*_USED).mapInArrow(_collapse, _TIES)
+    ranged = collapsed.repartitionByRange(partitions, "measure", "score").persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        ranges = _in_order(_over_ranges(ranged, lambda _measure, ties: range_sums(ties)), RangeSums)
+        if not question.needs_curve:
+            return _sums_only(ranges), {}
+        above = {measure: _above(own) for measure, own in ranges.items()}
+        curves = _in_order(_over_ranges(ranged, _Curve(above, question)), CurveSums)
+        return _sums_only(ranges), _sums_only(curves)
+    finally:
+        ranged.unpersist()
+
+
+def _collapse(batches: Batches) -> Iterator[pa.RecordBatch]:
+    settle_worker()
+    ties: dict[str, Ties] = {}
+    for measure, table in _by_measure(batches):
+        own = collapse(_scored(table))
+        ties[measure] = joined([ties[measure], own]) if measure in ties else own
+    for measure, own in ties.items():
+        names = pa.array([measure] * len(own.scores), pa.string())
+        columns = [names, *(pa.array(each) for each in (own.scores, own.weights, own.positives, own.labels))]
+        yield pa.RecordBatch.from_arrays(columns, names=["measure", "score", "weight", "positives", "labels"])
+
+
+def _over_ranges(ranged: DataFrame, sums_of_range: Callable[[str, Ties], object]) -> DataFrame:
+    def add(batches: Batches) -> Iterator[pa.RecordBatch]:
+        settle_worker()
+        whole: dict[str, list[Ties]] = {}
+        for measure, table in _by_measure(batches):
+            columns = (_numbers(table, name) for name in ("score", "weight", "positives", "labels"))
+            whole.setdefault(measure, []).append(Ties(*columns))
+        for measure, parts in whole.items():
+            ties = joined(parts)
+            yield _sent(measure, float(ties.scores[0]), sums_of_range(measure, ties))
+
+    return ranged.mapInArrow(add, _SUMS)
+
+
+class _Curve:
+    """The second pass over a range, which it knows by its lowest score; a value that travels to the workers."""
+
+    def __init__(self, above: dict[str, dict[float, Above]], question: Question) -> None:
+        self._above, self._question = above, question
+        self._total = {measure: _total(own) for measure, own in above.items()}
+
+    def __call__(self, measure: str, ties: Ties) -> CurveSums:
+        return curve_sums(ties, self._above[measure][float(ties.scores[0])], self._total[measure], self._question)
+
+
+def _above(ranges: Sequence[tuple[float, RangeSums]]) -> dict[float, Above]:
+    """Return what lies above each range by its lowest score, and under -inf the sums of all."""
+    own = [sums.own for _, sums in ranges]
+    places = [lowest for lowest, _ in ranges]
+    return dict(zip(places, above_each(own), strict=True)) | {-np.inf: sum(own, NOTHING_ABOVE)}
+
+
+def _total(above: dict[float, Above]) -> Above:
+    return above[-np.inf]
+
+
+def _in_order(sums: DataFrame, kind: type[SumT]) -> dict[str, list[tuple[float, SumT]]]:
+    """Return the ranges of each measure from the lowest scores up."""
+    found: dict[str, list[tuple[float, SumT]]] = {}
+    for measure, lowest, one in sorted(_received(sums, kind), key=lambda each: each[1]):
+        found.setdefault(measure, []).append((lowest, one))
+    return found
+
+
+def _sums_only(found: dict[str, list[tuple[float, SumT]]]) -> dict[str, Sequence[SumT]]:
+    return {measure: [one for _, one in ranges] for measure, ranges in found.items()}
+
+
+# ---- groups ---------------------------------------------------------------------------------------------------------
+
+
+def _column(evaluator: Evaluator) -> str:
+    return Evaluator(evaluator.metric, evaluator.k).label
+
+
+def _group_table(rows: DataFrame, entity: str, question: Question) -> DataFrame:
+    own = question.within(entity)
+    names = [_column(one) for one in own]
+
+    def count(batches: Batches) -> Iterator[pa.RecordBatch]:
+        settle_worker()
+        for measure, table in _by_measure(_whole(batches)):
+            # Codes instead of ids: ids may be text, and only equality matters here.
+            ids = table.column(entity).combine_chunks().dictionary_encode()
+            found = group_table(ids.indices.to_numpy(), _scored(table), own, task=question.task, kind=question.kind)
+            yield pa.RecordBatch.from_arrays(
+                [
+                    pa.array([measure] * len(found.keys), pa.string()),
+                    ids.dictionary.take(pa.array(found.keys)),
+                    pa.array(found.rows),
+                    pa.array(found.weights),
+                    *(pa.array(column, from_pandas=True) for column in found.values.T),  # NaN becomes null
+                ],
+                names=["measure", entity, "rows", "weight", *names],
+            )
+
+    kind = rows.schema[entity].dataType.simpleString()
+    schema = f"measure string, `{entity}` {kind}, rows long, weight double"
+    together = rows.select(*_USED, entity).where(F.col(entity).isNotNull())
+    # As many partitions as the rows have: one group's rows meet, and hardly more than its share of all.
+    together = together.repartition(rows.rdd.getNumPartitions(), "measure", entity)
+    return together.mapInArrow(count, ", ".join([schema, *(f"`{name}` double" for name in names)]))
+
+
+def _group_means(rows: DataFrame, entity: str, question: Question) -> dict[str, dict[Evaluator, GroupMean]]:
+    own = question.within(entity)
+    sums = [
+        each
+        for i, one in enumerate(own)
+        for each in (F.sum(f"`{_column(one)}`").alias(f"total_{i}"), F.count(f"`{_column(one)}`").alias(f"groups_{i}"))
+    ]
+    table = _group_table(rows, entity, question)
+    found: dict[str, dict[Evaluator, GroupMean]] = {}
+    for row in table.groupBy("measure").agg(F.count(F.lit(1)).alias("all"), *sums).collect():
+        found[row["measure"]] = {
+            one: GroupMean(row[f"total_{i}"] or 0.0, row[f"groups_{i}"], row["all"] - row[f"groups_{i}"])
+            for i, one in enumerate(own)
+        }
+    return found
+
+
+# ---- between Arrow and NumPy ----------------------------------------------------------------------------------------
+
+
+def _whole(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Yield all rows of a partition as one batch: what needs groups whole."""
+    kept = [batch for batch in batches if batch.num_rows]
+    if kept:
+        yield from pa.Table.from_batches(kept).combine_chunks().to_batches()
+
+
+def _by_measure(batches: Batches) -> Iterator[tuple[str, pa.Table]]:
+    for batch in batches:
+        if batch.num_rows:
+            table = pa.Table.from_batches([batch])
+            measures = table.column("measure")
+            for measure in measures.unique().to_pylist():
+                yield measure, table.filter(pa.compute.equal(measures, measure))
+
+
+def _scored(table: pa.Table) -> Scored:
+    return Scored(*(_numbers(table, name) for name in ("score", "label", "weight")))
 
 
 def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
     return table.column(name).to_numpy()  # type: ignore[no-any-return]  # pyarrow ships no types
 
 
-def _row_losses(scores: Floats, labels: Floats, task: str, kind: ScoreKind) -> Floats:
-    if kind == "margin":
-        losses: Floats = loss_of(task).value(scores, labels)
-        return losses
-    # A float32 model may say exactly 0 or 1; its loss is then large, not infinite.
-    return -np.log(np.maximum(np.where(labels > 0.5, scores, 1.0 - scores), _SMALLEST))
+def _sent(measure: str, lowest: float, sums: object) -> pa.RecordBatch:
+    record = {"measure": measure, "lowest": lowest, "payload": msgspec.msgpack.encode(sums)}
+    return pa.RecordBatch.from_pylist([record])
 
 
-def _by_entity(rows: DataFrame, key: str, task: str, kind: ScoreKind) -> dict[str, _PerEntity]:
-    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for measure, table in _by_measure(batches):
-            # Codes instead of ids: ids may be text, and only equality matters here.
-            keys = table.column(key).combine_chunks().dictionary_encode().indices.to_numpy()
-            scores, labels, weights = (_numbers(table, name) for name in ("score", "label", "weight"))
-            auc = entity_auc(keys, scores, labels, weights)
-            loss = entity_mean(keys, _row_losses(scores, labels, task, kind), weights)
-            yield pa.RecordBatch.from_pylist(
-                [
-                    {
-                        "measure": measure,
-                        "auc": auc.total,
-                        "auc_entities": auc.entities,
-                        "loss": loss.total,
-                        "loss_entities": loss.entities,
-                    }
-                ]
-            )
-
-    schema = "measure string, auc double, auc_entities long, loss double, loss_entities long"
-    together = rows.repartition(rows.rdd.getNumPartitions(), "measure", key)
-    totals: dict[str, _PerEntity] = {}
-    for row in together.mapInArrow(count, schema).collect():
-        part = _PerEntity(EntityMean(row.auc, row.auc_entities), EntityMean(row.loss, row.loss_entities))
-        totals[row.measure] = totals.get(row.measure, _NO_ENTITY) + part
-    return totals
+def _received(sums: DataFrame, kind: type[SumT]) -> Iterator[tuple[str, float, SumT]]:
+    for row in sums.collect():
+        yield row.measure, row.lowest, msgspec.msgpack.decode(bytes(row.payload), type=kind)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.evaluating import EVALUATION_NAME, EvaluationRecord
 from jobs.job import Outcome
 from jobs.train_glmix import Config, inputs, run
 from photon.local import LocalData, fit
@@ -20,7 +21,7 @@ from photon.settings import CoordinateSettings
 from yarnmill.bundle.manifest import Lineage, Manifest, Signature
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.flavours.glmix import GlmixPredictor, prepare_glmix
-from yarnmill.records import canonical_json
+from yarnmill.records import canonical_json, parse_json
 from yarnmill.trainingset import INTERCEPT, FeatureColumn, Shard, TrainingSet
 
 ROWS = 400
@@ -214,6 +215,35 @@ def test_the_report_holds_metrics_baselines_and_history(trained: Outcome) -> Non
     assert trained.counts["unconverged"] == 0
 
 
+def test_evaluators_are_named_as_in_photon_and_groups_are_saved(
+    spark: SparkSession, made: Made, tmp_path: Path
+) -> None:
+    config = msgspec.structs.replace(
+        config_for(made, tmp_path, refit=True),
+        max_sweeps=1,
+        evaluate_per=(),
+        evaluators=("AUPR", "PRECISION@2:user_id", "NDCG@3:film"),
+        calibration_bins=4,
+        save_group_results=True,
+    )
+    inputs(config)
+    outcome = run(spark, config)
+    assert {"test_aupr", "test_precision_at_2_per_user", "validation_ndcg_at_3_per_film"} <= set(outcome.metrics)
+    assert "test_auc" not in outcome.metrics
+    written = parse_json((tmp_path / "output" / EVALUATION_NAME).read_bytes(), EvaluationRecord, source="evaluation")
+    measures = {one.measure: one for one in written.measures}
+    assert set(measures) == {"validation", "test", "global_only_test"}
+    test = measures["test"]
+    assert [one.value for one in test.figures] == [outcome.metrics[f"test_{one.label}"] for one in test.figures]
+    assert sum(one.weight for one in test.calibration) == pytest.approx(np.sum(made.split == 2))
+    assert len(test.calibration) == 4
+    by_user = pq.read_table(tmp_path / "output" / "groups" / "test" / "user_id")
+    assert sorted(by_user["user_id"].to_pylist()) == np.unique(made.users[made.split == 2]).tolist()
+    mean = np.mean(by_user["precision_at_2"].to_pylist())
+    assert mean == pytest.approx(outcome.metrics["test_precision_at_2_per_user"])
+    assert f"file://{tmp_path}/output/groups" in outcome.outputs
+
+
 def test_a_refit_sees_validation_too(spark: SparkSession, made: Made, tmp_path: Path) -> None:
     outcome = run(spark, config_for(made, tmp_path, refit=True))
     both = fit(
@@ -234,6 +264,11 @@ def test_what_does_not_fit_is_said_before_anything_runs(made: Made, tmp_path: Pa
     wrong_key = (config.coordinates[0], msgspec.structs.replace(config.coordinates[1], entity="user"))
     with pytest.raises(ConfigurationError, match=r"coordinates\[1\].entity: .* no entity key 'user'"):
         inputs(msgspec.structs.replace(config, coordinates=wrong_key))
+    evaluators = msgspec.structs.replace(config, evaluate_per=(), evaluators=("AUC", "AUC:user"))
+    with pytest.raises(ConfigurationError, match=r"evaluators: AUC:user: .* has no entity key 'user'"):
+        inputs(evaluators)
+    with pytest.raises(ConfigurationError, match="evaluate_per: user_id beside evaluators"):
+        inputs(msgspec.structs.replace(config, evaluators=("AUC",)))
     with pytest.raises(NotFoundError):
         inputs(msgspec.structs.replace(config, training_set=f"{made.url}/nowhere"))
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, functions
 
-from photon.evaluation import auc, entity_auc, mean_loss
+from photon.evaluation import Question, Scored, parse_evaluators
+from photon.evaluation import evaluate as evaluate_locally
 from photon.local import LocalData, LocalFit, fit
 from photon.model import RandomEffect
 from photon.scoring import margins
@@ -77,26 +78,22 @@ def test_rows_of_other_roles_are_scored_and_train_nothing(
     expected = fit(local, passive)
     scores = margins(expected.model, glmix_data.shards, glmix_data.ids, glmix_data.offsets)
     own = role == 2
-    labels, weights = glmix_data.labels[own], glmix_data.weights[own]
-    loss = mean_loss(scores[own], labels, weights)
-    assert dict(descent.sweeps[-1].losses)["test"] == pytest.approx(loss, abs=1e-9)
+    held = Scored(scores[own], glmix_data.labels[own], glmix_data.weights[own])
+    ids = {key: column[own] for key, column in glmix_data.ids.items()}
+    question = Question(parse_evaluators(["AUC", "LOGISTIC_LOSS", "AUC:user_id", "AUPR:film", "LOGISTIC_LOSS:film"]))
+    expected_figures = evaluate_locally(held, question, ids).figures
+    assert dict(descent.sweeps[-1].losses)["test"] == pytest.approx(expected_figures[1].value, abs=1e-9)
 
     alone = glmix.fit_fixed_alone(["train"])
     measures = [Measure("glmix", 2), Measure("alone", 2, alone)]
     rows = glmix.measured(descent.scores, measures)
-    by_alone, by_glmix = evaluate(rows, entities=("user_id", "film"))
+    by_alone, by_glmix = evaluate(rows, question)
     assert (by_glmix.measure, by_glmix.rows) == ("glmix", int(own.sum()))
-    assert by_glmix.mean_loss == pytest.approx(loss, abs=1e-9)
-    assert by_glmix.auc == pytest.approx(auc(scores[own], labels, weights), abs=1e-12)
-    for key, found in by_glmix.entity_auc:
-        truth = entity_auc(glmix_data.ids[key][own], scores[own], labels, weights)
-        assert (found.entities, found.total) == (truth.entities, pytest.approx(truth.total, abs=1e-12))
-    for key, found in by_glmix.entity_loss:
-        ids = glmix_data.ids[key][own]
-        losses = [mean_loss(scores[own][ids == one], labels[ids == one], weights[ids == one]) for one in np.unique(ids)]
-        assert (found.entities, found.mean) == (len(losses), pytest.approx(np.mean(losses), abs=1e-9))
+    for found, truth in zip(by_glmix.figures, expected_figures, strict=True):
+        assert (found.groups, found.value) == (truth.groups, pytest.approx(truth.value, abs=1e-9))
     fixed_scores = glmix_data.shards["global"].dot(alone)[own] + glmix_data.offsets[own]
-    assert by_alone.auc == pytest.approx(auc(fixed_scores, labels, weights), abs=1e-12)
+    truth = evaluate_locally(Scored(fixed_scores, held.labels, held.weights), question, ids).figures[0]
+    assert by_alone.figures[0].value == pytest.approx(truth.value, abs=1e-12)
     glmix.release()
 
 
@@ -136,16 +133,3 @@ def test_missing_weights_and_offsets_are_one_and_zero(
     (train, *_) = on_spark(frame, glmix_data, glmix_settings).check()
     assert (train.rows, train.weight) == (240, 240.0)
     assert train.mean_label == pytest.approx(glmix_data.labels.mean())
-
-
-def test_probabilities_are_evaluated_like_margins(as_frame: Frame, glmix_data: LocalData) -> None:
-    frame = as_frame(glmix_data).select(
-        functions.lit("m").alias("measure"),
-        (1 / (1 + functions.exp(-functions.col("offset")))).alias("score"),
-        functions.col("response").alias("label"),
-        "weight",
-    )
-    (found,) = evaluate(frame, kind="probability")
-    scores = (glmix_data.offsets, glmix_data.labels, glmix_data.weights)
-    assert found.auc == pytest.approx(auc(*scores), abs=1e-12)
-    assert found.mean_loss == pytest.approx(mean_loss(*scores), abs=1e-12)
