@@ -25,6 +25,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
 from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
 from jobs.job import JobConfig, Outcome
+from photon.checks import Checks
 from photon.descent import Descent, Sweep
 from photon.evaluation import Evaluation, Question
 from photon.loss import Task
@@ -69,6 +70,8 @@ class Config(JobConfig, frozen=True, kw_only=True):
         Whether the results of every group are written below the output.
     refit_on_validation
         Whether the written model is fitted on train and validation together, from the first fit on.
+    checks
+        Whether ``full``, a ``sample`` of a tenth or none (``off``) of the rows are checked before the fit.
     partitions
         Blocks of each coordinate; unset: as many as Spark shuffles into.
     """
@@ -83,6 +86,7 @@ class Config(JobConfig, frozen=True, kw_only=True):
     calibration_bins: int = 10
     save_group_results: bool = False
     refit_on_validation: bool = True
+    checks: Checks = "full"
     partitions: int | None = None
 
     @property
@@ -162,7 +166,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
         carried_ids=config.question.entities,
     )
     with clock.measure("load"):
-        rows = glmix.check()
+        rows = glmix.check(config.checks)
     if rows[TRAIN].weight <= 0.0:
         raise BadDataError(f"{config.training_set}: nothing to train on", expected="rows of positive weight in train")
     judge = _Judge(glmix, config)

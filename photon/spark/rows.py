@@ -1,27 +1,26 @@
 """What leaves the blocks: checks of the rows, rows to evaluate, rows of coefficients."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from photon.checks import Checks, Fault, feature_faults, row_faults
 from photon.entities import EntityRows, Keys
-from photon.loss import loss_of
+from photon.loss import RowLoss
 from photon.rows import Floats
-from photon.spark.blocks import Block
-from yarnmill.errors import BadDataError
+from photon.spark.blocks import Block, Keyed
 
 
 @dataclass(frozen=True, slots=True)
 class RoleRows:
-    """What the rows of one role are, and what is wrong with them (kind and number of rows)."""
+    """What the rows of one role are."""
 
     role: int
     rows: int
     weight: float
     label_sum: float
-    bad: tuple[tuple[str, int], ...] = ()
 
     @property
     def mean_label(self) -> float:
@@ -38,43 +37,34 @@ class Measure:
     fixed_alone: Floats | None = None
 
 
-def rows_of_roles(block: Block, task: str) -> Iterator[RoleRows]:
-    """Yield counts and faults of each role in a block of the fixed effect."""
-    examples = block.examples
-    faults = _faults(block, task)
+def inspector(
+    shard: str, loss: RowLoss, checks: Checks, *, features_alone: bool
+) -> Callable[[Keyed], Iterator[RoleRows | Fault]]:
+    """Return what yields the roles in a block and all that is wrong there.
+
+    ``features_alone`` where the blocks of another coordinate hold the same rows.
+    """
+
+    def inspect(record: Keyed) -> Iterator[RoleRows | Fault]:
+        block: Block = record[1]
+        if not features_alone:
+            yield from rows_of_roles(block)
+            yield from row_faults(block.uids, block.examples, loss, checks)
+        yield from feature_faults(block.uids, block.examples.rows, shard, checks)
+
+    return inspect
+
+
+def rows_of_roles(block: Block) -> Iterator[RoleRows]:
+    """Yield what each role in a block is."""
     for role in np.unique(block.roles):
         own = block.roles == role
-        bad = tuple((name, int(np.sum(wrong[own]))) for name, wrong in faults if np.any(wrong[own]))
-        weights, labels = examples.weights[own], examples.labels[own]
-        yield RoleRows(int(role), int(own.sum()), float(weights.sum()), float(weights @ labels), bad)
+        weights, labels = block.examples.weights[own], block.examples.labels[own]
+        yield RoleRows(int(role), int(own.sum()), float(weights.sum()), float(weights @ labels))
 
 
-def _faults(block: Block, task: str) -> list[tuple[str, np.ndarray]]:
-    examples, features = block.examples, block.examples.rows
-    wrong_entry = ~np.isfinite(features.values) | (features.indices < 0) | (features.indices >= features.columns)
-    return [
-        ("a label that the task cannot have", ~loss_of(task).is_label(examples.labels)),
-        ("a weight that is negative or not finite", ~(np.isfinite(examples.weights) & (examples.weights >= 0.0))),
-        ("an offset that is not finite", ~np.isfinite(examples.offsets)),
-        (
-            "a feature that is not finite or not in its shard",
-            np.bincount(features.row_of[wrong_entry], minlength=len(features)) > 0,
-        ),
-        ("a uid that another row has too", np.concatenate([[False], np.diff(block.uids) == 0])[: len(block.uids)]),
-    ]
-
-
-def checked_rows(found: Sequence[RoleRows], roles: int, task: str) -> tuple[RoleRows, ...]:
-    """Return the sums by role; BadDataError, with the number of rows of each fault, if there is any."""
-    problems: dict[str, int] = {}
-    for name, count in (fault for rows in found for fault in rows.bad):
-        problems[name] = problems.get(name, 0) + count
-    if problems:
-        raise BadDataError(
-            "; ".join(f"{count} rows with {name}" for name, count in sorted(problems.items())),
-            expected=f"labels that are {loss_of(task).label_expected}, weights ≥ 0, finite numbers, unique uids",
-            mend="correct the table the rows come from and build the training set again",
-        )
+def summed_roles(found: Sequence[RoleRows], roles: int) -> tuple[RoleRows, ...]:
+    """Return the sums by role."""
     return tuple(_summed(role, [rows for rows in found if rows.role == role]) for role in range(roles))
 
 

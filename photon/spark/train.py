@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pyspark import RDD
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
+from photon.checks import Checks, Fault, refuse
 from photon.descent import Descent, Sweep, descend
 from photon.objective import Penalty
 from photon.rows import Floats
@@ -13,7 +15,7 @@ from photon.settings import CoordinateSettings, FitSettings, checked
 from photon.spark.arrow_rows import data_frame, to_bytes
 from photon.spark.backend import Context, SparkFixed, SparkRandom, Table, align, gather, together
 from photon.spark.blocks import Keyed, Layout, blocks, shuffled
-from photon.spark.rows import Measure, RoleRows, checked_rows, coefficient_rows, measured_rows, rows_of_roles
+from photon.spark.rows import Measure, RoleRows, coefficient_rows, inspector, measured_rows, summed_roles
 
 Coordinate = SparkFixed | SparkRandom
 
@@ -57,6 +59,7 @@ class SparkGlmix:
     ) -> None:
         self.settings = checked(settings, source="fit")
         self.roles = tuple(roles)
+        self._shards = shards
         self.layout = Layout(
             coordinates=settings.coordinates,
             columns=tuple(shards[coordinate.shard].columns for coordinate in settings.coordinates),
@@ -75,16 +78,19 @@ class SparkGlmix:
         )
         payloads = shuffled(data, self.layout)
         self.coordinates = tuple(
-            self._coordinate(position, one, blocks(payloads, self.layout, position), shards[one.shard])
+            self._coordinate(position, one, blocks(payloads, self.layout, position))
             for position, one in enumerate(settings.coordinates)
         )
 
-    def _coordinate(self, position: int, one: CoordinateSettings, rows: Table, shape: ShardShape) -> Coordinate:
-        penalty = Penalty.ridge(
+    def _coordinate(self, position: int, one: CoordinateSettings, rows: Table) -> Coordinate:
+        kind = SparkFixed if one.kind == "fixed" else SparkRandom
+        return kind(self._context, one, position, rows, self._penalty(one))
+
+    def _penalty(self, one: CoordinateSettings) -> Penalty:
+        shape = self._shards[one.shard]
+        return Penalty.ridge(
             one.l2, shape.columns, intercept=shape.intercept, penalise_intercept=one.intercept_is_penalised
         )
-        kind = SparkFixed if one.kind == "fixed" else SparkRandom
-        return kind(self._context, one, position, rows, penalty)
 
     @property
     def fixed(self) -> SparkFixed:
@@ -99,18 +105,34 @@ class SparkGlmix:
         """The random effects, in update order."""
         return tuple(one for one in self.coordinates if isinstance(one, SparkRandom))
 
-    def check(self) -> tuple[RoleRows, ...]:
+    def check(self, checks: Checks = "full") -> tuple[RoleRows, ...]:
         """Return what each role holds; the first pass over the data, which also fills the cache.
+
+        Parameters
+        ----------
+        checks
+            Whether all rows are checked, a tenth of them, or none.
 
         Raises
         ------
         BadDataError
-            If a label does not fit the task, a weight is negative, a number is not finite, a column is
-            outside its shard, or a uid stands twice.
+            If anything of :mod:`photon.checks` is wrong.
         """
-        task = self.settings.task
-        found = self.fixed.blocks.flatMap(lambda record: rows_of_roles(record[1], task)).collect()
-        return checked_rows(found, len(self.roles), task)
+        found = self._context.spark.union(self._inspections(checks)).collect()
+        refuse([each for each in found if isinstance(each, Fault)], self.settings.loss)
+        return summed_roles([each for each in found if isinstance(each, RoleRows)], len(self.roles))
+
+    def _inspections(self, checks: Checks) -> list["RDD[RoleRows | Fault]"]:
+        """Return the passes that see every row once and the features of every shard once."""
+        loss, shards = self.settings.loss, set[str]()
+        parts: list[RDD[RoleRows | Fault]] = []
+        for coordinate in self.coordinates:
+            shard = coordinate.settings.shard
+            if shard not in shards and (checks != "off" or not parts):
+                inspect = inspector(shard, loss, checks, features_alone=bool(parts))
+                parts.append(coordinate.blocks.flatMap(inspect))
+            shards.add(shard)
+        return parts
 
     def fit(
         self,
@@ -140,6 +162,18 @@ class SparkGlmix:
             tolerance=self.settings.tolerance,
             progress=progress,
         )
+
+    def retune(self, settings: FitSettings) -> None:
+        """Take other penalties for the fits to come; data stay cached, and a fit goes on from the last coefficients.
+
+        Parameters
+        ----------
+        settings
+            The same task and coordinates with other penalties, sweeps or tolerance.
+        """
+        self.settings = checked(settings, source="fit")
+        for coordinate, one in zip(self.coordinates, settings.coordinates, strict=True):
+            coordinate.settings, coordinate.penalty = one, self._penalty(one)
 
     def fit_fixed_alone(self, train: Iterable[str]) -> Floats:
         """Return the coefficients of the fixed effect fitted alone: the baseline of a GLMix model."""

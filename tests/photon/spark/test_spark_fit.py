@@ -109,20 +109,33 @@ def test_a_second_fit_goes_on_from_the_first(
     glmix.release()
 
 
-def test_bad_rows_are_counted_and_refused(as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+def test_bad_rows_are_named_and_refused(as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings) -> None:
     uid = functions.col("uid")
+    doubled = functions.struct(
+        functions.array(functions.lit(1), functions.lit(1)).alias("indices"),
+        functions.array(functions.lit(0.5), functions.lit(float("nan"))).alias("values"),
+    )
+    user = functions.when(uid == 7919 * 4, doubled).otherwise(functions.col("shards")["user"])
     broken = (
         as_frame(glmix_data)
         .withColumn("response", functions.when(uid == 0, 0.5).otherwise(functions.col("response")))
         .withColumn("weight", functions.when(uid < 3 * 7919, -1.0).otherwise(functions.col("weight")))
+        .withColumn("shards", functions.col("shards").withField("user", user))
         .withColumn("uid", functions.when(uid == 7919 * 9, 7919 * 8).otherwise(uid))
     )
+    glmix = on_spark(broken, glmix_data, glmix_settings)
     with pytest.raises(BadDataError) as refused:
-        on_spark(broken, glmix_data, glmix_settings).check()
+        glmix.check()
     text = str(refused.value)
-    assert "1 rows with a label that the task cannot have" in text
-    assert "3 rows with a weight that is negative" in text
-    assert "1 rows with a uid that another row has too" in text
+    assert "1 rows with a label that the task cannot have (uid 0)" in text
+    assert "3 rows with a weight that is negative or not finite (uids 0, 7919, 15838)" in text
+    assert f"1 rows with a uid that another row has too (uid {8 * 7919})" in text
+    assert f"1 rows with a feature that is not finite in shard user (uid {4 * 7919})" in text
+    assert f"1 rows with a feature (name, term) that stands twice in shard user (uid {4 * 7919})" in text
+    assert "to mend it: correct the response, or choose the task that it fits; " in text
+    (train, *_) = glmix.check("off")
+    assert train.rows == 240
+    glmix.release()
 
 
 def test_missing_weights_and_offsets_are_one_and_zero(
