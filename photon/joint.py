@@ -1,0 +1,221 @@
+"""All effects of a GLMix problem as one: ``min Σ w·loss(Xb + offset, y) + ½ bᵀΛb``, by Newton and conjugate gradients.
+
+``X`` holds the effects side by side, a random effect with one column a cell (:mod:`photon.entities`). The
+system ``H = XᵀWX + Λ`` is never formed: conjugate gradients need products with it, and its diagonal blocks, one
+an effect's entity, are inverted once as preconditioner. What joins the blocks is what plain alternation
+of coordinates converges slowly on. One process; :mod:`photon.empirical_bayes` solves many such systems.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from photon.entities import EntityRows
+from photon.loss import RowLoss
+from photon.posterior import Posteriors, posteriors
+from photon.rows import Floats, Longs, SparseRows
+
+_MOST_NEWTON_STEPS: Final = 50
+_MOST_PRODUCTS: Final = 2000
+_ARMIJO: Final = 1e-4
+_SHORTEST: Final = 2.0**-30
+
+
+@dataclass(frozen=True, slots=True)
+class JointEffect:
+    """One effect in the joint system.
+
+    Parameters
+    ----------
+    rows
+        ``(rows, c)`` its part of ``X``, in the order of the data.
+    precision
+        ``(c,)`` its part of the diagonal of ``Λ``.
+    grouped, order
+        The same rows by entity, and the order that sorted them; None for a fixed effect.
+    """
+
+    rows: SparseRows
+    precision: Floats
+    grouped: EntityRows | None = None
+    order: Longs | None = None
+
+
+Vectors = tuple[Floats, ...]
+"""One vector an effect: coefficients, gradients, right-hand sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """``H = XᵀWX + Λ`` at fixed curvatures ``W``, with its inverted blocks."""
+
+    effects: tuple[JointEffect, ...]
+    curvature: Floats
+    blocks: tuple[Floats | tuple[Posteriors, ...], ...]
+
+    def block_solve(self, number: int, right: Floats) -> Floats:
+        """Return the solution of one effect's own diagonal block."""
+        block = self.blocks[number]
+        if isinstance(block, np.ndarray):
+            return block @ right if block.ndim == 2 else block * right
+        found = np.zeros_like(right)
+        for part in block:
+            found[part.cells] = np.einsum("eij,ej->ei", part.covariance, right[part.cells])
+        return found
+
+    def times(self, vectors: Vectors) -> Vectors:
+        """Return ``H v``."""
+        weighted = self.curvature * product(self.effects, vectors)
+        return tuple(
+            one.rows.transposed_dot(weighted) + one.precision * vector
+            for one, vector in zip(self.effects, vectors, strict=True)
+        )
+
+    def solve(self, right: Vectors, tolerance: float) -> Vectors:
+        """Return ``H⁻¹ r``, the preconditioned residual's norm lowered by ``tolerance``."""
+        solution = tuple(np.zeros_like(part) for part in right)
+        residual, direction = right, self._preconditioned(right)
+        size = first = _dot(residual, direction)
+        for _ in range(_MOST_PRODUCTS):
+            if size <= tolerance**2 * first or size == 0.0:
+                break
+            image = self.times(direction)
+            length = size / _dot(direction, image)
+            solution = _moved(solution, direction, length)
+            residual = _moved(residual, image, -length)
+            aimed = self._preconditioned(residual)
+            before, size = size, _dot(residual, aimed)
+            direction = _moved(aimed, direction, size / before)
+        return solution
+
+    def inverse(self) -> Floats:
+        """Return ``H⁻¹`` ``(c, c)`` of all effects side by side; for small problems."""
+        whole = side_by_side(self.effects)
+        precision = np.concatenate([one.precision for one in self.effects])
+        return _inverse(whole.gram(self.curvature) + np.diag(precision))
+
+    def _preconditioned(self, vectors: Vectors) -> Vectors:
+        return tuple(self.block_solve(number, vector) for number, vector in enumerate(vectors))
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Label, weight and offset of each row."""
+
+    labels: Floats
+    weights: Floats
+    offsets: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """The optimum: coefficients of each effect, margins (offsets included), and the system there."""
+
+    coefficients: Vectors
+    margins: Floats
+    value: float
+    system: System
+    steps: int
+    converged: bool
+
+
+def product(effects: Sequence[JointEffect], vectors: Vectors) -> Floats:
+    """Return ``X b``: the sum of all effects' scores."""
+    parts = [one.rows.dot(vector) for one, vector in zip(effects, vectors, strict=True)]
+    return np.sum(parts, axis=0)  # type: ignore[no-any-return]
+
+
+def side_by_side(effects: Sequence[JointEffect]) -> SparseRows:
+    """Return ``X``, the columns of one effect after those of another."""
+    starts = np.cumsum([0, *(one.rows.columns for one in effects)])
+    owner = np.concatenate([one.rows.row_of for one in effects])
+    order = np.argsort(owner, kind="stable")
+    indices = np.concatenate([one.rows.indices + start for one, start in zip(effects, starts, strict=False)])
+    values = np.concatenate([one.rows.values for one in effects])
+    indptr = np.sum([one.rows.indptr for one in effects], axis=0)
+    return SparseRows(indptr, indices[order].astype(np.int32), values[order], int(starts[-1]))
+
+
+def system(effects: tuple[JointEffect, ...], curvature: Floats) -> System:
+    """Return the system at these curvatures."""
+    return System(effects, curvature, tuple(_block(one, curvature) for one in effects))
+
+
+def _block(one: JointEffect, curvature: Floats) -> Floats | tuple[Posteriors, ...]:
+    if one.grouped is not None and one.order is not None:
+        return tuple(posteriors(one.grouped, curvature[one.order]))
+    if one.rows.columns > _WIDEST_FIXED:
+        squares = SparseRows(one.rows.indptr, one.rows.indices, one.rows.values**2, one.rows.columns)
+        diagonal = squares.transposed_dot(curvature) + one.precision
+        return np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0.0)
+    return _inverse(one.rows.gram(curvature) + np.diag(one.precision))
+
+
+def _inverse(hessian: Floats) -> Floats:
+    try:
+        pivots = np.diagonal(np.linalg.cholesky(hessian))
+    except np.linalg.LinAlgError:
+        pivots = np.zeros(1)
+    if len(hessian) and np.min(pivots**2 / np.maximum(np.diagonal(hessian), 1e-300)) > 1e-12:
+        return np.linalg.inv(hessian).astype(np.float64, copy=False)
+    # Collinear unpenalised columns: the pseudo-inverse leaves the directions without curvature alone.
+    return np.linalg.pinv(hessian, hermitian=True).astype(np.float64, copy=False)
+
+
+_WIDEST_FIXED: Final = 1024
+
+
+def minimum(
+    effects: tuple[JointEffect, ...], targets: Targets, loss: RowLoss, start: Vectors, *, tolerance: float = 1e-12
+) -> Mode:
+    """Return the optimum of the joint objective.
+
+    Parameters
+    ----------
+    effects, targets, loss
+        The problem.
+    start
+        Where to begin.
+    tolerance
+        How far above the optimum the value may be, relative to the value (at least 1).
+    """
+    point, margins = start, targets.offsets + product(effects, start)
+    value = _value(effects, targets, loss, point, margins)
+    for step in range(1, _MOST_NEWTON_STEPS + 1):
+        here = system(effects, targets.weights * loss.second(margins, targets.labels))
+        slope = targets.weights * loss.first(margins, targets.labels)
+        gradient = tuple(
+            one.rows.transposed_dot(slope) + one.precision * vector for one, vector in zip(effects, point, strict=True)
+        )
+        direction = here.solve(gradient, 1e-8)
+        decrement = _dot(gradient, direction)
+        scale = max(1.0, abs(value))
+        if 0.5 * decrement <= tolerance * scale:
+            return Mode(point, margins, value, here, step, converged=True)
+        change = product(effects, direction)
+        length = 1.0
+        while length >= _SHORTEST:
+            trial = _moved(point, direction, -length)
+            reached = _value(effects, targets, loss, trial, margins - length * change)
+            if reached <= value - _ARMIJO * length * decrement + 1e-14 * abs(value):
+                break
+            length *= 0.5
+        else:
+            return Mode(point, margins, value, here, step, converged=False)
+        point, margins, value = trial, margins - length * change, reached
+    return Mode(point, margins, value, here, _MOST_NEWTON_STEPS, converged=False)
+
+
+def _value(effects: tuple[JointEffect, ...], targets: Targets, loss: RowLoss, point: Vectors, margins: Floats) -> float:
+    penalty = sum(float(one.precision @ (vector * vector)) for one, vector in zip(effects, point, strict=True))
+    return float(targets.weights @ loss.value(margins, targets.labels)) + 0.5 * penalty
+
+
+def _dot(one: Vectors, other: Vectors) -> float:
+    return float(sum(float(a @ b) for a, b in zip(one, other, strict=True)))
+
+
+def _moved(point: Vectors, direction: Vectors, length: float) -> Vectors:
+    return tuple(a + length * b for a, b in zip(point, direction, strict=True))

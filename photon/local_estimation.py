@@ -1,0 +1,237 @@
+"""From a formula and rows in memory to a fitted model: encode, estimate variances or take penalties, fit."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from photon.binning import bins
+from photon.covariance import Covariance
+from photon.empirical_bayes import EmpiricalBayesSettings, Estimate, Variances, estimate
+from photon.encoding import Encoding, learn
+from photon.fitted import (
+    Fitted,
+    FittedEffect,
+    GlmixRecord,
+    SweepPoint,
+    TrainingRecord,
+    VariancePoint,
+)
+from photon.formula import GlmixFormula, render_formula
+from photon.frames import entity_ids
+from photon.joint import Mode
+from photon.local import LocalData, fit
+from photon.local_posterior import LocalPosterior
+from photon.loss import Task, loss_of
+from photon.model import GlmixModel, RandomEffect
+from photon.objective import data_loss
+from photon.responses import Classes, null_margin
+from photon.rows import Floats
+from photon.settings import CoordinateSettings, FitSettings
+from yarnmill.errors import BadDataError, ConfigurationError
+
+_MOST_STANDARD_ERRORS: Final = 500
+"""Columns of a fixed effect up to which standard errors are computed: each is a solve of the whole system."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What :class:`photon.estimator.Glmix` was told."""
+
+    task: Task
+    formula: GlmixFormula
+    l2: float | Mapping[str, float] | None
+    max_sweeps: int
+    tolerance: float
+    empirical_bayes: EmpiricalBayesSettings | None
+    standard_errors: bool
+    weights: str | None
+    offset: str | None
+    classes: Classes
+
+    def given_l2(self, name: str) -> float | None:
+        """Return the penalty that an effect was given, or None."""
+        if self.l2 is None or isinstance(self.l2, Mapping):
+            return (self.l2 or {}).get(name)
+        return self.l2
+
+    @property
+    def settings(self) -> FitSettings:
+        """The coordinates; a shard has its effect's name."""
+        names = [one.name for one in self.formula.effects]
+        unknown = sorted(set(self.l2) - set(names)) if isinstance(self.l2, Mapping) else []
+        if unknown:
+            raise ConfigurationError(f"l2: no effect {unknown[0]!r}", expected=f"some of {', '.join(names)}")
+        return FitSettings(
+            task=self.task,
+            coordinates=tuple(
+                CoordinateSettings(
+                    name=one.name,
+                    kind="random" if one.entity else "fixed",
+                    shard=one.name,
+                    entity=one.entity_key or None,
+                    # The 1 of an effect whose prior is estimated is never looked at.
+                    l2=given if (given := self.given_l2(one.name)) is not None else float(bool(one.entity)),
+                )
+                for one in self.formula.effects
+            ),
+            max_sweeps=self.max_sweeps,
+            tolerance=self.tolerance,
+        )
+
+    @property
+    def estimated(self) -> dict[str, bool]:
+        """The random effects whose prior is estimated, and whether their coefficients may correlate."""
+        return {
+            one.name: one.correlated for one in self.formula.effects if one.entity and self.given_l2(one.name) is None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    model: GlmixModel
+    margins: Floats
+    objective: float
+    converged: bool
+    variances: Variances
+    sweeps: tuple[SweepPoint, ...] = ()
+    iterations: tuple[VariancePoint, ...] = ()
+    errors: Floats | None = None
+
+
+def estimate_locally(request: Request, frame: pd.DataFrame, labels: Floats, weights: Floats, offsets: Floats) -> Fitted:
+    """Return the model fitted to the rows of a frame."""
+    started = time.monotonic()
+    if not (weights >= 0.0).all() or not weights.any():
+        raise BadDataError("weights: a weight is negative, or all are 0", expected="weights ≥ 0 and rows that train")
+    encodings, data = _encoded(request.formula, frame, labels, weights, offsets)
+    result = _with_variances(request, data) if request.estimated else _with_penalties(request, data)
+    effects = tuple(
+        _fitted_effect(request, one.name, encoding, result)
+        for one, encoding in zip(request.formula.effects, encodings, strict=True)
+    )
+    record = GlmixRecord(
+        task=request.task,
+        formula=render_formula(request.formula),
+        response=request.formula.response,
+        weights=request.weights,
+        offset=request.offset,
+        classes=request.classes,
+        effects=effects,
+        training=_training(request, data, result, time.monotonic() - started),
+    )
+    return Fitted(result.model, record)
+
+
+def _encoded(
+    formula: GlmixFormula, frame: pd.DataFrame, labels: Floats, weights: Floats, offsets: Floats
+) -> tuple[list[Encoding], LocalData]:
+    if not len(frame) == len(labels) == len(weights):
+        raise ConfigurationError(f"{len(frame)} rows with {len(labels)} labels and {len(weights)} weights")
+    learnt = [(one, *learn(one.terms, frame)) for one in formula.effects]
+    data = LocalData(
+        labels=labels,
+        weights=weights,
+        offsets=offsets,
+        shards={one.name: rows for one, _, rows in learnt},
+        ids={one.entity_key: entity_ids(frame, one.entity) for one, _, _ in learnt if one.entity},
+        intercepts={one.name: encoding.intercept for one, encoding, _ in learnt if encoding.intercept is not None},
+    )
+    return [encoding for _, encoding, _ in learnt], data
+
+
+def _with_variances(request: Request, data: LocalData) -> _Result:
+    options = request.empirical_bayes or EmpiricalBayesSettings()
+    posterior = LocalPosterior(data, request.settings, request.estimated, options)
+    found = estimate(posterior, posterior.start(), options, has_residual=request.task == "linear")
+    mode = posterior.mode(found.variances.relative())
+    return _Result(
+        model=posterior.model(mode, found.variances.relative()),
+        margins=mode.margins,
+        objective=mode.value,
+        converged=found.converged and mode.converged,
+        variances=found.variances,
+        iterations=_points(found),
+        errors=_errors(request, posterior, mode, found.variances.residual),
+    )
+
+
+def _with_penalties(request: Request, data: LocalData) -> _Result:
+    fitted = fit(data, request.settings)
+    posterior = LocalPosterior(data, request.settings, {}, EmpiricalBayesSettings())
+    residual, errors = 1.0, None
+    margins = data.offsets + fitted.descent.scores.sum(axis=1)
+    if request.task == "linear" or request.standard_errors:
+        mode = posterior.mode({})
+        if request.task == "linear":
+            moments = posterior.moments({}, 1.0)
+            residual = moments.squares / max(1e-6, moments.rows - moments.parameters)
+        errors = _errors(request, posterior, mode, residual)
+    return _Result(
+        model=fitted.model,
+        margins=margins,
+        objective=fitted.descent.objective,
+        converged=fitted.descent.converged,
+        variances=Variances({}, residual),
+        sweeps=tuple(SweepPoint(number=one.number, objective=one.objective) for one in fitted.descent.sweeps),
+        errors=errors,
+    )
+
+
+def _errors(request: Request, posterior: LocalPosterior, mode: Mode, residual: float) -> Floats | None:
+    columns = mode.system.effects[0].rows.columns
+    if not request.standard_errors or columns > _MOST_STANDARD_ERRORS:
+        return None
+    found: Floats = np.sqrt(np.maximum(residual * np.diag(posterior.fixed_covariance(mode, 0)), 0.0))
+    return found
+
+
+def _points(found: Estimate) -> tuple[VariancePoint, ...]:
+    return tuple(
+        VariancePoint(
+            number=one.number,
+            change=one.change,
+            residual=one.variances.residual,
+            variances={name: tuple(each.variances.tolist()) for name, each in one.variances.effects.items()},
+        )
+        for one in found.iterations
+    )
+
+
+def _fitted_effect(request: Request, name: str, encoding: Encoding, result: _Result) -> FittedEffect:
+    formula = next(one for one in request.formula.effects if one.name == name)
+    effect = next(one for one in result.model.effects if one.name == name)
+    covariance = result.variances.effects.get(name)
+    return FittedEffect(
+        formula=formula,
+        encoding=encoding,
+        l2=request.given_l2(name) or 0.0,
+        covariance=() if covariance is None else _plain(covariance),
+        entities=len(effect.entities) if isinstance(effect, RandomEffect) else 0,
+        standard_errors=() if formula.entity or result.errors is None else tuple(result.errors.tolist()),
+    )
+
+
+def _plain(covariance: Covariance) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in np.atleast_2d(covariance.matrix).tolist())
+
+
+def _training(request: Request, data: LocalData, result: _Result, duration_s: float) -> TrainingRecord:
+    loss, weight = loss_of(request.task), float(data.weights.sum())
+    null = np.full(len(data.labels), null_margin(data.labels, data.weights, request.task))
+    return TrainingRecord(
+        rows=len(data.labels),
+        weight=weight,
+        objective=result.objective,
+        mean_loss=data_loss(loss, result.margins, data.labels, data.weights) / weight,
+        null_loss=data_loss(loss, null, data.labels, data.weights) / weight,
+        converged=result.converged,
+        duration_s=duration_s,
+        residual_variance=result.variances.residual,
+        sweeps=result.sweeps,
+        iterations=result.iterations,
+        bins=bins(loss.mean(result.margins), data.labels, data.weights),
+    )
