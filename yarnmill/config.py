@@ -44,7 +44,15 @@ class ClusterSettings(Record, frozen=True, kw_only=True):
     nodemanager_vcores: Annotated[int, msgspec.Meta(ge=1)]
     nodemanager_gpus: Annotated[int, msgspec.Meta(ge=0)]
     daemon_heap: Mebibytes
+    secure: bool
     start_timeout: Seconds
+
+
+class SecuritySettings(Record, frozen=True, kw_only=True):
+    """Whom the platform acts as on a secured cluster; both empty: whoever holds the ticket at hand."""
+
+    principal: str
+    keytab: str
 
 
 class SparkSettings(Record, frozen=True, kw_only=True):
@@ -88,6 +96,7 @@ class Config(Record, frozen=True, kw_only=True):
     storage: Storage
     registry: RegistrySettings
     cluster: ClusterSettings
+    security: SecuritySettings
     spark: SparkSettings
     training: TrainingSettings
     serving: ServingSettings

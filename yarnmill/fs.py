@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 from hdfs_native.fsspec import HdfsFileSystem
 from typing_extensions import Buffer, override
 
+from yarnmill import kerberos
 from yarnmill.errors import (
     BadDataError,
     ClusterUnavailableError,
@@ -47,6 +48,10 @@ _TAKEN: Final = (
 )
 # fsspec takes these for the end of a path, and would put the file elsewhere without a word.
 _NOT_ON_HDFS: Final = re.compile(r"[#?;]")
+
+_GSSAPI: Final = "GSSAPIError"
+# What GSSAPI says before Kerberos's own words.
+_KERBEROS_WORDS: Final = re.compile(r"more information: |inaccessible: ")
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 
@@ -104,6 +109,8 @@ def default_hdfs_url(conf_dir: str | None = None) -> str:
 
 @lru_cache(maxsize=16)
 def _hdfs(authority: str) -> HdfsFileSystem:
+    if kerberos.is_secured() and not kerberos.has_tokens():
+        kerberos.require_ticket()  # hdfs-native tries again for long before it says that it has none
     host, _, port = authority.partition(":")
     if not port:  # a name service with several NameNodes, which the client knows to find
         return HdfsFileSystem(host, skip_instance_cache=True)
@@ -166,6 +173,8 @@ def translated(url: str | Path) -> Iterator[None]:
     except PermissionError as problem:
         raise ConfigurationError(f"{url}: permission denied ({problem})") from None
     except (OSError, RuntimeError) as problem:  # hdfs-native: OSError for the network, RuntimeError for an RPC's error
+        if _GSSAPI in str(problem):  # the ticket has expired meanwhile
+            raise kerberos.no_ticket(_KERBEROS_WORDS.split(str(problem))[-1].rstrip(')" ')) from None
         raise _from_library(str(url), problem) from None
 
 

@@ -5,6 +5,7 @@ Knows the ResourceManager's answers only; sending applications is the business o
 
 import os
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import requests
 
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, NotFoundError
 from yarnmill.records import Record
+from yarnmill.spnego import Negotiate
 
 GPU: Final = "yarn.io/gpu"
 _TIMEOUT_S: Final = 10.0
@@ -173,6 +175,11 @@ def get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into reco
             answer = fetch(f"http://{address}{path}")
             if answer.status_code == requests.codes.not_found:
                 raise NotFoundError(f"{path.rpartition('/')[2]}: not known to the ResourceManager at {address}")
+            if answer.status_code in {requests.codes.unauthorized, requests.codes.forbidden}:
+                raise ConfigurationError(
+                    f"{path}: the ResourceManager at {address} does not let you ({_reason(answer)})",
+                    mend="ask whoever sent the application to name you in its `access`",
+                )
             answer.raise_for_status()
             return answer.json()
         except requests.RequestException as error:
@@ -180,10 +187,18 @@ def get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into reco
     raise ClusterUnavailableError(f"YARN's ResourceManager does not answer ({problem})", mend=_MEND)
 
 
+def _reason(answer: requests.Response) -> str:
+    """Return what Hadoop says of a refusal: its own exception as JSON, or HTTP's words."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(answer.json()["RemoteException"]["message"]).partition("\n")[0]
+    return str(answer.reason)
+
+
 def fetch(url: str) -> requests.Response:
     """Return what a server of the cluster answers, whatever it is; requests' own errors if it does not."""
     with requests.Session() as session:
         session.trust_env = False  # the cluster is never behind the proxy of the internet
+        session.auth = Negotiate()
         return session.get(url, timeout=_TIMEOUT_S, headers={"Accept": "application/json, text/plain"})
 
 

@@ -8,8 +8,7 @@ import click
 from jobs.code import code_archive, code_version
 from jobs.job import JOBS, JobConfig, load_job
 from yarnmill import fs
-from yarnmill.cli.options import config_options, output_option, plan_option, print_json, print_table
-from yarnmill.config import load_config
+from yarnmill.cli.options import config_options, loaded_config, output_option, plan_option, print_json, print_table
 from yarnmill.errors import NotFoundError
 from yarnmill.records import parse_yaml_mapping
 from yarnmill.report import RunReport
@@ -50,7 +49,7 @@ def run(  # noqa: PLR0913  # options of a command
     home: str | None,
 ) -> None:
     """Run job NAME on YARN; with unchanged configuration, inputs and code it does nothing and says so."""
-    settings = load_config(config_file, overrides, home=home)
+    settings = loaded_config(config_file, overrides, home)
     config = read_job_config(name, Path(job_file))
     if plan:
         submission = prepare(name, config, settings)

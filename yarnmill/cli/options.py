@@ -10,7 +10,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from yarnmill.config import load_config
+from yarnmill import kerberos
+from yarnmill.config import Config, load_config
 from yarnmill.records import to_plain
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,13 +28,20 @@ def config_options(function: F) -> F:
     return function
 
 
+def loaded_config(config_file: str | None, overrides: Sequence[str], home: str | None) -> Config:
+    """Return the configuration; until the command ends this process acts as its ``security.principal``."""
+    config = load_config(config_file, overrides, home=home)
+    click.get_current_context().with_resource(kerberos.signed_in(config.security.principal, config.security.keytab))
+    return config
+
+
 def with_config(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of :func:`config_options` and pass what they load as ``config``."""
 
     @config_options
     @functools.wraps(function)
     def command(config_file: str | None, overrides: tuple[str, ...], home: str | None, **arguments: Any) -> Any:  # noqa: ANN401  # click's own
-        return function(config=load_config(config_file, overrides, home=home), **arguments)
+        return function(config=loaded_config(config_file, overrides, home), **arguments)
 
     return command
 
