@@ -12,7 +12,7 @@ DEMO_HOME := build/demo/home
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
-.PHONY: help env demo demo-down test test-unit browser lint format lock clean announce hadoop training horovod
+.PHONY: help env demo demo-down test test-unit browser kerberos lint format lock clean announce hadoop training horovod
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ demo-down: $(VENV)/.complete  ## stop what `make demo KEEP=1` left up
 
 # ---- checks ---------------------------------------------------------------------------------------------------
 
-test: env horovod browser  ## all tests: unit, Spark, cluster, training, end to end
+test: env horovod browser kerberos  ## all tests: unit, Spark, cluster, training, end to end
 	@$(BIN)/python -m pytest
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
@@ -69,6 +69,12 @@ browser:  ## install Chromium if there is no browser for the tests (Debian, as r
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 	  || { echo "error: no Chromium, and it cannot be installed; to mend it: install chromium or google-chrome" >&2; exit 2; }
+
+# A secured local cluster needs a KDC; pytest alone skips its tests without one.
+kerberos:  ## install MIT's Kerberos if there is no KDC for a secured cluster (Debian, as root)
+	@PATH="$$PATH:/usr/sbin:/sbin" type -P krb5kdc kadmin.local kinit >/dev/null \
+	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends krb5-kdc krb5-admin-server krb5-user >/dev/null; } \
+	  || { echo "error: no KDC, and it cannot be installed; to mend it: install krb5-kdc, krb5-admin-server and krb5-user" >&2; exit 2; }
 
 lint: $(VENV)/.complete  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .

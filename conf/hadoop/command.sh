@@ -8,6 +8,9 @@ program=$(basename "$0")
 if [ "$1" = --config ]; then HADOOP_CONF_DIR=$2; shift 2; fi
 export HADOOP_CONF_DIR="${HADOOP_CONF_DIR:-@conf@}"
 
+# Java does not read KRB5_CONFIG.
+[ -n "${KRB5_CONFIG:-}" ] && HADOOP_OPTS="-Djava.security.krb5.conf=$KRB5_CONFIG ${HADOOP_OPTS:-}"
+
 usage() {
   echo "usage: $program [--config DIR] COMMAND [ARGUMENTS]" >&2
   echo "commands: $1" >&2

@@ -5,6 +5,7 @@ import shlex
 import signal
 from collections.abc import Callable, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -15,7 +16,7 @@ from yarnmill.errors import NotFoundError
 from yarnmill.localcluster import distribution, logs
 from yarnmill.localcluster.cluster import LocalCluster
 from yarnmill.localcluster.state import ClusterState
-from yarnmill.units import render_bytes
+from yarnmill.units import Seconds, render_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +29,7 @@ def cluster() -> None:
 def _shape_options(function: F) -> F:
     """Add the options that stand for keys of ``cluster.*``."""
     for option in (
+        click.option("--secure", is_flag=True, default=None, help="Kerberos and access lists, with a KDC of its own."),
         click.option(
             "--gpus", "nodemanager_gpus", type=click.IntRange(0), help="Countable yarn.io/gpu of each NodeManager."
         ),
@@ -56,7 +58,7 @@ def _progress(text: str) -> None:
 @output_option
 @config_options
 def up(
-    config_file: str | None, overrides: Sequence[str], home: str | None, output: str, **named: str | int | None
+    config_file: str | None, overrides: Sequence[str], home: str | None, output: str, **named: str | float | None
 ) -> None:
     """Start the cluster, or what of it does not run; nothing happens if it is up."""
     shape = [f"cluster.{key}={value}" for key, value in named.items() if value is not None]
@@ -140,6 +142,20 @@ def env(config_file: str | None, overrides: Sequence[str], home: str | None, out
         print_json(state.environment())
     else:
         click.echo("\n".join(state.render_exports()))
+
+
+@cluster.command()
+@click.option("--user", default="", help="Whose: another user is made if he is new; the ticket's file is printed.")
+@click.option("--cache", default=None, metavar="FILE", help="Where to put it.")
+@click.option("--lifetime", default="0", metavar="TIME", help="How long it is to live, such as '10 min'.")
+@config_options
+def kinit(  # one argument an option
+    *, user: str, cache: str | None, lifetime: str, config_file: str | None, overrides: Sequence[str], home: str | None
+) -> None:
+    """Fetch a fresh Kerberos ticket on a cluster that was started with --secure."""
+    own = _cluster_of(load_config(config_file, overrides, home=home))
+    seconds = int(Seconds.parse(lifetime))
+    click.echo(own.fetch_ticket(user, cache=Path(cache).absolute() if cache else None, lifetime_s=seconds))
 
 
 @cluster.command("logs")

@@ -6,7 +6,6 @@ processes may look at, start and stop the same cluster.
 
 import fcntl
 import os
-import pwd
 import re
 import subprocess
 import time
@@ -17,7 +16,7 @@ from typing import Final
 
 from yarnmill.config import ClusterSettings
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
-from yarnmill.localcluster import distribution, logs, namespace, ports, processes, templates
+from yarnmill.localcluster import distribution, logs, namespace, ports, processes, realm, templates
 from yarnmill.localcluster.daemons import (
     Daemon,
     Launch,
@@ -28,7 +27,7 @@ from yarnmill.localcluster.daemons import (
 )
 from yarnmill.localcluster.inspection import inspect, load_launch
 from yarnmill.localcluster.java import find_java
-from yarnmill.localcluster.layout import Layout
+from yarnmill.localcluster.layout import Layout, owner
 from yarnmill.localcluster.state import ClusterState, DaemonState, lacking
 from yarnmill.records import canonical_json
 from yarnmill.units import render_seconds
@@ -38,6 +37,7 @@ __all__ = ["ClusterState", "LocalCluster", "Progress", "silent"]
 Progress = Callable[[str], None]
 _POLL_S: Final = 0.2
 _STOP_GRACE_S: Final = 8.0
+_KDC_START_S: Final = 20.0
 _ABORT_GRACE_S: Final = 2.0
 """Daemons that are still starting hold the locks that their own orderly end waits for."""
 _APPLICATION: Final = re.compile(r"application_\d+_\d+")
@@ -45,11 +45,6 @@ _APPLICATION: Final = re.compile(r"application_\d+_\d+")
 
 def silent(_text: str) -> None:
     """Show no progress."""
-
-
-def _user() -> str:
-    """Return the user as Java sees him: by the process's owner, whatever LOGNAME says."""
-    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _still_running(spawned: Mapping[str, int]) -> list[int]:
@@ -161,7 +156,8 @@ class LocalCluster:
         jars = distribution.fetch(self._environment, progress)
         names = port_names(daemons_of(self.settings))
         chosen = ports.choose(names, ports.load(self.layout.ports_file), seed=str(self.layout.root))
-        launch = Launch(settings=self.settings, ports=chosen, java_home=java.home, jars=str(jars))
+        kdc = realm.find_program("krb5kdc", self._environment) if self.settings.secure else ""
+        launch = Launch(settings=self.settings, ports=chosen, java_home=java.home, jars=str(jars), kdc=kdc)
         self._prepare(launch)
         return launch
 
@@ -170,7 +166,7 @@ class LocalCluster:
         layout = self.layout
         for folder in (layout.logs, layout.tmp, *(layout.webapps / "webapps" / name for name in ("hdfs", "datanode"))):
             folder.mkdir(parents=True, exist_ok=True)
-        templates.write_all(templates.render_all(layout, launch, _user()))
+        templates.write_all(templates.render_all(layout, launch, owner()))
         ports.save(layout.ports_file, launch.ports)
         fresh = layout.launch_file.with_suffix(".tmp")
         fresh.write_bytes(canonical_json(launch))
@@ -185,6 +181,8 @@ class LocalCluster:
             for daemon in daemons_of(launch.settings)
         }
         namespace.set_remains_aside(self.layout, progress)
+        if launch.settings.secure:
+            missing = self._start_kdc(missing, launch, spawned)
         # The NameNode comes last: formatting the first time takes a JVM's start, and the others wait for it.
         for daemon in sorted(missing, key=lambda each: each.name == "namenode"):
             if daemon.name == "namenode":
@@ -193,8 +191,50 @@ class LocalCluster:
         if missing:
             progress(f"started {', '.join(daemon.name for daemon in missing)}")
         state = self._wait(launch, spawned, offsets, progress)
-        namespace.make_folders(state.hdfs_url, _user())
+        if launch.settings.secure:
+            with realm.acting_as(realm.HDFS_ADMIN, self.layout):
+                namespace.make_folders(state.hdfs_url, owner(), is_admin=True)
+            realm.fetch_ticket(self.layout, owner(), self._environment)
+        else:
+            namespace.make_folders(state.hdfs_url, owner())
         return state
+
+    def _start_kdc(self, missing: list[Daemon], launch: Launch, spawned: dict[str, int]) -> list[Daemon]:
+        """Start the KDC and wait until it listens: everybody else begins by asking it. Return who is still missing."""
+        realm.make_principals(self.layout, owner(), self._environment)
+        kdc = next((daemon for daemon in missing if daemon.name == realm.KDC), None)
+        if kdc is None:
+            return missing
+        spawned[kdc.name] = pid = self._spawn(kdc, launch)
+        port = launch.ports[f"{realm.KDC}-rpc"]
+        deadline = time.monotonic() + _KDC_START_S
+        while ports.is_free(port):
+            if not processes.is_running(pid) or time.monotonic() > deadline:
+                cause = self.layout.out(realm.KDC).read_text(errors="replace").strip()[-300:]
+                raise ClusterUnavailableError(f"the KDC did not start: {cause}", mend=self._command("cluster logs kdc"))
+            time.sleep(_POLL_S)
+        return [daemon for daemon in missing if daemon is not kdc]
+
+    def fetch_ticket(self, user: str, *, cache: Path | None = None, lifetime_s: int = 0) -> Path:
+        """Fetch a fresh ticket for a user of the secured cluster, who is made if he is new; return its file.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cluster has no Kerberos, or no user can have this name.
+        """
+        state = self.running_state()
+        if not state.secure:
+            raise ConfigurationError(
+                f"the cluster in {self.layout.root.parent} has no Kerberos",
+                mend=f"{self._command('cluster down')}, then {self._command('cluster up --secure')}",
+            )
+        user = user or owner()
+        if not self.layout.keytab(user).exists():
+            realm.make_keytab(self.layout, user, self._environment)
+            with realm.acting_as(realm.HDFS_ADMIN, self.layout):
+                namespace.make_home(state.hdfs_url, user, is_admin=True)
+        return realm.fetch_ticket(self.layout, user, self._environment, cache=cache, lifetime_s=lifetime_s)
 
     def _spawn(self, daemon: Daemon, launch: Launch) -> int:
         return processes.spawn(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from yarnmill.config import ClusterSettings
+from yarnmill.localcluster import realm
 from yarnmill.localcluster.layout import Layout
 from yarnmill.records import Record
 
@@ -25,12 +26,16 @@ class Daemon(Record, frozen=True):
 
 
 class Launch(Record, frozen=True):
-    """Everything a start was decided by: kept, so that a daemon that died comes back as it was."""
+    """Everything a start was decided by: kept, so that a daemon that died comes back as it was.
+
+    ``kdc`` is the program of a secured cluster's KDC, else empty.
+    """
 
     settings: ClusterSettings
     ports: dict[str, int]
     java_home: str
     jars: str
+    kdc: str = ""
 
 
 def nodemanager_names(settings: ClusterSettings) -> list[str]:
@@ -40,7 +45,9 @@ def nodemanager_names(settings: ClusterSettings) -> list[str]:
 
 def daemons_of(settings: ClusterSettings) -> list[Daemon]:
     """Return the daemons of a cluster of this shape, in the order in which they are started."""
+    kdc = [Daemon(name=realm.KDC, main_class="", ports=("rpc",))] if settings.secure else []
     fixed = [
+        *kdc,
         Daemon(name="namenode", main_class=NAMENODE_CLASS, ports=("rpc", "web")),
         Daemon(name="datanode", main_class=f"{_HDFS}.datanode.DataNode", ports=("rpc", "web", "data")),
         Daemon(
@@ -68,6 +75,7 @@ def port_names(daemons: list[Daemon]) -> list[str]:
 def java_options(layout: Layout, launch: Launch) -> list[str]:
     """Return the JVM options of every daemon: small, quick to start, nothing outside the cluster's folder."""
     return [
+        *([realm.java_option(layout)] if launch.settings.secure else []),
         # By default a JVM takes 1/64 of the machine's memory at once and fills it before it first collects.
         f"-Xms{min(32, int(launch.settings.daemon_heap))}m",
         f"-Xmx{int(launch.settings.daemon_heap)}m",
@@ -84,10 +92,12 @@ def java_options(layout: Layout, launch: Launch) -> list[str]:
 
 def command_line(daemon: Daemon, layout: Layout, launch: Launch) -> list[str]:
     """Return the command that runs ``daemon`` in the foreground."""
+    marks = [f"{CLUSTER_MARK}{layout.root}", f"{DAEMON_MARK}{daemon.name}"]
+    if daemon.name == realm.KDC:
+        return realm.kdc_command(launch.kdc, layout, marks)
     return [
         f"{launch.java_home}/bin/java",
-        f"{CLUSTER_MARK}{layout.root}",
-        f"{DAEMON_MARK}{daemon.name}",
+        *marks,
         *java_options(layout, launch),
         "-Dhadoop.root.logger=INFO,file",
         f"-Dhadoop.log.path={layout.log(daemon.name)}",
@@ -129,6 +139,7 @@ def daemon_environment(layout: Layout, launch: Launch, environment: Mapping[str,
     return {
         "LANG": "C.UTF-8",
         **kept,
+        **(realm.variables(layout) if launch.settings.secure else {}),
         "PATH": f"{layout.bin}:{launch.java_home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "JAVA_HOME": launch.java_home,
         "HADOOP_HOME": str(layout.root),

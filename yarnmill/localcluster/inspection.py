@@ -1,14 +1,14 @@
 """How a cluster is, read from the machine and from the daemons themselves: never from memory."""
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import msgspec
 
 from yarnmill.errors import BadDataError
-from yarnmill.localcluster import probes, processes
+from yarnmill.localcluster import probes, processes, realm
 from yarnmill.localcluster.daemons import Daemon, Launch, daemons_of
-from yarnmill.localcluster.layout import Layout
+from yarnmill.localcluster.layout import Layout, owner
 from yarnmill.localcluster.state import ClusterState, DaemonState, lacking
 from yarnmill.records import parse_json
 
@@ -29,8 +29,12 @@ def inspect(layout: Layout) -> ClusterState:
         return state
     running = {process.name: process.pid for process in processes.find_daemons(layout)}
     daemons = tuple(_daemon_state(daemon, layout, launch, running) for daemon in daemons_of(launch.settings))
-    state = msgspec.structs.replace(state, java_home=launch.java_home, daemons=daemons)
-    return _ask_daemons(state) if running else state
+    secure = launch.settings.secure
+    state = msgspec.structs.replace(state, java_home=launch.java_home, daemons=daemons, secure=secure)
+    if not running:
+        return state
+    with realm.acting_as(owner(), layout) if secure else nullcontext():
+        return _ask_daemons(state)
 
 
 def _daemon_state(daemon: Daemon, layout: Layout, launch: Launch, running: Mapping[str, int]) -> DaemonState:
@@ -40,7 +44,7 @@ def _daemon_state(daemon: Daemon, layout: Layout, launch: Launch, running: Mappi
         pid=pid,
         rss_mib=processes.rss_mib(pid) if pid else 0,
         address=f"localhost:{launch.ports[f'{daemon.name}-rpc']}",
-        web=f"http://localhost:{launch.ports[f'{daemon.name}-web']}",
+        web=f"http://localhost:{launch.ports[f'{daemon.name}-web']}" if "web" in daemon.ports else "",
         log=str(layout.log(daemon.name)),
     )
 

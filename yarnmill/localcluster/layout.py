@@ -1,5 +1,7 @@
 """Where everything of one local cluster stands below its home folder."""
 
+import os
+import pwd
 import re
 from pathlib import Path
 from typing import Final
@@ -9,6 +11,11 @@ import msgspec
 from yarnmill.errors import ConfigurationError
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9_./+~=@-]+")
+
+
+def owner() -> str:
+    """Return the user as Java sees him: by the process's owner, whatever LOGNAME says."""
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -80,6 +87,39 @@ class Layout(msgspec.Struct, frozen=True):
     def out(self, daemon: str) -> Path:
         """Return the file of what a daemon's JVM prints."""
         return self.logs / f"{daemon}.out"
+
+    @property
+    def kerberos(self) -> Path:
+        """What a secured cluster keeps of its realm: readable by the owner alone."""
+        return self.root / "kerberos"
+
+    @property
+    def krb5_conf(self) -> Path:
+        """Where clients and daemons find the realm: KRB5_CONFIG."""
+        return self.kerberos / "krb5.conf"
+
+    @property
+    def kdc_conf(self) -> Path:
+        """The KDC's own settings: KRB5_KDC_PROFILE."""
+        return self.kerberos / "kdc.conf"
+
+    @property
+    def keytabs(self) -> Path:
+        """Keys of services and users."""
+        return self.kerberos / "keytabs"
+
+    def keytab(self, name: str) -> Path:
+        """Return the keytab of a service or of a user."""
+        return self.keytabs / f"{name}.keytab"
+
+    @property
+    def tickets_folder(self) -> Path:
+        """Ticket caches."""
+        return self.kerberos / "tickets"
+
+    def tickets(self, user: str) -> Path:
+        """Return the ticket cache of a user."""
+        return self.tickets_folder / user
 
     @property
     def launch_file(self) -> Path:

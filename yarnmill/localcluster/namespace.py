@@ -3,6 +3,7 @@
 import secrets
 import subprocess
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import hdfs_native
 
@@ -11,6 +12,9 @@ from yarnmill.errors import ClusterUnavailableError
 from yarnmill.localcluster import logs
 from yarnmill.localcluster.daemons import Launch, daemon_environment, format_command
 from yarnmill.localcluster.layout import Layout
+
+_PLATFORM: Final = "/yarnmill"
+"""Root of the platform's own folders: where users are no administrators they could not make it."""
 
 
 def is_formatted(layout: Layout) -> bool:
@@ -60,8 +64,13 @@ def format_if_new(
     fresh.rename(layout.namenode)
 
 
-def make_folders(hdfs_url: str, user: str) -> None:
+def make_folders(hdfs_url: str, user: str, *, is_admin: bool = False) -> None:
     """Make the folders that programs expect on every HDFS, and prove by a file that it takes writes.
+
+    Parameters
+    ----------
+    is_admin
+        Whether this process acts as HDFS's administrator and the user is an ordinary one.
 
     Raises
     ------
@@ -69,15 +78,31 @@ def make_folders(hdfs_url: str, user: str) -> None:
         If it does not.
     """
     temporary = "/tmp"  # noqa: S108  # HDFS's, not the machine's
+    shared = (temporary, _PLATFORM) if is_admin else (temporary,)
     try:
         client = hdfs_native.Client(hdfs_url)
-        client.mkdirs(temporary, 0o777, create_parent=True)
-        client.set_permission(temporary, 0o1777)
-        client.mkdirs(f"/user/{user}", 0o755, create_parent=True)
+        for folder in shared:
+            client.mkdirs(folder, 0o777, create_parent=True)
+            client.set_permission(folder, 0o1777)
     except (OSError, RuntimeError) as problem:
-        raise ClusterUnavailableError(
-            f"{hdfs_url} takes no writes: {problem}", mend="yarnmill cluster status"
-        ) from None
+        raise _no_writes(hdfs_url, problem) from None
+    make_home(hdfs_url, user, is_admin=is_admin)
     probe = f"{hdfs_url}{temporary}/.yarnmill-up-{secrets.token_hex(6)}"
     fs.write_bytes(probe, b"up")
     fs.delete(probe)
+
+
+def make_home(hdfs_url: str, user: str, *, is_admin: bool) -> None:
+    """Make a user's folder, which the administrator hands over to him."""
+    home = f"/user/{user}"
+    try:
+        client = hdfs_native.Client(hdfs_url)
+        client.mkdirs(home, 0o755, create_parent=True)
+        if is_admin:
+            client.set_owner(home, user)
+    except (OSError, RuntimeError) as problem:
+        raise _no_writes(hdfs_url, problem) from None
+
+
+def _no_writes(hdfs_url: str, problem: Exception) -> ClusterUnavailableError:
+    return ClusterUnavailableError(f"{hdfs_url} takes no writes: {problem}", mend="yarnmill cluster status")

@@ -1,11 +1,14 @@
 """Asking the daemons how they are, over HTTP: milliseconds each, where a Hadoop client takes a JVM's start."""
 
+import urllib.error
 import urllib.request
 from http.client import HTTPException
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from yarnmill import kerberos
+from yarnmill.errors import ConfigurationError
 from yarnmill.localcluster.state import HdfsState, NodeState, QueueState
 
 T = TypeVar("T")
@@ -68,10 +71,21 @@ class _NodesAnswer(msgspec.Struct):
 def _ask(url: str, answer: type[T]) -> T | None:
     """Return an answer, or None from a daemon that does not (yet) give one; one that starts may answer with a page."""
     try:
-        with _DIRECT.open(url, timeout=_TIMEOUT_S) as response:
+        with _open(url) as response:
             return msgspec.json.decode(response.read(), type=answer)
-    except (OSError, HTTPException, msgspec.DecodeError):
+    except (OSError, HTTPException, msgspec.DecodeError, ConfigurationError):
         return None
+
+
+def _open(url: str) -> Any:  # noqa: ANN401  # as urllib has it
+    """Return what a daemon answers, in a secured cluster to whoever shows a ticket."""
+    try:
+        return _DIRECT.open(url, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as refusal:
+        if not kerberos.asks_for_ticket(refusal.code, refusal.headers.get("WWW-Authenticate")):
+            raise
+    shown = urllib.request.Request(url, headers={"Authorization": kerberos.authorization(url)})  # noqa: S310  # http
+    return _DIRECT.open(shown, timeout=_TIMEOUT_S)
 
 
 def hdfs_state(web: str, url: str) -> HdfsState | None:

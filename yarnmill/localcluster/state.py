@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Final, Literal
 
-from yarnmill.localcluster.layout import Layout
+from yarnmill.localcluster import realm
+from yarnmill.localcluster.layout import Layout, owner
 from yarnmill.records import Record
 
 NO_GRPC_PROXY: Final = "no_grpc_proxy"
@@ -73,6 +74,7 @@ class ClusterState(Record, frozen=True):
     nodes: tuple[NodeState, ...]
     hdfs: HdfsState | None
     queues: tuple[QueueState, ...]
+    secure: bool = False
 
     @property
     def rss_mib(self) -> int:
@@ -115,6 +117,7 @@ class ClusterState(Record, frozen=True):
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_LOCAL_HOSTNAME": "localhost",
             # Skein's client would send the calls to its driver on this machine through a proxy.
+            **(realm.user_variables(Layout(Path(self.root)), owner()) if self.secure else {}),
             NO_GRPC_PROXY: ",".join(dict.fromkeys([*direct, "localhost", "127.0.0.1"])),
             "PATH": ":".join([*self.path_first, *others, self.path_last]),
         }

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from yarnmill.localcluster.daemons import Launch, nodemanager_names
 from yarnmill.localcluster.layout import Layout
+from yarnmill.localcluster.realm import REALM
 
 _PLACEHOLDER: Final = re.compile(r"@(?P<name>[a-z_]+)@")
 SITE_FILES: Final = (
@@ -21,6 +22,8 @@ SITE_FILES: Final = (
     "node-resources.xml",
     "log4j.properties",
 )
+REALM_FILES: Final = ("krb5.conf", "kdc.conf")
+_END: Final = "</configuration>"
 PROGRAMS: Final = ("hadoop", "hdfs", "yarn", "mapred")
 
 
@@ -45,9 +48,18 @@ def render_all(layout: Layout, launch: Launch, user: str) -> dict[Path, str]:
         "nodemanager_memory_mib": int(launch.settings.nodemanager_memory),
         "nodemanager_vcores": launch.settings.nodemanager_vcores,
         "nodemanager_gpus": launch.settings.nodemanager_gpus,
+        # In a secured cluster NodeManagers refuse it without Hadoop's native library, which no artifact holds.
+        "log_aggregation": str(not launch.settings.secure).lower(),
+        "realm": REALM,
+        "kerberos": layout.kerberos,
+        "keytabs": layout.keytabs,
+        "kdc_log": layout.log("kdc"),
         **{name.replace("-", "_"): port for name, port in launch.ports.items()},
     }
-    rendered = {layout.conf / name: _render_file(name, values) for name in SITE_FILES}
+    secure = launch.settings.secure
+    rendered = {layout.conf / name: _render_site(name, values, secure=secure) for name in SITE_FILES}
+    if secure:
+        rendered |= {layout.kerberos / name: render(_read("kerberos", name), values, xml=False) for name in REALM_FILES}
     rendered |= {layout.bin / name: _render_file("command.sh", values) for name in PROGRAMS}
     for name in nodemanager_names(launch.settings):
         own = {port: launch.ports[f"{name}-{port}"] for port in ("rpc", "localizer", "collector", "web")}
@@ -57,8 +69,24 @@ def render_all(layout: Layout, launch: Launch, user: str) -> dict[Path, str]:
     return rendered
 
 
+def _render_site(name: str, values: Mapping[str, object], *, secure: bool) -> str:
+    """Return a file of settings; in a secured cluster with what ``conf/hadoop/secured`` adds to it.
+
+    Added as text: not everybody who reads Hadoop's settings (hdfs-native) knows how to include a file.
+    """
+    text = _read("hadoop", name)
+    if secure and (files("conf") / "hadoop" / "secured" / name).is_file():
+        added = _read("hadoop/secured", name).partition("<configuration>\n")[2].partition(_END)[0]
+        text = text.replace(_END, f"{added}{_END}")
+    return render(text, values, xml=name.endswith(".xml"))
+
+
 def _render_file(name: str, values: Mapping[str, object]) -> str:
-    return render((files("conf") / "hadoop" / name).read_text(), values, xml=name.endswith(".xml"))
+    return render(_read("hadoop", name), values, xml=name.endswith(".xml"))
+
+
+def _read(folder: str, name: str) -> str:
+    return (files("conf") / folder / name).read_text()
 
 
 def write_all(rendered: Mapping[Path, str]) -> None:
