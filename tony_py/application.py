@@ -258,18 +258,25 @@ class Access(Record, frozen=True, kw_only=True):
     Parameters
     ----------
     restricted
-        Leave it to whoever sent it and those named here; naming anybody does so too. Otherwise everybody may.
+        Leave it to whoever sent it and those named here; naming anybody does so too. Otherwise it is as the cluster
+        has it, and everybody may see the page. null: ``true`` on a cluster with Kerberos.
     view_users, view_groups
         Who may see its page and its logs; ``*`` is everybody.
     modify_users, modify_groups
         Who may end it.
     """
 
-    restricted: bool = False
+    restricted: bool | None = None
     view_users: tuple[str, ...] = ()
     view_groups: tuple[str, ...] = ()
     modify_users: tuple[str, ...] = ()
     modify_groups: tuple[str, ...] = ()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it is left to the owner and those who are named."""
+        named = (self.view_users, self.view_groups, self.modify_users, self.modify_groups)
+        return bool(self.restricted) or any(named)
 
 
 class Tracking(Record, frozen=True, kw_only=True):

@@ -2,13 +2,15 @@
 
 import datetime as dt
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
+from msgspec.structs import replace
 
 from tony_py.application import Application
 from tony_py.driver.containers import import_skein
@@ -21,12 +23,14 @@ from tony_py.resolving import resolved
 from tony_py.skeinspec import SkeinApplication
 from tony_py.uploading import is_uploaded, upload
 from tony_py.viewing import Lines, Progress, View
-from yarnmill import fs, yarn
+from yarnmill import fs, kerberos, yarn
 from yarnmill.config import Config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError
 from yarnmill.records import Record
 from yarnmill.report import REPORT_NAME, RunReport, find_finished, read_report
 from yarnmill.scheduler import read_cluster
+
+_JAVA_CAUSE: Final = re.compile(r"^(?:[\w$]+\.)+(?P<name>\w+): (?P<words>.*)$", re.MULTILINE)
 
 
 class Planned(Record, frozen=True, kw_only=True):
@@ -59,12 +63,20 @@ def plan_application(application: Application, config: Config, *, overwrite: boo
         If a file, an input or a parameter is missing or cannot be meant.
     """
     launch, shipment = prepare(
-        resolved(application, config),
+        _guarded(resolved(application, config)),
         environments=config.storage.environments,
         overwrite=overwrite,
         index=index_url(config),
     )
     return Planned(launch=launch, skein=plan(launch.application, shipment), uploads=shipment.uploads)
+
+
+def _guarded(application: Application) -> Application:
+    """Return the application, closed to others where people prove who they are and nothing else was said."""
+    access = application.access
+    if access.restricted is not None:
+        return application
+    return replace(application, access=replace(access, restricted=kerberos.is_secured()))
 
 
 def run_application(
@@ -139,13 +151,9 @@ def submit(planned: Planned, progress: Progress) -> str:
     refuse_impossible(planned.launch.application, read_cluster())
     _refuse_taken(planned.launch)
     upload_needed(planned, progress)
-    with skein_client() as client:
-        try:
-            application_id = str(client.submit(yaml.safe_load(planned.text)))
-        except Exception as error:
-            if _is_skein_error(error):
-                raise ClusterUnavailableError(f"YARN did not take the application: {error}") from None
-            raise
+    refusals = _refusals("YARN did not take the application", mend="ask for access to the queue")
+    with skein_client() as client, refusals:
+        application_id = str(client.submit(yaml.safe_load(planned.text)))
     Index(planned.launch.index).keep(entry_of(planned.launch, application_id, dt.datetime.now(dt.UTC)))
     return application_id
 
@@ -166,7 +174,8 @@ def kill(application_id: str) -> None:
     """Kill an application; NotFoundError if YARN does not know it."""
     if yarn.application(application_id).is_finished:
         return
-    with skein_client() as client:
+    mend = "ask whoever sent it to name you in its access.modify_users"
+    with skein_client() as client, _refusals(f"{application_id}: YARN did not end it", mend=mend):
         client.kill_application(application_id)
 
 
@@ -239,5 +248,14 @@ def _credentials(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types
             return skein.Security.from_directory(folder)
 
 
-def _is_skein_error(error: Exception) -> bool:
-    return isinstance(error, (import_skein().exceptions.SkeinError, ValueError, ConnectionError))
+@contextmanager
+def _refusals(what: str, *, mend: str) -> Iterator[None]:
+    """Turn Skein's errors, whose texts are traces of Java, into the platform's; ``mend`` is for what is not allowed."""
+    try:
+        yield
+    except (import_skein().exceptions.SkeinError, ValueError, ConnectionError) as error:
+        cause = _JAVA_CAUSE.search(str(error))
+        words = cause["words"] if cause else str(error)
+        if cause and cause["name"] == "AccessControlException":
+            raise ConfigurationError(f"{what}: {words}", mend=mend) from None
+        raise ClusterUnavailableError(f"{what}: {words}") from None

@@ -22,7 +22,7 @@ from tony_py.tracking.messages import Status, run_end, run_start_afterwards
 from tony_py.tracking.tracker import Tracker
 from tony_py.viewing import Glance, View
 from yarnmill import fs, yarn
-from yarnmill.errors import ClusterUnavailableError, JobFailedError, NotFoundError, YarnMillError
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError, YarnMillError
 from yarnmill.report import REPORT_NAME, RunReport, read_report
 from yarnmill.units import render_seconds
 
@@ -86,6 +86,9 @@ def _follow(entry: RunEntry, view: View, index: Index, kill: Callable[[str], Non
     while True:
         try:
             return _watch(entry, view)
+        except ConfigurationError as problem:  # the ticket has expired: the application lives by tokens of its own
+            again = f"{problem.mend}; the application goes on: tony_py attach {entry.application_id}"
+            raise ConfigurationError(problem.what, expected=problem.expected, mend=again) from None
         except KeyboardInterrupt:
             decision = view.interrupted()
             if decision == "detach":

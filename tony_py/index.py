@@ -17,7 +17,7 @@ from tony_py.application import render_parameter
 from tony_py.history import Event, read_history, render_events
 from tony_py.places import places
 from tony_py.plan import Launch
-from yarnmill import fs
+from yarnmill import fs, kerberos
 from yarnmill.config import Config
 from yarnmill.errors import BadDataError, NotFoundError, YarnMillError
 from yarnmill.records import Record, canonical_json, parse_json
@@ -175,6 +175,8 @@ class Index:
 
 
 def _user() -> str:
+    if kerberos.is_secured() and not kerberos.has_tokens():
+        return re.split("[/@]", kerberos.require_ticket())[0]
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a node that knows the user's number only

@@ -178,8 +178,8 @@ def _docker(docker: Docker, own_image: str) -> dict[str, str]:
 
 
 def _acls(access: Access) -> SkeinAcls | None:
-    if access == Access():
-        return None  # Skein's own: everybody, as far as the cluster checks at all
+    if not access.is_limited:
+        return None  # Skein's own: everybody sees the page, all else is as the cluster has it
     return SkeinAcls(
         enable=True,
         view_users=access.view_users,

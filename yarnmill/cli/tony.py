@@ -11,13 +11,13 @@ from tony_py.loading import load_application
 from tony_py.lookup import is_local
 from yarnmill.cli import tony_line
 from yarnmill.cli.main import run
-from yarnmill.cli.options import output_option, plan_option, print_json
+from yarnmill.cli.options import loaded_config, output_option, plan_option, print_json, with_config
 from yarnmill.cli.tony_attach import attach, run_attached
 from yarnmill.cli.tony_history import diagnose, history
 from yarnmill.cli.tony_logs import logs
 from yarnmill.cli.tony_notebook import notebook
 from yarnmill.cli.tony_status import list_applications, status
-from yarnmill.config import load_config
+from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -59,7 +59,7 @@ def submit(  # noqa: PLR0913  # one argument an option
     In a terminal a table shows the tasks meanwhile, and Ctrl-C asks whether to detach or to kill.
     --plan prints YAML that plain `skein application submit` accepts.
     """
-    config = load_config(config_file, home=home)
+    config = loaded_config(config_file, (), home)
     application = tony_line.load(file, tony, overrides, config, _say)
     if plan:
         planned = client.plan_application(application, config, overwrite=overwrite)
@@ -89,7 +89,8 @@ def upload(file: str, overrides: tuple[str, ...], config_file: str | None, home:
 
     After it, what `submit --plan` prints can be sent by plain `skein application submit`.
     """
-    planned = client.plan_application(load_application(file, overrides), load_config(config_file, home=home))
+    config = loaded_config(config_file, (), home)
+    planned = client.plan_application(load_application(file, overrides), config)
     client.upload_needed(planned, _say)
 
 
@@ -108,7 +109,8 @@ def _submit_detached(planned: client.Planned, output: str) -> None:
 
 @tony_py.command()
 @click.argument("application_id")
-def kill(application_id: str) -> None:
+@with_config
+def kill(application_id: str, config: Config) -> None:  # noqa: ARG001  # it says as whom
     """Kill APPLICATION_ID."""
     if is_local(application_id):
         raise ConfigurationError(
