@@ -62,7 +62,7 @@ test: env horovod browser kerberos  ## all tests: unit, Spark, cluster, training
 	@$(BIN)/python -m pytest
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
-	@$(BIN)/python -m pytest -m "not programs and not spark and not cluster and not training and not e2e" --durations=5 -n 2
+	@$(BIN)/python -m pytest -m "not programs and not spark and not cluster and not training and not secured and not e2e" --durations=5 -n 2
 
 # Tests that look at pages need one; pytest alone skips them without it.
 browser:  ## install Chromium if there is no browser for the tests (Debian, as root)

@@ -33,8 +33,9 @@ MARKER_OF_FIXTURE = {
     "hdfs": "cluster",
     "training_python": "training",
     "horovod_python": "training",
+    "secured_cluster": "secured",
 }
-ORDER = ("programs", "spark", "cluster", "training", "e2e")
+ORDER = ("programs", "spark", "cluster", "training", "secured", "e2e")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -95,6 +96,23 @@ def cluster() -> Iterator[ClusterState]:
         local.down()
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def secured_cluster() -> Iterator[ClusterState]:
+    """Yield a running Hadoop with Kerberos; whoever uses it takes its environment, another's may be this process's.
+
+    YARNMILL_TEST_SECURED_CLUSTER names the home of one that is up already and stays up.
+    """
+    if shutil.which("krb5kdc", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+        pytest.skip("no KDC here: make kerberos")
+    kept = os.environ.get("YARNMILL_TEST_SECURED_CLUSTER")
+    shape = ("cluster.secure=true", "cluster.nodemanagers=1")
+    config = load_config(overrides=shape, home=kept or str(REPOSITORY / "build" / "secured-test"))
+    local = LocalCluster(config.home_path, config.cluster)
+    yield local.up(lambda _message: None)
+    if not kept:
+        local.down()
 
 
 @pytest.fixture

@@ -175,8 +175,9 @@ class Index:
 
 
 def _user() -> str:
-    if kerberos.is_secured() and not kerberos.has_tokens():
-        return re.split("[/@]", kerberos.require_ticket())[0]
+    principal = kerberos.acting_principal()
+    if principal:
+        return re.split("[/@]", principal)[0]
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a node that knows the user's number only

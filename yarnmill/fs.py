@@ -108,9 +108,8 @@ def default_hdfs_url(conf_dir: str | None = None) -> str:
 
 
 @lru_cache(maxsize=16)
-def _hdfs(authority: str) -> HdfsFileSystem:
-    if kerberos.is_secured() and not kerberos.has_tokens():
-        kerberos.require_ticket()  # hdfs-native tries again for long before it says that it has none
+def _hdfs(authority: str, _principal: str) -> HdfsFileSystem:
+    """Return the client of an HDFS: one for each whom this process acts as, for it stays whom it connected as."""
     host, _, port = authority.partition(":")
     if not port:  # a name service with several NameNodes, which the client knows to find
         return HdfsFileSystem(host, skip_instance_cache=True)
@@ -150,7 +149,7 @@ def locate(url: str | Path) -> Location:
         if _NOT_ON_HDFS.search(match["path"]):
             raise ConfigurationError(f"{text}: cannot be a path on HDFS", expected="a path without `#`, `?` and `;`")
         authority = match["authority"] or default_hdfs_url().removeprefix("hdfs://")
-        return Location(_hdfs(authority), match["path"].rstrip("/") or "/")
+        return Location(_hdfs(authority, kerberos.acting_principal()), match["path"].rstrip("/") or "/")
     if match["scheme"] == "file":
         return Location(_local(), os.path.abspath(match["path"]))  # noqa: PTH100
     raise ConfigurationError(f"{text}: unknown file system {match['scheme']!r}", expected="hdfs:// or file://")

@@ -18,6 +18,7 @@ _PRINCIPAL: Final = bytes.fromhex("2a864886f71201020201")
 _INITIATE: Final = 1
 _INDEFINITE: Final = 0xFFFFFFFF
 _ERRORS: Final = 0xFFFF0000
+_EXPIRED: Final = 11 << 16
 _OF_GSSAPI, _OF_MECHANISM = 1, 2
 
 
@@ -131,8 +132,9 @@ def _call(function: str, *arguments: object) -> None:
     major = getattr(_library(), function)(ctypes.byref(minor), *arguments) & _ERRORS
     if major:
         # Kerberos's own words say which ticket is lacking; GSSAPI's say at most that one is.
-        words = _words(minor.value, _OF_MECHANISM) if minor.value else _words(major, _OF_GSSAPI)
-        raise GssError(words.strip().strip("\0"))
+        # Of an expired ticket they are "Success": it was found.
+        words = _words(minor.value, _OF_MECHANISM) if major != _EXPIRED else ""
+        raise GssError((words or _words(major, _OF_GSSAPI)).strip().strip("\0"))
 
 
 def _words(code: int, kind: int) -> str:

@@ -9,6 +9,7 @@ import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -25,8 +26,14 @@ _KEYTAB: Final = "KRB5_CLIENT_KTNAME"
 def is_secured() -> bool:
     """Return whether the cluster of ``HADOOP_CONF_DIR`` asks for Kerberos."""
     core_site = Path(os.environ.get("HADOOP_CONF_DIR", ""), "core-site.xml")
-    if not core_site.is_file():
+    try:
+        return _asks_for_kerberos(core_site, core_site.stat().st_mtime_ns)
+    except OSError:  # no configuration, no Kerberos
         return False
+
+
+@lru_cache(maxsize=8)
+def _asks_for_kerberos(core_site: Path, _changed_ns: int) -> bool:
     properties = ET.parse(core_site).iter("property")  # noqa: S314  # the configuration of our own cluster
     settings = {entry.findtext("name"): (entry.findtext("value") or "").strip() for entry in properties}
     return settings.get("hadoop.security.authentication") == "kerberos"
@@ -35,6 +42,17 @@ def is_secured() -> bool:
 def has_tokens() -> bool:
     """Return whether YARN gave this process delegation tokens, which in a container take the ticket's place."""
     return bool(os.environ.get("HADOOP_TOKEN_FILE_LOCATION"))
+
+
+def acting_principal() -> str:
+    """Return whom this process acts as by a ticket; empty where none is needed.
+
+    Raises
+    ------
+    ConfigurationError
+        If one is needed, and there is none that holds.
+    """
+    return require_ticket() if is_secured() and not has_tokens() else ""
 
 
 def require_ticket() -> str:
