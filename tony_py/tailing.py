@@ -1,5 +1,6 @@
 """The logs of a run followed while it goes on: where they lie, and what was seen of them already."""
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,6 +25,9 @@ _LAST_BYTES: Final = 1 << 20
 
 _SPARE_BYTES: Final = 4 << 10
 """What a log may grow between the look at its size and the look at its end, without a second look."""
+
+_WITHOUT_NATIVE: Final = re.compile(r"Secure ?IO")
+"""What a secured NodeManager's error page says of Hadoop's library that it lacks."""
 
 _GATHERING_S: Final = 30.0
 """How long YARN may take to gather the logs of an application that has ended."""
@@ -145,8 +149,15 @@ class NodeLogs:
             return None
         if answer.status_code in {requests.codes.unauthorized, requests.codes.forbidden}:
             raise ClusterUnavailableError(
-                f"the NodeManager at {self._nodes[container_id]} shows logs to nobody it does not know",
-                mend=f"without -f: tony_py logs {self._entry.application_id}",
+                f"the NodeManager at {self._nodes[container_id]} does not show you the logs",
+                mend="ask whoever sent the application to name you in its access.view_users; or without -f: "
+                f"tony_py logs {self._entry.application_id}",
+            )
+        if not answer.ok and _WITHOUT_NATIVE.search(answer.text):
+            raise ClusterUnavailableError(
+                f"the NodeManager at {self._nodes[container_id]} has no native library of Hadoop's, without which a "
+                "secured one shows no logs",
+                mend="read them on the node, below yarn.nodemanager.log-dirs",
             )
         return answer if answer.ok else None
 

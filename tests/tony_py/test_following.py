@@ -1,5 +1,6 @@
 """Whoever follows an application outlasts a ResourceManager that is away for a while."""
 
+import datetime as dt
 import json
 import socket
 import time
@@ -12,8 +13,9 @@ import pytest
 
 from tony_py import following
 from tony_py.history import Event
+from tony_py.index import Index, RunEntry
 from tony_py.viewing import Glance, Lines
-from yarnmill.errors import ClusterUnavailableError
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError
 
 APPLICATION = {
     "app": {"id": "application_1_0001", "name": "rater", "state": "RUNNING", "progress": 50.0, "startedTime": 1}
@@ -69,6 +71,40 @@ def test_patience_has_an_end_that_says_how_to_come_back(
     with pytest.raises(ClusterUnavailableError) as error:
         following._ask_yarn("application_1_0001", Lines(lambda _line: None))  # noqa: SLF001
     assert "tony_py attach application_1_0001" in error.value.mend
+
+
+class SecuredResourceManager(ResourceManager):
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Negotiate")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_a_ticket_that_has_expired_ends_the_look_and_not_the_run(
+    address: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/none")
+    monkeypatch.delenv("KRB5_CLIENT_KTNAME", raising=False)
+    entry = RunEntry(
+        application_id="application_1_0001",
+        name="rater",
+        framework="torch",
+        queue="default",
+        user="ann",
+        output=str(tmp_path / "output"),
+        work=str(tmp_path / "work"),
+        fingerprint="",
+        submitted_at=dt.datetime.now(dt.UTC),
+    )
+    with HTTPServer(address, SecuredResourceManager) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ConfigurationError, match="no valid Kerberos ticket") as error:
+            following.follow(entry, Lines(lambda _line: None), Index(""), pytest.fail)
+        thread.join()
+    assert error.value.mend.startswith("kinit")
+    assert error.value.mend.endswith("the application goes on: tony_py attach application_1_0001")
 
 
 def test_lines_are_said_once() -> None:
