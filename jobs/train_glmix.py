@@ -28,7 +28,7 @@ from jobs.job import JobConfig, Outcome
 from photon.checks import Checks
 from photon.descent import Descent, Sweep
 from photon.evaluation import Evaluation, Question
-from photon.loss import Task
+from photon.loss import TWEEDIE_POWER, Task
 from photon.model import MODEL_NAME, EffectRecord, ModelRecord
 from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings, checked
@@ -54,11 +54,11 @@ class Config(JobConfig, frozen=True, kw_only=True):
     training_set
         URL of a training set.
     task
-        ``logistic`` or ``linear``.
+        ``logistic``, ``linear``, ``poisson``, ``smoothed_hinge``, ``gamma`` or ``tweedie``.
     coordinates
         The effects, in update order: the fixed one first.
-    max_sweeps, tolerance
-        When the descent ends: see :class:`photon.settings.FitSettings`.
+    max_sweeps, tolerance, tweedie_power
+        See :class:`photon.settings.FitSettings`.
     evaluators
         Photon's names of what to judge by, such as ``AUC`` or ``PRECISION@5:user_id``; the first selects models.
         Unset: the task's own loss, before it AUC where labels are 0 and 1.
@@ -81,6 +81,7 @@ class Config(JobConfig, frozen=True, kw_only=True):
     task: Task = "logistic"
     max_sweeps: int = 10
     tolerance: float = 1e-4
+    tweedie_power: float = TWEEDIE_POWER
     evaluators: tuple[str, ...] = ()
     evaluate_per: tuple[str, ...] = ()
     calibration_bins: int = 10
@@ -93,7 +94,11 @@ class Config(JobConfig, frozen=True, kw_only=True):
     def fit_settings(self) -> FitSettings:
         """The settings that photon takes."""
         return FitSettings(
-            task=self.task, coordinates=self.coordinates, max_sweeps=self.max_sweeps, tolerance=self.tolerance
+            task=self.task,
+            coordinates=self.coordinates,
+            max_sweeps=self.max_sweeps,
+            tolerance=self.tolerance,
+            tweedie_power=self.tweedie_power,
         )
 
     @property

@@ -1,48 +1,39 @@
 """The compiled loop of :mod:`photon.random_effect`: importing this module brings numba along.
 
-Plain loops over plain arrays, as a compiler likes them: room to work in is made once a call, and an
-entity's rows are laid out densely where that costs little, for the passes over them to be straight.
+Entities whose objective is smooth, nearly all in practice, have a Newton of their own here; the others go
+to :mod:`photon.entity_proximal`.
 """
 
 from typing import Final, NamedTuple
 
 import numpy as np
 
+import photon.entity_proximal
+import photon.entity_rows
 import photon.loss
+import photon.optimise.steps
 import photon.row_passes
 from photon.compiled import compiled, compiled_and_kept
+from photon.entity_proximal import Cornered, proximal_newton
+from photon.entity_rows import (
+    MOST_CELLS,
+    Data,
+    Entity,
+    Groups,
+    Room,
+    Sparse,
+    add_derivatives,
+    entity_of,
+    multiply,
+    trains,
+)
 from photon.row_passes import Span, Targets, Task, row_costs, row_slopes
-from photon.rows import Floats, Ints, Longs
-
-MAX_ITERATIONS: Final = 100
-TOLERANCE: Final = 1e-9
-"""Half the squared Newton decrement, relative to the weight of the rows, below which the step just taken is the last.
-
-Newton's error after a step is quadratic in it, so the coefficients are then exact to rounding.
-"""
-
-DENSE_CELLS: Final = 1 << 18
-"""Largest dense copy of an entity's rows (2 MiB)."""
+from photon.rows import Floats
 
 _FLATTER: Final = 0.6
 _WITHOUT_VALUES: Final = 25
 _ARMIJO: Final = 1e-4
 _SHORTEST: Final = 2.0**-40
-
-
-class Sparse(NamedTuple):
-    """Sparse rows; ``local`` counts an entry's cell from the first of its entity."""
-
-    indptr: Longs
-    local: Ints
-    values: Floats
-
-
-class Groups(NamedTuple):
-    """Where the rows and the cells of each entity begin."""
-
-    row_ptr: Longs
-    cell_ptr: Longs
 
 
 class Cells(NamedTuple):
@@ -54,94 +45,18 @@ class Cells(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Everything that is given."""
+    """Everything that is given.
+
+    ``limits`` are the most iterations, and half the squared Newton decrement, relative to the weight of the rows,
+    below which the step just taken is the last: Newton's error after a step is quadratic in it, so the coefficients
+    are then exact to rounding.
+    """
 
     task: Task
     rows: Sparse
     targets: Targets
     cells: Cells
-
-
-class Room(NamedTuple):
-    """Room for the largest entity: by row, by cell, by pair of cells, and its rows densely."""
-
-    totals: Floats
-    trial: Floats
-    moves: Floats
-    slopes: Floats
-    curvatures: Floats
-    gradient: Floats
-    direction: Floats
-    hessian: Floats
-    dense: Floats
-
-
-class Entity(NamedTuple):
-    """One entity: its rows, its first cell, its number of cells, and whether its rows stand in ``Room.dense``."""
-
-    span: Span
-    cell: int
-    size: int
-    is_dense: bool
-
-
-@compiled
-def _lay_out(rows: Sparse, span: Span, size: int, room: Room) -> bool:
-    """Copy the rows of an entity to ``room.dense`` and return True, unless most of the copy would be zeros."""
-    first, last = rows.indptr[span.start], rows.indptr[span.start + span.rows]
-    length = span.rows * size
-    if length > len(room.dense) or length > 4 * (last - first):
-        return False
-    for p in range(length):
-        room.dense[p] = 0.0
-    for i in range(span.rows):
-        for p in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
-            room.dense[i * size + rows.local[p]] += rows.values[p]
-    return True
-
-
-@compiled
-def _multiply(rows: Sparse, entity: Entity, room: Room, vector: Floats, first: int, products: Floats) -> None:
-    """Write each row's product with ``vector[first:]`` into ``products``."""
-    span, size = entity.span, entity.size
-    if entity.is_dense:
-        dense = room.dense[: span.rows * size].reshape((span.rows, size))
-        for i in range(span.rows):
-            total = 0.0
-            for j in range(size):
-                total += dense[i, j] * vector[first + j]
-            products[i] = total
-    else:
-        for i in range(span.rows):
-            total = 0.0
-            for p in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
-                total += rows.values[p] * vector[first + rows.local[p]]
-            products[i] = total
-
-
-@compiled
-def _add_derivatives(rows: Sparse, entity: Entity, room: Room) -> None:
-    """Add the data part of gradient and Hessian; of the Hessian the lower half only."""
-    span, size, gradient, hessian = entity.span, entity.size, room.gradient, room.hessian
-    if entity.is_dense:
-        dense = room.dense[: span.rows * size].reshape((span.rows, size))
-        for i in range(span.rows):
-            slope, curvature = room.slopes[i], room.curvatures[i]
-            for j in range(size):
-                gradient[j] += slope * dense[i, j]
-                scaled = curvature * dense[i, j]
-                for k in range(j + 1):
-                    hessian[j, k] += scaled * dense[i, k]
-    else:
-        for i in range(span.rows):
-            slope, curvature = room.slopes[i], room.curvatures[i]
-            for p in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
-                j = rows.local[p]
-                gradient[j] += slope * rows.values[p]
-                scaled = curvature * rows.values[p]
-                for q in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
-                    if rows.local[q] <= j:
-                        hessian[j, rows.local[q]] += scaled * rows.values[q]
+    limits: tuple[int, float]
 
 
 @compiled
@@ -195,7 +110,7 @@ def _aim(rows: Sparse, entity: Entity, cells: Cells, room: Room) -> float:
             room.hessian[j, k] = 0.0
         room.hessian[j, j] = cells.quadratic[cell]
         room.gradient[j] = cells.quadratic[cell] * cells.coefficients[cell] - cells.linear[cell]
-    _add_derivatives(rows, entity, room)
+    add_derivatives(rows, entity, room)
     _factorise(room.hessian, size)
     for j in range(size):
         room.direction[j] = -room.gradient[j]
@@ -255,16 +170,16 @@ def _step(problem: Problem, entity: Entity, room: Room, decrement: float, by_val
 def _newton(problem: Problem, entity: Entity, room: Room) -> bool:
     """Move the coefficients of one entity to the optimum, and ``room.totals`` with them."""
     rows, targets, cells, span = problem.rows, problem.targets, problem.cells, entity.span
-    _multiply(rows, entity, room, cells.coefficients, entity.cell, room.totals)
+    multiply(rows, entity, room, cells.coefficients, entity.cell, room.totals)
     weight = 0.0
     for i in range(span.rows):
         room.totals[i] += targets.offsets[span.start + i]
         weight += targets.weights[span.start + i]
-    enough = TOLERANCE * max(1.0, weight)
+    enough = problem.limits[1] * max(1.0, weight)
     row_slopes(problem.task, targets, span, room.totals, room.slopes, room.curvatures)
-    for iteration in range(MAX_ITERATIONS):
+    for iteration in range(problem.limits[0]):
         decrement = _aim(rows, entity, cells, room)
-        _multiply(rows, entity, room, room.direction, 0, room.moves)
+        multiply(rows, entity, room, room.direction, 0, room.moves)
         if not _step(problem, entity, room, decrement, iteration >= _WITHOUT_VALUES):
             return 0.5 * decrement <= enough
         if 0.5 * decrement <= enough:
@@ -273,37 +188,22 @@ def _newton(problem: Problem, entity: Entity, room: Room) -> bool:
 
 
 @compiled
-def _trains(targets: Targets, span: Span) -> bool:
-    for i in range(span.start, span.start + span.rows):  # noqa: SIM110  # numba compiles a loop sooner
-        if targets.weights[i] > 0.0:
-            return True
-    return False
+def _without_offsets(targets: Targets, span: Span, totals: Floats, margins: Floats) -> None:
+    for i in range(span.rows):
+        margins[span.start + i] = totals[i] - targets.offsets[span.start + i]
 
 
-def room_for(groups: Groups) -> Room:
-    """Return room for the largest of the entities."""
-    rows, cells = np.diff(groups.row_ptr), np.diff(groups.cell_ptr)
-    dense = rows * cells
-    most_rows, most_cells = int(rows.max()), int(cells.max())
-    totals, trial, moves, slopes, curvatures = np.empty((5, most_rows))
-    gradient, direction = np.empty((2, most_cells))
-    hessian = np.empty((most_cells, most_cells))
-    return Room(
-        totals=totals,
-        trial=trial,
-        moves=moves,
-        slopes=slopes,
-        curvatures=curvatures,
-        gradient=gradient,
-        direction=direction,
-        hessian=hessian,
-        dense=np.empty(int(dense[dense <= DENSE_CELLS].max(initial=0))),
-    )
+@compiled
+def _is_solved_here(targets: Targets, groups: Groups, number: int) -> bool:
+    span = Span(groups.row_ptr[number], groups.row_ptr[number + 1] - groups.row_ptr[number])
+    return groups.cell_ptr[number + 1] - groups.cell_ptr[number] <= MOST_CELLS and trains(targets, span)
 
 
-@compiled_and_kept(photon.loss, photon.row_passes)
+@compiled_and_kept(photon.loss, photon.optimise.steps, photon.row_passes, photon.entity_rows)
 def solve_each(problem: Problem, groups: Groups, room: Room, margins: Floats) -> int:
-    """Solve every entity and return how many did not converge.
+    """Solve every entity of a smooth objective and return how many did not converge.
+
+    Entities whose rows have no weight, and those of more than ``MOST_CELLS`` cells, are left alone.
 
     Parameters
     ----------
@@ -312,23 +212,30 @@ def solve_each(problem: Problem, groups: Groups, room: Room, margins: Floats) ->
     groups
         Which rows and cells each entity has.
     room
-        Of :func:`room_for`.
+        Of :func:`photon.entity_rows.room_for`.
     margins
         Becomes each row's margin without its offset.
     """
-    targets = problem.targets
     unconverged = 0
     for e in range(len(groups.row_ptr) - 1):
-        span = Span(groups.row_ptr[e], groups.row_ptr[e + 1] - groups.row_ptr[e])
-        cell = groups.cell_ptr[e]
-        size = groups.cell_ptr[e + 1] - cell
-        if _trains(targets, span):
-            entity = Entity(span, cell, size, _lay_out(problem.rows, span, size, room))
+        if _is_solved_here(problem.targets, groups, e):
+            entity = entity_of(problem.rows, groups, e, room)
             if not _newton(problem, entity, room):
                 unconverged += 1
-            for i in range(span.rows):
-                margins[span.start + i] = room.totals[i] - targets.offsets[span.start + i]
-        else:
-            for j in range(cell, cell + size):
-                problem.cells.coefficients[j] = 0.0
+            _without_offsets(problem.targets, entity.span, room.totals, margins)
+    return unconverged
+
+
+@compiled_and_kept(photon.loss, photon.optimise.steps, photon.row_passes, photon.entity_rows, photon.entity_proximal)
+def solve_each_cornered(  # numba has no keywords alone
+    data: Data, terms: Cornered, groups: Groups, room: Room, limits: tuple[int, float], margins: Floats
+) -> int:
+    """Solve every entity of an objective with L1, bounds or shifts; as :func:`solve_each` otherwise."""
+    unconverged = 0
+    for e in range(len(groups.row_ptr) - 1):
+        if _is_solved_here(data.targets, groups, e):
+            entity = entity_of(data.rows, groups, e, room)
+            if not proximal_newton(data, terms, entity, room, limits):
+                unconverged += 1
+            _without_offsets(data.targets, entity.span, room.totals, margins)
     return unconverged

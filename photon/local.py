@@ -9,13 +9,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photon.cell_terms import CellTerms
 from photon.descent import Descent, Fitness, Update, descend
-from photon.entities import EntityRows, Keys, cell_penalties, group
+from photon.earlier import (
+    earlier_fixed,
+    earlier_random,
+    kept_and_renewed,
+    prior_of_cells,
+    prior_of_columns,
+    start_of_cells,
+)
+from photon.entities import EntityRows, Keys, group
+from photon.fixed_effect import ExampleSums, fixed_variances, solve_fixed
 from photon.loss import RowLoss
 from photon.model import Effect, EffectRecord, FixedEffect, GlmixModel, random_effect_from_entities
+from photon.normalise import FeatureStatistics
 from photon.objective import Derivatives, Penalty, data_loss, row_derivatives
-from photon.optimise import Objective, minimise
-from photon.random_effect import solve_entities
+from photon.optimise import Memory, Objective, Options
+from photon.random_effect import cell_margins, entity_variances, solve_entities
+from photon.regularisation import regularisation_of
 from photon.rows import Examples, Floats, Longs, SparseRows
 from photon.settings import CoordinateSettings, FitSettings, checked
 
@@ -49,12 +61,13 @@ class _Column:
     def __init__(self, settings: CoordinateSettings, position: int, data: LocalData, loss: RowLoss) -> None:
         self.settings, self.position, self.data, self.loss = settings, position, data, loss
         self.shard = data.shards[settings.shard]
-        self.penalty = Penalty.ridge(
-            settings.l2,
-            self.shard.columns,
-            intercept=data.intercepts.get(settings.shard),
-            penalise_intercept=settings.intercept_is_penalised,
+        statistics = None
+        if settings.normalisation != "none":
+            statistics = FeatureStatistics.of(self.shard, data.weights)
+        self.regularisation = regularisation_of(
+            settings, self.shard.columns, data.intercepts.get(settings.shard), statistics
         )
+        self.options = Options(settings.optimizer, settings.tolerance, settings.max_iterations)
 
     @property
     def name(self) -> str:
@@ -76,60 +89,94 @@ class _Column:
 
 
 class FixedCoordinate(_Column):
-    """The fixed effect, solved by :func:`photon.optimise.minimise`."""
+    """The fixed effect, solved by :func:`photon.fixed_effect.solve_fixed`."""
 
-    def __init__(self, settings: CoordinateSettings, position: int, data: LocalData, loss: RowLoss) -> None:
+    def __init__(
+        self, settings: CoordinateSettings, position: int, data: LocalData, loss: RowLoss, earlier: GlmixModel | None
+    ) -> None:
         super().__init__(settings, position, data, loss)
-        self.coefficients = np.zeros(self.shard.columns)
+        known = earlier_fixed(earlier, settings, self.shard.columns)
+        self.regularisation = prior_of_columns(self.regularisation, known, settings.prior_weight)
+        self.coefficients = np.zeros(self.shard.columns) if known is None else known.coefficients
+        self.memory = Memory()
+
+    def start(self) -> Floats:
+        """Return the scores to start with."""
+        return self.shard.dot(self.coefficients)
 
     def update(self, scores: Floats) -> Update[Floats]:
         """Fit with the other scores as offsets."""
-        examples = Examples(self.shard, self.data.labels, self.data.weights, self.offsets(scores))
-        result = minimise(penalised(examples, self.loss, self.penalty), self.coefficients)
-        self.coefficients = result.coefficients
+        solution = solve_fixed(self._sums(scores), self.regularisation, self.coefficients, self.options, self.memory)
+        self.coefficients, self.memory = solution.coefficients, solution.result.memory
         own = self.shard.dot(self.coefficients)
-        unconverged = int(result.reason != "converged")
-        return self.renewed(scores, own, self.penalty.value(self.coefficients), unconverged, result.evaluations)
+        unconverged = int(solution.result.reason != "converged")
+        return self.renewed(scores, own, solution.penalty, unconverged, solution.result.evaluations)
 
-    def effect(self) -> Effect:
-        """Return the effect as it is now."""
-        return FixedEffect(self.name, self.settings.shard, self.coefficients)
+    def _sums(self, scores: Floats) -> ExampleSums:
+        return ExampleSums(Examples(self.shard, self.data.labels, self.data.weights, self.offsets(scores)), self.loss)
+
+    def effect(self, scores: Floats) -> Effect:
+        """Return the effect as it is now, its variances taken with the other scores as offsets."""
+        variances = fixed_variances(self._sums(scores), self.regularisation, self.coefficients, self.settings.variances)
+        return FixedEffect(self.name, self.settings.shard, self.coefficients, variances)
 
 
 class RandomCoordinate(_Column):
     """A random effect: its rows are sorted by entity once."""
 
-    def __init__(self, settings: CoordinateSettings, position: int, data: LocalData, loss: RowLoss) -> None:
+    def __init__(
+        self, settings: CoordinateSettings, position: int, data: LocalData, loss: RowLoss, earlier: GlmixModel | None
+    ) -> None:
         super().__init__(settings, position, data, loss)
         examples = Examples(self.shard, data.labels, data.weights, data.offsets)
         self.rows: EntityRows
         self.order: Longs
         self.rows, self.order = group(data.ids[settings.entity_key], examples)
-        self.cell_l2 = cell_penalties(self.rows, self.penalty.l2)
-        self.coefficients = np.zeros(len(self.rows.cells))
+        self.earlier = earlier_random(earlier, settings, self.shard.columns)
+        plain = CellTerms.of(self.rows, self.regularisation)
+        self.cells = prior_of_cells(plain, self.rows, self.earlier, settings.prior_weight)
+        self.coefficients = start_of_cells(self.rows, self.earlier)
+
+    def start(self) -> Floats:
+        """Return the scores to start with."""
+        return self._in_data_order(cell_margins(self.rows, self.coefficients))
+
+    def _in_data_order(self, sorted_values: Floats) -> Floats:
+        values = np.empty(len(self.order))
+        values[self.order] = sorted_values
+        return values
 
     def update(self, scores: Floats) -> Update[Floats]:
         """Fit every entity with the other scores as offsets."""
         offsets = self.offsets(scores)[self.order]
-        solution = solve_entities(self.rows, offsets, self.cell_l2, self.coefficients, self.loss)
+        solution = solve_entities(self.rows, offsets, self.cells, self.coefficients, self.loss, self.options)
         self.coefficients = solution.coefficients
-        own = np.empty(len(self.order))
-        own[self.order] = solution.margins
-        penalty = float(0.5 * np.dot(self.cell_l2, self.coefficients * self.coefficients))
+        own, penalty = self._in_data_order(solution.margins), self.cells.value(self.coefficients)
         return self.renewed(scores, own, penalty, solution.unconverged, 1)
 
-    def effect(self) -> Effect:
-        """Return the effect as it is now."""
+    def effect(self, scores: Floats) -> Effect:
+        """Return the effect as it is now; entities and columns without a row keep what an earlier model has."""
         record = EffectRecord(
             name=self.name,
             shard=self.settings.shard,
             columns=self.shard.columns,
             entity=self.settings.entity_key,
         )
-        lengths = np.diff(self.rows.cell_ptr)
-        return random_effect_from_entities(
-            record, self.rows.entities, lengths, self.rows.cell_columns, self.coefficients
+        fresh = random_effect_from_entities(
+            record,
+            self.rows.entities,
+            np.diff(self.rows.cell_ptr),
+            self.rows.cell_columns,
+            self.coefficients,
+            self._variances(scores),
         )
+        return kept_and_renewed(self.earlier, fresh)
+
+    def _variances(self, scores: Floats) -> Floats | None:
+        if self.settings.variances == "none":
+            return None
+        offsets = self.offsets(scores)[self.order]
+        return entity_variances(self.rows, offsets, self.cells, self.coefficients, self.loss, self.settings.variances)
 
 
 def penalised(examples: Examples, loss: RowLoss, penalty: Penalty) -> Objective:
@@ -141,13 +188,24 @@ def penalised(examples: Examples, loss: RowLoss, penalty: Penalty) -> Objective:
     return objective
 
 
-def fit(data: LocalData, settings: FitSettings) -> LocalFit:
-    """Fit a GLMix model to rows in memory."""
+def fit(data: LocalData, settings: FitSettings, *, earlier: GlmixModel | None = None) -> LocalFit:
+    """Fit a GLMix model to rows in memory.
+
+    Parameters
+    ----------
+    data
+        The rows.
+    settings
+        What to fit.
+    earlier
+        A model to start from, of the same columns; a prior too, where ``prior_weight`` says so.
+    """
     loss = checked(settings, source="fit").loss
     coordinates = [
-        (FixedCoordinate if one.kind == "fixed" else RandomCoordinate)(one, position, data, loss)
+        (FixedCoordinate if one.kind == "fixed" else RandomCoordinate)(one, position, data, loss, earlier)
         for position, one in enumerate(settings.coordinates)
     ]
-    start = np.zeros((len(data.labels), len(coordinates)))
+    start = np.column_stack([each.start() for each in coordinates])
     descent = descend(coordinates, start, max_sweeps=settings.max_sweeps, tolerance=settings.tolerance)
-    return LocalFit(GlmixModel(settings.task, tuple(each.effect() for each in coordinates)), descent)
+    effects = tuple(each.effect(descent.scores) for each in coordinates)
+    return LocalFit(GlmixModel(settings.task, effects), descent)

@@ -20,15 +20,17 @@ from yarnmill.errors import BadDataError
 from yarnmill.records import Record, canonical_json, parse_json
 
 MODEL_NAME: Final = "model.json"
+VARIANCES_NAME: Final = "variances.npy"
 
 
 @dataclass(frozen=True, slots=True)
 class FixedEffect:
-    """One coefficient a column of the shard, for all rows."""
+    """One coefficient a column of the shard, for all rows; its variance too, if the fit took any."""
 
     name: str
     shard: str
     coefficients: Floats
+    variances: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RandomEffect:
         ``(C,)`` ``position of the entity · columns + column``, ascending.
     coefficients
         ``(C,)``.
+    variances
+        ``(C,)``, if the fit took any.
     """
 
     name: str
@@ -56,6 +60,7 @@ class RandomEffect:
     entities: Keys
     cells: Longs
     coefficients: Floats
+    variances: Floats | None = None
 
 
 Effect = FixedEffect | RandomEffect
@@ -95,8 +100,13 @@ class ModelRecord(Record, frozen=True, kw_only=True):
     schema_version: int = 1
 
 
-def random_effect_from_entities(
-    record: EffectRecord, entities: Keys, lengths: Longs, columns: Longs, coefficients: Floats
+def random_effect_from_entities(  # columns of one table
+    record: EffectRecord,
+    entities: Keys,
+    lengths: Longs,
+    columns: Longs,
+    coefficients: Floats,
+    variances: Floats | None = None,
 ) -> RandomEffect:
     """Return a random effect from entities in any order, each with ``lengths`` entries one after the other."""
     order = np.argsort(entities, kind="stable")
@@ -112,6 +122,7 @@ def random_effect_from_entities(
         entities=entities[order],
         cells=cells[by_cell],
         coefficients=coefficients[by_cell],
+        variances=None if variances is None else variances[by_cell],
     )
 
 
@@ -121,6 +132,8 @@ def save_model(folder: Path, record: ModelRecord, effects: Iterator[Effect]) -> 
         below = folder / "effects" / effect.name
         below.mkdir(parents=True)
         np.save(below / "coefficients.npy", effect.coefficients, allow_pickle=False)
+        if effect.variances is not None:
+            np.save(below / VARIANCES_NAME, effect.variances, allow_pickle=False)
         if isinstance(effect, RandomEffect):
             np.save(below / "entities.npy", effect.entities, allow_pickle=False)
             np.save(below / "cells.npy", effect.cells, allow_pickle=False)
@@ -139,11 +152,30 @@ def _load_effect(below: Path, record: EffectRecord) -> Effect:
     if record.entity is None:
         if coefficients.shape != (record.columns,):
             raise BadDataError(f"{below}: {coefficients.shape} coefficients", expected=f"{record.columns}")
-        return FixedEffect(record.name, record.shard, coefficients)
+        return FixedEffect(record.name, record.shard, coefficients, _variances(below, coefficients))
     entities, cells = mapped(below / "entities.npy"), mapped(below / "cells.npy").astype(np.int64, copy=False)
     if cells.shape != coefficients.shape:
         raise BadDataError(f"{below}: {len(cells)} cells with {len(coefficients)} coefficients")
-    return RandomEffect(record.name, record.shard, record.entity, record.columns, entities, cells, coefficients)
+    return RandomEffect(
+        record.name,
+        record.shard,
+        record.entity,
+        record.columns,
+        entities,
+        cells,
+        coefficients,
+        _variances(below, coefficients),
+    )
+
+
+def _variances(below: Path, coefficients: Floats) -> Floats | None:
+    path = below / VARIANCES_NAME
+    if not path.exists():
+        return None
+    variances = _floats(mapped(path))
+    if variances.shape != coefficients.shape:
+        raise BadDataError(f"{path}: {len(variances)} variances of {len(coefficients)} coefficients")
+    return variances
 
 
 def _floats(array: Keys) -> Floats:

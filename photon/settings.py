@@ -7,6 +7,17 @@ from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
 
 CoordinateKind = Literal["fixed", "random"]
+Variances = Literal["none", "simple", "full"]
+Normalisation = Literal["none", "max_magnitude", "standard_deviation", "standardization"]
+Optimizer = Literal["auto", "newton", "lbfgs", "owlqn", "tron"]
+
+
+class Bound(Record, frozen=True, kw_only=True):
+    """Least and greatest value of the coefficient of a ``column``, or of all but the intercept if it is not set."""
+
+    column: int | None = None
+    lower: float | None = None
+    upper: float | None = None
 
 
 class CoordinateSettings(Record, frozen=True, kw_only=True):
@@ -15,6 +26,25 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     ``shard`` names the features it multiplies; ``entity`` the id whose every value has coefficients of its
     own (random effects only); ``l2`` is ``λ`` of the objective, which is a sum over rows, not a mean.
     ``penalise_intercept`` is off for fixed and on for random effects unless it is set.
+
+    Parameters
+    ----------
+    l1
+        Strength of ``Σ|b|``: an elastic net of strength ``λ``, the share ``m`` of it L1, is ``l2: λ(1 - m)``,
+        ``l1: λm``.
+    bounds
+        Of coefficients; a later one counts where two speak of one column.
+    normalisation
+        Of the features, inside the fit alone: the model is one of the features as they are.
+    optimizer
+        ``auto``: Newton where the Hessian fits, L-BFGS elsewhere, OWL-QN with L1. Random effects have Newton's.
+    max_iterations, tolerance
+        End of one solve: most steps, and how far above its optimum it may be, relative to its value.
+    variances
+        Of the coefficients: ``simple`` is the inverse of the Hessian's diagonal, ``full`` the diagonal of its inverse.
+    prior_weight
+        How much an earlier model counts as a Gaussian prior: precisions are ``prior_weight / variance``. At 0 it
+        is where the fit starts and no more.
     """
 
     name: str
@@ -23,6 +53,14 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     l2: float
     entity: str | None = None
     penalise_intercept: bool | None = None
+    l1: float = 0.0
+    bounds: tuple[Bound, ...] = ()
+    normalisation: Normalisation = "none"
+    optimizer: Optimizer = "auto"
+    max_iterations: int = 100
+    tolerance: float = 1e-10
+    variances: Variances = "none"
+    prior_weight: float = 0.0
 
     @property
     def intercept_is_penalised(self) -> bool:
@@ -87,6 +125,34 @@ def _check_coordinate(coordinate: CoordinateSettings, where: str) -> None:
     if coordinate.kind == "fixed" and coordinate.entity is not None:
         raise ConfigurationError(f"{where}.entity: {coordinate.entity}", expected="none: a fixed effect is of all rows")
     # Without a penalty an entity with one row has no optimum at all.
-    if coordinate.l2 < 0.0 or (coordinate.kind == "random" and coordinate.l2 == 0.0):
-        expected = "more than 0" if coordinate.kind == "random" else "0 or more"
+    if not coordinate.l2 >= 0.0 or (coordinate.kind == "random" and coordinate.l2 == 0.0 and coordinate.l1 == 0.0):
+        expected = "more than 0, or l1" if coordinate.kind == "random" else "0 or more"
         raise ConfigurationError(f"{where}.l2: {coordinate.l2}", expected=expected)
+    for name in ("l1", "tolerance", "prior_weight"):
+        if not 0.0 <= getattr(coordinate, name) < float("inf"):
+            raise ConfigurationError(f"{where}.{name}: {getattr(coordinate, name)}", expected="0 or more")
+    if coordinate.max_iterations < 1:
+        raise ConfigurationError(f"{where}.max_iterations: {coordinate.max_iterations}", expected="1 or more")
+    _check_optimizer(coordinate, where)
+    for place, bound in enumerate(coordinate.bounds):
+        _check_bound(bound, f"{where}.bounds[{place}]")
+
+
+def _check_optimizer(coordinate: CoordinateSettings, where: str) -> None:
+    if coordinate.kind == "random" and coordinate.optimizer not in {"auto", "newton"}:
+        raise ConfigurationError(
+            f"{where}.optimizer: {coordinate.optimizer}", expected="auto: entities are solved by a compiled Newton"
+        )
+    if coordinate.optimizer == "tron" and (coordinate.l1 > 0.0 or coordinate.bounds):
+        raise ConfigurationError(
+            f"{where}.optimizer: tron with l1 or bounds", expected="auto: TRON needs an objective without corners"
+        )
+
+
+def _check_bound(bound: Bound, where: str) -> None:
+    if bound.column is not None and bound.column < 0:
+        raise ConfigurationError(f"{where}.column: {bound.column}", expected="a column of the shard")
+    if bound.lower is None and bound.upper is None:
+        raise ConfigurationError(f"{where}: neither lower nor upper", expected="one of them or both")
+    if bound.lower is not None and bound.upper is not None and not bound.lower <= bound.upper:
+        raise ConfigurationError(f"{where}.lower: {bound.lower}", expected=f"at most upper, {bound.upper}")

@@ -11,7 +11,7 @@ OWL-QN and with bounds does what L-BFGS-B is for; TRON is for large smooth probl
 """
 
 from photon.optimise.corners import Corners
-from photon.optimise.state import Memory, Objective, Optimizer, Options, Products, Result, StopReason
+from photon.optimise.state import Memory, Objective, Options, Products, Result, StopReason
 from photon.optimise.steps import NEWTON_LIMIT, is_converged, minimise
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Corners",
     "Memory",
     "Objective",
-    "Optimizer",
     "Options",
     "Products",
     "Result",

@@ -9,8 +9,7 @@ import numpy as np
 from photon.objective import Derivatives
 from photon.optimise.corners import Box, Corners
 from photon.rows import Floats, Mask
-
-Optimizer = Literal["auto", "newton", "lbfgs", "owlqn", "tron"]
+from photon.settings import Optimizer
 
 MethodName = Literal["newton", "lbfgs", "owlqn", "tron"]
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import msgspec
@@ -11,7 +12,7 @@ from photon.loss import LOGISTIC, loss_of
 from photon.model import FixedEffect, RandomEffect
 from photon.rows import Floats, SparseRows
 from photon.scoring import margins
-from photon.settings import CoordinateSettings, FitSettings, checked
+from photon.settings import Bound, CoordinateSettings, FitSettings, checked
 from yarnmill.errors import ConfigurationError
 
 
@@ -45,6 +46,56 @@ def test_many_sweeps_reach_the_joint_optimum(
     np.testing.assert_allclose(fitted.descent.objective, value, rtol=1e-8)
     found = margins(fitted.model, glmix_data.shards, glmix_data.ids, glmix_data.offsets)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("task", ["logistic", "linear", "gamma"])
+def test_with_l1_and_bounds_the_joint_optimum_is_reached_too(
+    glmix_data: LocalData, glmix_settings: FitSettings, scipy_constrained_optimum: Callable, task: str
+) -> None:
+    coordinates = tuple(
+        msgspec.structs.replace(one, l1=1.5, bounds=(Bound(lower=-0.02, upper=0.01),), penalise_intercept=True)
+        for one in glmix_settings.coordinates
+    )
+    settings = msgspec.structs.replace(
+        glmix_settings, task=task, coordinates=coordinates, max_sweeps=300, tolerance=1e-14
+    )
+    data = replace(glmix_data, labels=glmix_data.labels + 0.5) if task == "gamma" else glmix_data
+    fitted, loss = fit(data, settings), settings.loss
+    matrix, l2 = joint_design(data, settings)
+
+    def smooth(point: Floats) -> tuple[float, Floats]:
+        totals = matrix @ point + data.offsets
+        value = data.weights @ loss.value(totals, data.labels) + 0.5 * l2 @ (point * point)
+        return float(value), matrix.T @ (data.weights * loss.first(totals, data.labels)) + l2 * point
+
+    free = np.concatenate([bounded_columns(data, one) for one in settings.coordinates])
+    upper, lower = np.where(free, np.inf, 0.01), np.where(free, -np.inf, -0.02)
+    _, value = scipy_constrained_optimum(smooth, np.full(len(l2), 1.5), lower, upper)
+    np.testing.assert_allclose(fitted.descent.objective, value, rtol=1e-8)
+    effect = fitted.model.effects[0]
+    assert np.any(np.isin(effect.coefficients, [-0.02, 0.01]))
+
+
+def bounded_columns(data: LocalData, one: CoordinateSettings) -> np.ndarray:
+    """Return which columns of the joint design are intercepts, which bounds of all columns leave free."""
+    columns = np.arange(data.shards[one.shard].columns) == data.intercepts[one.shard]
+    return np.tile(columns, 1 if one.entity is None else len(np.unique(data.ids[one.entity])))
+
+
+@pytest.mark.parametrize("task", ["logistic", "tweedie"])
+def test_every_optimizer_and_normalisation_without_penalty_of_the_fixed_effect_ends_alike(
+    glmix_data: LocalData, glmix_settings: FitSettings, task: str
+) -> None:
+    objectives = []
+    for optimizer in ("newton", "lbfgs", "tron"):
+        for normalisation in ("none", "standardization"):
+            fixed = msgspec.structs.replace(
+                glmix_settings.coordinates[0], l2=0.0, optimizer=optimizer, normalisation=normalisation, tolerance=1e-12
+            )
+            coordinates = (fixed, *glmix_settings.coordinates[1:])
+            settings = msgspec.structs.replace(glmix_settings, task=task, coordinates=coordinates)
+            objectives.append(fit(glmix_data, settings).descent.objective)
+    np.testing.assert_allclose(objectives, objectives[0], rtol=1e-7)
 
 
 def test_the_objective_never_rises(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
@@ -120,6 +171,16 @@ RANDOM = CoordinateSettings(name="per_user", kind="random", shard="s", entity="u
         ((FIXED, msgspec.structs.replace(RANDOM, l2=0.0)), r"coordinates\[1\].l2: 0.0"),
         ((FIXED, msgspec.structs.replace(RANDOM, entity=None)), r"coordinates\[1\].entity: missing"),
         ((msgspec.structs.replace(FIXED, entity="user"),), r"coordinates\[0\].entity: user"),
+        ((msgspec.structs.replace(FIXED, l1=-1.0),), r"coordinates\[0\].l1: -1.0"),
+        ((msgspec.structs.replace(FIXED, l2=float("nan")),), r"coordinates\[0\].l2: nan"),
+        ((msgspec.structs.replace(FIXED, tolerance=-1.0),), r"coordinates\[0\].tolerance: -1.0"),
+        ((msgspec.structs.replace(FIXED, max_iterations=0),), r"coordinates\[0\].max_iterations: 0"),
+        ((msgspec.structs.replace(FIXED, prior_weight=float("inf")),), r"coordinates\[0\].prior_weight: inf"),
+        ((FIXED, msgspec.structs.replace(RANDOM, optimizer="tron")), r"coordinates\[1\].optimizer: tron"),
+        ((msgspec.structs.replace(FIXED, optimizer="tron", l1=1.0),), r"coordinates\[0\].optimizer: tron with l1"),
+        ((msgspec.structs.replace(FIXED, bounds=(Bound(),)),), r"coordinates\[0\].bounds\[0\]: neither"),
+        ((msgspec.structs.replace(FIXED, bounds=(Bound(lower=1.0, upper=0.0),)),), r"bounds\[0\].lower: 1.0"),
+        ((msgspec.structs.replace(FIXED, bounds=(Bound(column=-1, lower=0.0),)),), r"bounds\[0\].column: -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(coordinates: tuple[CoordinateSettings, ...], said: str) -> None:

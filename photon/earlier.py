@@ -1,0 +1,129 @@
+"""What an earlier model is to a fit: a start, a Gaussian prior, and the coefficients of whom no new row tells.
+
+An incremental fit takes the earlier coefficients as means of a prior and ``prior_weight / variance`` as its
+precisions. Where the earlier objective was quadratic, the optimum is then that of all rows together.
+"""
+
+import numpy as np
+
+from photon.cell_terms import CellTerms
+from photon.entities import EntityRows, Keys
+from photon.model import FixedEffect, GlmixModel, RandomEffect
+from photon.regularisation import Regularisation, with_prior
+from photon.rows import Floats, Longs
+from photon.scoring import positions
+from photon.settings import CoordinateSettings
+from yarnmill.errors import BadDataError, ConfigurationError
+
+
+def earlier_fixed(model: GlmixModel | None, settings: CoordinateSettings, columns: int) -> FixedEffect | None:
+    """Return the fixed effect of this name in an earlier model, if there is one.
+
+    Raises
+    ------
+    BadDataError
+        If it is of another number of columns, or of another kind.
+    ConfigurationError
+        If it is to be a prior and has no variances, or there is no earlier model at all.
+    """
+    found = _named(model, settings)
+    if found is None:
+        return None
+    if not isinstance(found, FixedEffect) or len(found.coefficients) != columns:
+        raise _unlike(settings, columns)
+    return found
+
+
+def earlier_random(model: GlmixModel | None, settings: CoordinateSettings, columns: int) -> RandomEffect | None:
+    """Return the random effect of this name in an earlier model; as :func:`earlier_fixed`."""
+    found = _named(model, settings)
+    if found is None:
+        return None
+    if not isinstance(found, RandomEffect) or found.columns != columns:
+        raise _unlike(settings, columns)
+    return found
+
+
+def _unlike(settings: CoordinateSettings, columns: int) -> BadDataError:
+    return BadDataError(
+        f"coordinate {settings.name}: the earlier model has another kind of effect or number of columns",
+        expected=f"a {settings.kind} effect of {columns} columns",
+        mend="build the training set with the index maps of the earlier model",
+    )
+
+
+def _named(model: GlmixModel | None, settings: CoordinateSettings) -> FixedEffect | RandomEffect | None:
+    if model is None:
+        if settings.prior_weight > 0.0:
+            raise ConfigurationError(
+                f"coordinate {settings.name}: prior_weight: {settings.prior_weight} without an earlier model",
+                expected="an earlier model, or 0",
+            )
+        return None
+    found = next((effect for effect in model.effects if effect.name == settings.name), None)
+    if found is not None and found.variances is None and settings.prior_weight > 0.0:
+        raise ConfigurationError(
+            f"coordinate {settings.name}: prior_weight: {settings.prior_weight}: the earlier model has no variances",
+            expected="a model trained with variances: simple or full",
+        )
+    return found
+
+
+def prior_of_columns(plain: Regularisation, earlier: FixedEffect | None, weight: float) -> Regularisation:
+    """Return the regularisation with the earlier effect as prior, if it is one."""
+    if earlier is None or earlier.variances is None or weight <= 0.0:
+        return plain
+    return with_prior(plain, earlier.coefficients, earlier.variances, weight)
+
+
+def prior_of_cells(plain: CellTerms, rows: EntityRows, earlier: RandomEffect | None, weight: float) -> CellTerms:
+    """Return the terms with the earlier effect as prior, if it is one."""
+    if earlier is None or earlier.variances is None or weight <= 0.0:
+        return plain
+    places = _places(rows, earlier)
+    return plain.with_prior(_taken(earlier.coefficients, places), _taken(earlier.variances, places), weight)
+
+
+def start_of_cells(rows: EntityRows, earlier: RandomEffect | None) -> Floats:
+    """Return the earlier coefficient of each cell, 0 where there is none."""
+    if earlier is None:
+        return np.zeros(len(rows.cells))
+    return _taken(earlier.coefficients, _places(rows, earlier))
+
+
+def _places(rows: EntityRows, earlier: RandomEffect) -> Longs:
+    """Return where each cell of ``rows`` stands in the earlier effect, or -1."""
+    entity = np.repeat(positions(earlier.entities, rows.entities), np.diff(rows.cell_ptr))
+    # An unknown entity is -1, so its cells are negative and never found.
+    return positions(earlier.cells, entity * np.int64(earlier.columns) + rows.cell_columns)
+
+
+def _taken(values: Floats, places: Longs) -> Floats:
+    if not len(values):
+        return np.zeros(len(places))
+    return np.where(places >= 0, values[places], 0.0)
+
+
+def kept_and_renewed(earlier: RandomEffect | None, fresh: RandomEffect) -> RandomEffect:
+    """Return the fresh effect with the earlier coefficients of the cells that no new row touched."""
+    if earlier is None:
+        return fresh
+    entities = np.union1d(earlier.entities, fresh.entities)
+    old, new = _renumbered(earlier, entities), _renumbered(fresh, entities)
+    kept = ~np.isin(old, new)
+    cells = np.concatenate([old[kept], new])
+    order = np.argsort(cells, kind="stable")
+    variances = None
+    if fresh.variances is not None:
+        # 0 is unknown: no prior comes of it.
+        before = np.zeros(len(old)) if earlier.variances is None else earlier.variances
+        variances = np.concatenate([before[kept], fresh.variances])[order]
+    coefficients = np.concatenate([earlier.coefficients[kept], fresh.coefficients])[order]
+    return RandomEffect(
+        fresh.name, fresh.shard, fresh.entity, fresh.columns, entities, cells[order], coefficients, variances
+    )
+
+
+def _renumbered(effect: RandomEffect, entities: Keys) -> Longs:
+    place = np.searchsorted(entities, effect.entities)
+    return place[effect.cells // effect.columns] * np.int64(effect.columns) + effect.cells % effect.columns
