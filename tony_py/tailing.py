@@ -144,7 +144,7 @@ class NodeLogs:
 
     def _ask(self, path: str, container_id: str) -> requests.Response | None:
         try:
-            answer = yarn.fetch(f"http://{self._nodes[container_id]}/ws/v1/node/{path}")
+            answer = yarn.fetch(f"{yarn.node_url(self._nodes[container_id])}/ws/v1/node/{path}")
         except requests.RequestException:
             return None
         if answer.status_code in {requests.codes.unauthorized, requests.codes.forbidden}:

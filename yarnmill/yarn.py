@@ -17,6 +17,7 @@ from yarnmill.spnego import Negotiate
 
 GPU: Final = "yarn.io/gpu"
 _TIMEOUT_S: Final = 10.0
+_AUTHORITIES: Final = "REQUESTS_CA_BUNDLE"
 _MEND: Final = "yarnmill cluster status; yarnmill cluster up"
 
 
@@ -72,14 +73,39 @@ class ContainerPlace(Record, frozen=True, kw_only=True):
     is_master: bool = False
 
 
-def web_addresses(conf_dir: str | None = None) -> list[str]:
-    """Return ``host:port`` of the ResourceManagers' web services (several with high availability).
+def web_urls(conf_dir: str | None = None) -> list[str]:
+    """Return the URLs of the ResourceManagers' web services (several with high availability).
 
     Raises
     ------
     ConfigurationError
         If ``HADOOP_CONF_DIR`` is not set or its yarn-site.xml names no ResourceManager.
     """
+    path, settings = _settings(conf_dir)
+    is_https = _is_https(settings)
+    key, port = ("webapp.https.address", 8090) if is_https else ("webapp.address", 8088)
+    ids = [f".{name.strip()}" for name in settings.get("yarn.resourcemanager.ha.rm-ids", "").split(",") if name.strip()]
+    found = []
+    for suffix in ids or [""]:
+        host = settings.get(f"yarn.resourcemanager.hostname{suffix}", "")
+        address = settings.get(f"yarn.resourcemanager.{key}{suffix}") or (host and f"{host}:{port}")
+        if address:
+            found.append(address.replace(f"${{yarn.resourcemanager.hostname{suffix}}}", host))
+    if not found:
+        raise ConfigurationError(f"{path}: names no ResourceManager", expected=f"yarn.resourcemanager.{key}")
+    return [f"{'https' if is_https else 'http'}://{address}" for address in found]
+
+
+def node_url(address: str) -> str:
+    """Return the URL of a NodeManager's web services, which YARN tells without a scheme."""
+    return f"{'https' if _is_https(_settings(None)[1]) else 'http'}://{address}"
+
+
+def _is_https(settings: dict[str, str]) -> bool:
+    return settings.get("yarn.http.policy") == "HTTPS_ONLY"
+
+
+def _settings(conf_dir: str | None) -> tuple[Path, dict[str, str]]:
     folder = conf_dir if conf_dir is not None else os.environ.get("HADOOP_CONF_DIR", "")
     path = Path(folder) / "yarn-site.xml"
     if not folder or not path.is_file():
@@ -89,17 +115,7 @@ def web_addresses(conf_dir: str | None = None) -> list[str]:
             mend='eval "$(yarnmill cluster env)", or export HADOOP_CONF_DIR=<your cluster\'s configuration folder>',
         )
     properties = ET.parse(path).iter("property")  # noqa: S314  # the configuration of our own cluster
-    settings = {entry.findtext("name"): entry.findtext("value") or "" for entry in properties}
-    ids = [f".{name.strip()}" for name in settings.get("yarn.resourcemanager.ha.rm-ids", "").split(",") if name.strip()]
-    found = []
-    for suffix in ids or [""]:
-        host = settings.get(f"yarn.resourcemanager.hostname{suffix}", "")
-        address = settings.get(f"yarn.resourcemanager.webapp.address{suffix}") or (host and f"{host}:8088")
-        if address:
-            found.append(address.replace(f"${{yarn.resourcemanager.hostname{suffix}}}", host))
-    if not found:
-        raise ConfigurationError(f"{path}: names no ResourceManager", expected="yarn.resourcemanager.webapp.address")
-    return found
+    return path, {entry.findtext("name") or "": entry.findtext("value") or "" for entry in properties}
 
 
 def nodes() -> list[NodeCapacity]:
@@ -170,9 +186,10 @@ def get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into reco
         If none answers.
     """
     problem = ""
-    for address in web_addresses():
+    for url in web_urls():
+        address = url.partition("://")[2]
         try:
-            answer = fetch(f"http://{address}{path}")
+            answer = fetch(f"{url}{path}")
             if answer.status_code == requests.codes.not_found:
                 raise NotFoundError(f"{path.rpartition('/')[2]}: not known to the ResourceManager at {address}")
             if answer.status_code in {requests.codes.unauthorized, requests.codes.forbidden}:
@@ -182,6 +199,11 @@ def get(path: str) -> Any:  # noqa: ANN401  # JSON as it comes; parsed into reco
                 )
             answer.raise_for_status()
             return answer.json()
+        except requests.exceptions.SSLError:
+            raise ConfigurationError(
+                f"the certificate of the ResourceManager at {address} is not trusted",
+                mend=f"export {_AUTHORITIES}=<file of the authorities that the cluster's certificates are by>",
+            ) from None
         except requests.RequestException as error:
             problem = f"{address}: {type(error).__name__}"
     raise ClusterUnavailableError(f"YARN's ResourceManager does not answer ({problem})", mend=_MEND)
@@ -199,6 +221,7 @@ def fetch(url: str) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False  # the cluster is never behind the proxy of the internet
         session.auth = Negotiate()
+        session.verify = os.environ.get(_AUTHORITIES) or True
         return session.get(url, timeout=_TIMEOUT_S, headers={"Accept": "application/json, text/plain"})
 
 

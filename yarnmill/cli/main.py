@@ -13,7 +13,7 @@ from yarnmill.errors import YarnMillError
 _COMMANDS: Final = {
     "blobs": ("yarnmill.cli.blobs", "Put, get and verify immutable blobs."),
     "bundle": ("yarnmill.cli.bundle", "Pack, show and verify model bundles."),
-    "cluster": ("yarnmill.cli.cluster", "A real Hadoop on this machine: up, down, status, env, logs."),
+    "cluster": ("yarnmill.cli.cluster", "A real Hadoop on this machine: up, down, status, env, logs, kinit."),
     "demo": ("yarnmill.cli.demo", "The main job end to end, and its data."),
     "doctor": ("yarnmill.cli.doctor", "Check this machine, with the command that mends each lack."),
     "env": ("yarnmill.cli.env", "Python environments for the nodes."),

@@ -27,10 +27,10 @@ def home(cluster: ClusterState) -> Path:
     return Path(cluster.root).parent
 
 
-@pytest.mark.parametrize("command", ["status", "env", "logs"])
+@pytest.mark.parametrize("command", ["status", "env", "logs", "kinit"])
 def test_what_needs_a_cluster_says_how_to_start_one(command: str, tmp_path: Path) -> None:
     done = call(command, home=tmp_path)
-    assert done.returncode == {"status": 10, "env": 10, "logs": 3}[command]
+    assert done.returncode == {"status": 10, "env": 10, "logs": 3, "kinit": 10}[command]
     assert "Traceback" not in done.stderr
     if command != "status":
         assert "yarnmill cluster up" in done.stderr
