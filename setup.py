@@ -36,6 +36,7 @@ setup(
         "pyyaml>=6",
         "requests>=2.34",
         "rich>=15",
+        "scipy>=1.17",
         "skein==0.8.2",
         "setuptools>=80",
         "sqlalchemy>=2.1,<3",
@@ -52,7 +53,6 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "scikit-learn",
-            "scipy",
             "statsmodels",
         ],
         "lint": [

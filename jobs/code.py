@@ -14,9 +14,7 @@ from yarnmill.archives import Entry, package_entries, zip_bytes
 PACKAGES: Final = ("jobs", "photon", "yarnmill")
 
 # What no job imports: a change of a command must not make finished training runs look out of date.
-_LEFT_AT_HOME: Final = tuple(
-    f"yarnmill/{name}/" for name in ("cli", "localcluster", "movielens", "registry", "sparksubmit")
-)
+_LEFT_AT_HOME: Final = tuple(f"yarnmill/{name}/" for name in ("cli", "localcluster", "movielens", "sparksubmit"))
 
 
 @lru_cache(maxsize=1)

@@ -4,7 +4,8 @@ A run of ``hdfs:///runs/a`` writes to ``hdfs:///runs/.a.<run id>``, its report l
 is moved to ``.a.previous``, the new one into its place, and the earlier one deleted: at every moment one whole
 output stands there or can be restored by :func:`restore`. A failed run leaves its report under the hidden
 name and the earlier output as it was; the next run that succeeds clears it away. An output is a job's own if
-it is empty or holds a report of the same job. Nothing else is ever moved or deleted.
+it is empty or holds a report of the same job. Nothing else is ever moved or deleted. What a run keeps for the
+run after it stands in ``.a.kept`` (:func:`kept_url`) until an output is shown.
 """
 
 import re
@@ -12,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from jobs.running import RUNNING_NAME, is_alive, read_mark, running_here, write_mark
+from jobs.running import RUNNING_NAME, Running, is_alive, read_mark, running_here, write_mark
 from yarnmill import fs
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError, YarnMillError
 from yarnmill.report import REPORT_NAME, RunReport, read_report, write_report
 
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
 _PREVIOUS: Final = "previous"
+_KEPT: Final = "kept"
 _SWAPS: Final = 3  # a reader may restore the earlier output between the two renames
 
 
@@ -30,9 +32,29 @@ def attempt_url(output: str, run_id: str) -> str:
     ConfigurationError
         If the run's id cannot be a part of a name.
     """
-    if not _RUN_ID.fullmatch(run_id) or run_id == _PREVIOUS:
+    if not _RUN_ID.fullmatch(run_id) or run_id in (_PREVIOUS, _KEPT):
         raise ConfigurationError(f"{run_id!r} cannot name a run", expected="letters, digits, - and _")
     return _beside(output, run_id)
+
+
+def kept_url(folder: str, job: str) -> str:
+    """Return the hidden folder beside an output where a run keeps what the run after it may go on from.
+
+    It outlives runs that fail or are killed, and is cleared away when an output is published.
+
+    Parameters
+    ----------
+    folder
+        The output, or the hidden folder that a run of it writes to.
+    job
+        Whose output it is.
+    """
+    parent, slash, name = folder.rstrip("/").rpartition("/")
+    attempt = re.fullmatch(rf"\.(?P<output>.+)\.{_RUN_ID.pattern}", name)
+    kept = _beside(f"{parent}{slash}{attempt['output'] if attempt else name}", _KEPT)
+    if read_mark(kept) is None:
+        write_mark(kept, Running(job=job, run_id=_KEPT))
+    return kept
 
 
 def _beside(output: str, suffix: str) -> str:
@@ -145,6 +167,8 @@ def _swap(folder: str, output: str, previous: str, job: str) -> None:
 
 def _clear(output: str, report: RunReport) -> None:
     asking = running_here(report.job, report.run_id)
+    if _owner(_beside(output, _KEPT)) == report.job:
+        fs.delete(_beside(output, _KEPT))
     for folder in (_beside(output, _PREVIOUS), *_attempts(output)):
         mark = read_mark(folder)
         if _owner(folder) == report.job and not (mark is not None and is_alive(mark, asking)):
@@ -166,5 +190,9 @@ def _attempts(output: str) -> Iterator[str]:
     parent, slash, name = output.rstrip("/").rpartition("/")
     pattern = re.compile(rf"\.{re.escape(name)}\.{_RUN_ID.pattern}")
     for child in fs.children(parent + slash or "."):
-        if child.is_folder and pattern.fullmatch(child.name) and child.name != f".{name}.{_PREVIOUS}":
+        if (
+            child.is_folder
+            and pattern.fullmatch(child.name)
+            and child.name not in {f".{name}.{_PREVIOUS}", f".{name}.{_KEPT}"}
+        ):
             yield f"{parent}{slash}{child.name}"

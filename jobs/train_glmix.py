@@ -2,7 +2,8 @@
 
 With a validation part the model is first fitted on train and judged on validation after every sweep;
 ``refit_on_validation`` then goes on with train and validation together, and that model is written and
-judged on test. Baselines see the same rows: the mean label, and the fixed effect fitted alone.
+judged on test. With ``tuning`` the penalties are searched for first, by the first evaluator on validation.
+Baselines see the same rows: the mean label, and the fixed effect fitted alone.
 
 Output below ``config.output``::
 
@@ -10,6 +11,7 @@ Output below ``config.output``::
     coefficients/<fixed effect>/part-*      index, value
     coefficients/<random effect>/part-*     entity, indices, values: written by the executors, sorted by entity
     evaluation.json, groups/                jobs.evaluating
+    trials.jsonl                            every trial of a search (:mod:`jobs.trials`)
 """
 
 import math
@@ -25,6 +27,8 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
 from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
 from jobs.job import JobConfig, Outcome
+from jobs.penalties import Searched, SearchPlan, search_penalties
+from jobs.trials import MlflowConfig, write_trials
 from photon.checks import Checks
 from photon.descent import Descent, Sweep
 from photon.evaluation import Evaluation, Question
@@ -36,6 +40,7 @@ from photon.spark.backend import Table
 from photon.spark.evaluation import evaluate
 from photon.spark.rows import Measure, RoleRows
 from photon.spark.train import ShardShape, SparkGlmix
+from photon.tuning import Study, TuningSettings, checked_tuning
 from yarnmill import fs
 from yarnmill.errors import BadDataError, ConfigurationError
 from yarnmill.records import canonical_json
@@ -70,6 +75,10 @@ class Config(JobConfig, frozen=True, kw_only=True):
         Whether the results of every group are written below the output.
     refit_on_validation
         Whether the written model is fitted on train and validation together, from the first fit on.
+    tuning
+        A search for penalties: every trial is a fit of train, judged on validation. Unset: those of the coordinates.
+    mlflow
+        Where trials are recorded; unset: nowhere.
     checks
         Whether ``full``, a ``sample`` of a tenth or none (``off``) of the rows are checked before the fit.
     partitions
@@ -87,6 +96,8 @@ class Config(JobConfig, frozen=True, kw_only=True):
     calibration_bins: int = 10
     save_group_results: bool = False
     refit_on_validation: bool = True
+    tuning: TuningSettings | None = None
+    mlflow: MlflowConfig | None = None
     checks: Checks = "full"
     partitions: int | None = None
 
@@ -124,6 +135,8 @@ def inputs(config: Config) -> tuple[str, ...]:
 
 def _check(config: Config, training_set: TrainingSet) -> None:
     checked(config.fit_settings, source="train_glmix")
+    if config.tuning is not None:
+        checked_tuning(config.tuning, config.fit_settings, source="train_glmix: tuning")
     shards = [shard.name for shard in training_set.shards]
     for place, coordinate in enumerate(config.coordinates):
         if coordinate.shard not in shards:
@@ -172,18 +185,29 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     )
     with clock.measure("load"):
         rows = glmix.check(config.checks)
+    if config.tuning is not None and rows[VALIDATION].weight <= 0.0:
+        raise BadDataError(
+            f"{config.training_set}: nothing to judge trials by",
+            expected="rows of positive weight in validation",
+            mend="split the training set with a validation part, or drop tuning",
+        )
     if rows[TRAIN].weight <= 0.0:
         raise BadDataError(f"{config.training_set}: nothing to train on", expected="rows of positive weight in train")
     judge = _Judge(glmix, config)
-    final, metrics, baselines = _fit(glmix, config, rows, clock, judge)
+    searched = None
+    if config.tuning is not None:
+        with clock.measure("tune"):
+            searched = search_penalties(glmix, _plan(config, config.tuning, training_set))
+    final, metrics, baselines = _fit(glmix, judge, rows, clock, searched)
     with clock.measure("write"):
         _write(glmix, config, training_set)
         outputs = judge.write(config.output)
+        outputs += [] if searched is None else [write_trials(config.output, searched.tuned.trials)]
     glmix.release()
     return Outcome(
         counts={f"rows_{name}": rows[role].rows for role, name in enumerate(SPLITS)}
         | {"sweeps": len(final.sweeps), "unconverged": sum(step.fitness.unconverged for step in final.steps)},
-        metrics=metrics,
+        metrics=metrics | ({} if searched is None else searched.metrics),
         baselines=baselines,
         outputs=(fs.join(config.output, MODEL_NAME), fs.join(config.output, COEFFICIENTS_NAME), *outputs),
         timings_s=clock.timings_s,
@@ -205,11 +229,22 @@ def _shapes(spark: SparkSession, config: Config, training_set: TrainingSet) -> d
     return {shard.name: ShardShape(shard.dimension, found.get(shard.name)) for shard in training_set.shards}
 
 
+def _plan(config: Config, tuning: TuningSettings, training_set: TrainingSet) -> SearchPlan:
+    return SearchPlan(
+        study=Study(config.fit_settings, tuning, config.question.evaluators[0]),
+        question=config.question,
+        output=config.output,
+        job="train_glmix",
+        data=(config.training_set, training_set),
+        mlflow=config.mlflow,
+    )
+
+
 class _Judge:
     """Evaluates fits of one job and keeps what was found for the output."""
 
     def __init__(self, glmix: SparkGlmix, config: Config) -> None:
-        self._glmix, self._config = glmix, config
+        self._glmix, self.config = glmix, config
         self._found: list[Evaluation] = []
         self._groups: list[str] = []
 
@@ -217,12 +252,12 @@ class _Judge:
         """Return the metrics of some measures by their names in the report."""
         if not measures:
             return {}
-        rows, question = self._glmix.measured(fit.scores, measures), self._config.question
+        rows, question = self._glmix.measured(fit.scores, measures), self.config.question
         found = evaluate(rows, question)
         self._found += found
-        if self._config.save_group_results and question.entities:
+        if self.config.save_group_results and question.entities:
             names = [one.name for one in measures if one.fixed_alone is None]
-            self._groups = [write_groups(self._config.output, rows, question, names)]
+            self._groups = [write_groups(self.config.output, rows, question, names)]
         return {f"{one.measure}_{name}": value for one in found for name, value in one.metrics.items()}
 
     def write(self, output: str) -> list[str]:
@@ -231,13 +266,13 @@ class _Judge:
 
 
 def _fit(
-    glmix: SparkGlmix, config: Config, rows: Sequence[RoleRows], clock: _Clock, judge: _Judge
+    glmix: SparkGlmix, judge: _Judge, rows: Sequence[RoleRows], clock: _Clock, searched: Searched | None
 ) -> tuple[Descent[Table | None], dict[str, float], dict[str, dict[str, float]]]:
     """Fit, refit where that is wanted, and evaluate: the last descent, the metrics and the baselines."""
     metrics: dict[str, float] = {}
-    trained = ["train"]
+    config, trained = judge.config, ["train"]
     with clock.measure("fit"):
-        final = glmix.fit(trained)
+        final = glmix.fit(trained, start=None if searched is None else searched.scores)
     metrics |= _history(final.sweeps)
     judged = [Measure("validation", VALIDATION)] if rows[VALIDATION].rows else []
     if config.refit_on_validation and judged:
@@ -293,10 +328,11 @@ def _write(glmix: SparkGlmix, config: Config, training_set: TrainingSet) -> None
                 columns=shards[one.shard].dimension,
                 entity=one.entity,
                 l2=one.l2,
+                l1=one.l1,
                 penalise_intercept=one.intercept_is_penalised,
                 index_sha256=shards[one.shard].index_sha256,
             )
-            for one in config.coordinates
+            for one in glmix.settings.coordinates
         ),
         training_set=config.training_set,
     )

@@ -82,6 +82,7 @@ class EffectRecord(Record, frozen=True, kw_only=True):
     columns: int
     entity: str | None = None
     l2: float = 0.0
+    l1: float = 0.0
     penalise_intercept: bool = False
     index_sha256: str = ""
 

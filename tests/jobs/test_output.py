@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import pytest
 
-from jobs.output import abandon, attempt_url, check_output, claim, publish, restore
+from jobs.output import abandon, attempt_url, check_output, claim, kept_url, publish, restore
 from jobs.running import Running, is_alive, running_here, write_mark
 from yarnmill import fs
 from yarnmill.errors import ConfigurationError, ConflictError
@@ -214,3 +214,26 @@ def test_an_earlier_attempt_of_ones_own_application_is_over(monkeypatch: pytest.
 def test_yarn_says_that_an_application_it_does_not_know_is_over() -> None:
     me = running_here(JOB, "1")
     assert not is_alive(Running(job=JOB, run_id="2", application_id="application_1_0001"), me)
+
+
+def test_what_is_kept_outlives_runs_that_fail_and_goes_when_one_succeeds(output: str, runs: str) -> None:
+    first = claim(output, JOB, "first")
+    fs.write_bytes(fs.join(kept_url(first, JOB), "trial"), b"1")
+    abandon(output, report("first", state="failed"))
+    interrupted(output, "second")
+    third = claim(output, JOB, "third")
+    assert kept_url(third, JOB) == kept_url(output, JOB) == fs.join(runs, ".scores.kept")
+    assert fs.read_bytes(fs.join(kept_url(third, JOB), "trial")) == b"1"
+    publish(output, report("third"))
+    assert names(runs) == ["scores"]
+
+
+def test_what_another_job_keeps_is_left_alone(output: str) -> None:
+    kept = kept_url(output, "train_glmix")
+    finished(output, "first")
+    assert fs.exists(kept)
+
+
+def test_no_run_is_named_as_the_kept_folder(output: str) -> None:
+    with pytest.raises(ConfigurationError):
+        attempt_url(output, "kept")

@@ -9,19 +9,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.evaluating import EVALUATION_NAME, EvaluationRecord
 from jobs.job import Outcome
 from jobs.train_glmix import Config, inputs, run
+from jobs.trials import MlflowConfig
+from photon.evaluation import Evaluation, Question, parse_evaluators
 from photon.local import LocalData, fit
+from photon.model import ModelRecord
 from photon.rows import SparseRows
 from photon.scoring import margins, means
 from photon.settings import CoordinateSettings
+from photon.spark.evaluation import evaluate
+from photon.tuning import SearchSpace, Study, Trial, TuningSettings, tune
+from photon.tuning.local import HeldOut, local_fits
 from yarnmill.bundle.manifest import Lineage, Manifest, Signature
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.flavours.glmix import GlmixPredictor, prepare_glmix
 from yarnmill.records import canonical_json, parse_json
+from yarnmill.registry.tracking import open_tracking
 from yarnmill.trainingset import INTERCEPT, FeatureColumn, Shard, TrainingSet
 
 ROWS = 400
@@ -255,6 +262,65 @@ def test_a_refit_sees_validation_too(spark: SparkSession, made: Made, tmp_path: 
     assert "validation_auc" in outcome.metrics
 
 
+def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
+    spark: SparkSession, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = msgspec.structs.replace(
+        config_for(made, tmp_path, refit=False),
+        coordinates=config_for(made, tmp_path, refit=False).coordinates[:2],
+        max_sweeps=5,
+        evaluate_per=(),
+        evaluators=("LOGISTIC_LOSS", "AUC:user_id"),
+        tuning=TuningSettings(
+            search="grid",
+            coordinates=(SearchSpace(coordinate="per_user", strength=(0.01, 3.0, 500.0)),),
+        ),
+        mlflow=MlflowConfig(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="penalties"),
+        partitions=1,
+    )
+    inputs(config)
+    evaluated: list[int] = []
+
+    def evaluate_once(rows: DataFrame, question: Question) -> list[Evaluation]:
+        if evaluated:
+            raise RuntimeError("the driver was killed")
+        evaluated.append(1)
+        return evaluate(rows, question)
+
+    monkeypatch.setattr("jobs.penalties.evaluate", evaluate_once)
+    with pytest.raises(RuntimeError, match="the driver was killed"):
+        run(spark, config)
+    monkeypatch.setattr("jobs.penalties.evaluate", lambda *asked: evaluated.append(1) or evaluate(*asked))
+    outcome = run(spark, config)
+    assert len(evaluated) == 3  # the first trial was not done again
+
+    lines = (tmp_path / "output" / "trials.jsonl").read_bytes().splitlines()
+    trials = [parse_json(line, Trial, source="trials.jsonl") for line in lines]
+    assert [trial.strengths[1].strength for trial in trials] == [500.0, 3.0, 0.01]
+    assert outcome.metrics["tuning_per_user_strength"] == 3.0
+    held = HeldOut(
+        made.local((0, 1)),
+        np.flatnonzero(made.split == 1),
+        Question(parse_evaluators(config.evaluators)),
+    )
+    assert config.tuning is not None
+    truth = tune(Study(config.fit_settings, config.tuning, held.question.evaluators[0]), local_fits(held))
+    np.testing.assert_allclose([one.value for one in trials], [one.value for one in truth.trials], rtol=1e-4)
+    record = parse_json((tmp_path / "output" / "model.json").read_bytes(), ModelRecord, source="model")
+    assert [effect.l2 for effect in record.effects] == [1.0, 3.0]
+    best = fit(made.local((0,)), msgspec.structs.replace(truth.settings, max_sweeps=100, tolerance=1e-12))
+    assert outcome.metrics["objective"] == pytest.approx(best.descent.objective, rel=1e-5)
+
+    with open_tracking(f"sqlite:///{tmp_path}/mlflow.db") as client:
+        experiment = client.get_experiment_by_name("penalties")
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id])
+    children = {one.data.tags["yarnmill.trial"]: one for one in runs if "mlflow.parentRunId" in one.data.tags}
+    assert (len(runs), sorted(children)) == (4, ["0", "1", "2"])
+    assert children["1"].data.params["per_user.strength"] == "3"
+    assert children["1"].data.metrics["log_loss"] == pytest.approx(trials[1].value)
+
+
 def test_what_does_not_fit_is_said_before_anything_runs(made: Made, tmp_path: Path) -> None:
     config = config_for(made, tmp_path, refit=False)
     assert inputs(config) == (made.url,)
@@ -269,6 +335,9 @@ def test_what_does_not_fit_is_said_before_anything_runs(made: Made, tmp_path: Pa
         inputs(evaluators)
     with pytest.raises(ConfigurationError, match="evaluate_per: user_id beside evaluators"):
         inputs(msgspec.structs.replace(config, evaluators=("AUC",)))
+    search = TuningSettings(search="grid", coordinates=(SearchSpace(coordinate="per_goat", strength=(1.0,)),))
+    with pytest.raises(ConfigurationError, match=r"train_glmix: tuning: coordinates\[0\].coordinate: 'per_goat'"):
+        inputs(msgspec.structs.replace(config, tuning=search))
     with pytest.raises(NotFoundError):
         inputs(msgspec.structs.replace(config, training_set=f"{made.url}/nowhere"))
 

@@ -280,3 +280,30 @@ def test_sums_travel_as_they_are() -> None:
         (CurveSums, curve_sums(ties, NOTHING_ABOVE, range_sums(ties).own, question)),
     ):
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(sums), type=kind) == sums
+
+
+# ---- the losses of the other tasks ----------------------------------------------------------------------------------
+
+
+def test_poisson_loss_is_half_the_deviance_but_for_the_labels_own_part() -> None:
+    random = np.random.default_rng(9)
+    scores, weights = random.normal(size=200), random.uniform(0.1, 3.0, 200)
+    labels = random.poisson(np.exp(scores)) * 1.0
+    rows = Scored(scores, labels, weights)
+    deviance = sk.mean_poisson_deviance(labels, np.exp(scores), sample_weight=weights)
+    saturated = np.average(labels - labels * np.log(np.maximum(labels, 1.0)), weights=weights)
+    assert value("POISSON_LOSS", rows, task="poisson") == pytest.approx(0.5 * deviance + saturated, rel=1e-12)
+    of_means = Scored(np.exp(scores), labels, weights)
+    found = value("POISSON_LOSS", of_means, task="poisson", kind="probability")
+    assert found == pytest.approx(value("POISSON_LOSS", rows, task="poisson"), rel=1e-12)
+    rmse = sk.root_mean_squared_error(labels, np.exp(scores), sample_weight=weights)
+    assert value("RMSE", rows, task="poisson") == pytest.approx(rmse, rel=1e-12)
+
+
+def test_smoothed_hinge_loss_is_rennies() -> None:
+    margins = np.array([-2.0, 0.0, 0.5, 1.0, 3.0])
+    rows = Scored.unweighted(np.concatenate([margins, -margins]), np.repeat([1.0, 0.0], 5))
+    expected = np.mean([2.5, 0.5, 0.125, 0.0, 0.0])
+    assert value("SMOOTHED_HINGE_LOSS", rows, task="smoothed_hinge") == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(BadDataError, match="SMOOTHED_HINGE_LOSS: the scores are means"):
+        value("SMOOTHED_HINGE_LOSS", rows, task="smoothed_hinge", kind="probability")
