@@ -18,7 +18,7 @@ import numpy as np
 from photon.rows import Floats, Longs, SparseRows
 
 _FLOOR: Final = 1e-10
-"""Smallest eigenvalue of a scaled covariance, relative to its largest possible: keeps logarithms finite."""
+"""Smallest eigenvalue of a scaled covariance whose logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +97,20 @@ def untransformed(cells: Longs, values: Floats, factor: Floats) -> Floats:
 def packed(covariance: Covariance, scale: Floats) -> Floats:
     """Return the covariance as free numbers: the matrix logarithm in units of ``scale``, off-diagonals times √2.
 
-    Steps and means of such vectors are covariances again; ``scale`` ``(d,)`` are deviations of about the right size.
+    Steps and means of such vectors are covariances again, and to double a variance is as far for a small one as for
+    a large one; ``scale`` ``(d,)`` are deviations of about the right size.
     """
     if not covariance.correlates:
         return np.log(np.maximum(covariance.matrix / scale**2, _FLOOR))
     values, vectors = np.linalg.eigh(covariance.matrix / np.outer(scale, scale))
     logarithm = (vectors * np.log(np.maximum(values, _FLOOR))) @ vectors.T
     upper = np.triu_indices(covariance.columns)
-    weights = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
-    found: Floats = logarithm[upper] * weights
+    found: Floats = logarithm[upper] * np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
     return found
 
 
 def unpacked(numbers: Floats, scale: Floats, *, correlates: bool) -> Covariance:
-    """Return the covariance that :func:`packed` gave these numbers."""
+    """Return the covariance of such numbers."""
     if not correlates:
         return Covariance(np.exp(numbers) * scale**2)
     upper = np.triu_indices(len(scale))

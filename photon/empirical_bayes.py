@@ -33,11 +33,14 @@ from photon.covariance import Covariance, packed, unpacked
 from photon.rows import Floats
 from yarnmill.records import Record
 
-_MEMORY: Final = 4
+_MEMORY: Final = 3
 """Earlier steps that Anderson's acceleration combines."""
 
-_LONGEST: Final = 2.0
-"""Most that one iteration may change the logarithm of a variance."""
+_LONGEST: Final = 1.0
+"""Most that acceleration may change the logarithm of a variance beyond the plain step."""
+
+_WORSE: Final = 1.0
+"""How much more than the last point the map may move a point that is kept."""
 
 _SHARE: Final = 0.2
 """Share of the residual variance that every effect begins with."""
@@ -239,7 +242,11 @@ class _Packing:
 
 
 class _Anderson:
-    """Anderson's acceleration of a fixed-point map, which falls back to plain steps where it does not help."""
+    """Anderson's acceleration of a fixed-point map, with the plain map to fall back on.
+
+    A point is kept if the map moves it less than it moved the last one; else the way goes on from where plain steps
+    would have led, which always get there, and the memory starts anew.
+    """
 
     def __init__(self) -> None:
         self.points: list[Floats] = []
@@ -248,19 +255,24 @@ class _Anderson:
     def step(self, point: Floats, image: Floats) -> Floats:
         """Return the point to evaluate next."""
         residual = image - point
-        if self.residuals and np.linalg.norm(residual) > 2.0 * np.linalg.norm(self.residuals[-1]):
+        if self.residuals and np.linalg.norm(residual) > _WORSE * np.linalg.norm(self.residuals[-1]):
+            following = self.points[-1] + self.residuals[-1]
+            is_plain = np.array_equal(following, point)
             self.points, self.residuals = [], []
+            if not is_plain:
+                return following
         self.points = [*self.points, point][-_MEMORY - 1 :]
         self.residuals = [*self.residuals, residual][-_MEMORY - 1 :]
-        following = self._mixed() if len(self.points) > 1 else image
-        longest = float(np.max(np.abs(following - point), initial=0.0))
-        return point + (following - point) * min(1.0, _LONGEST / longest) if longest > 0.0 else following
+        return self._mixed() if len(self.points) > 1 else image
 
     def _mixed(self) -> Floats:
         changes = np.diff(np.array(self.residuals), axis=0).T
         moves = np.diff(np.array(self.points), axis=0).T
         weights = np.linalg.lstsq(changes, self.residuals[-1], rcond=1e-8)[0]
-        mixed: Floats = self.points[-1] + self.residuals[-1] - (moves + changes) @ weights
+        plain = self.points[-1] + self.residuals[-1]
+        beyond: Floats = -(moves + changes) @ weights
+        longest = float(np.max(np.abs(beyond), initial=0.0))
+        mixed: Floats = plain + beyond * min(1.0, _LONGEST / longest) if longest > 0.0 else plain
         return mixed
 
 

@@ -180,6 +180,20 @@ class Glmix:
         """Return tables of the model that print as text and show as HTML in a notebook."""
         return summarise(self._done)
 
+    def report(self, path: str | Path, X: Any = None, y: Any = None) -> Path:  # noqa: ANN401, N803
+        """Write one self-contained HTML page about the model; calibration and lift on ``X`` if it is given."""
+        from photon.report.glmix import render_glmix  # noqa: PLC0415  # jinja2 only for those who want a page
+
+        judged = None
+        if X is not None:
+            frame = as_frame(X)
+            response = _response(self._done.record.response, frame) if y is None else y
+            labels, _ = labels_of(response, self.task, self._done.record.classes)
+            judged = (self.decision_function(frame), labels, self._weights(frame))
+        target = Path(path)
+        target.write_text(render_glmix(self._done, judged), encoding="utf-8")
+        return target
+
     def save(self, folder: str | Path) -> None:
         """Write the model as arrays and JSON."""
         self._done.save(Path(folder))

@@ -6,7 +6,7 @@ an effect's entity, are inverted once as preconditioner. What joins the blocks i
 of coordinates converges slowly on. One process; :mod:`photon.empirical_bayes` solves many such systems.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from photon.entities import EntityRows
 from photon.loss import RowLoss
-from photon.posterior import Posteriors, posteriors
+from photon.posterior import Posteriors, posteriors, ranges
 from photon.rows import Floats, Longs, SparseRows
 
 _MOST_NEWTON_STEPS: Final = 50
 _MOST_PRODUCTS: Final = 2000
+_PAIRS: Final = 1 << 20
 _ARMIJO: Final = 1e-4
 _SHORTEST: Final = 2.0**-30
 
@@ -92,9 +93,8 @@ class System:
 
     def inverse(self) -> Floats:
         """Return ``H⁻¹`` ``(c, c)`` of all effects side by side; for small problems."""
-        whole = side_by_side(self.effects)
         precision = np.concatenate([one.precision for one in self.effects])
-        return _inverse(whole.gram(self.curvature) + np.diag(precision))
+        return _inverse(pair_gram(side_by_side(self.effects), self.curvature) + np.diag(precision))
 
     def _preconditioned(self, vectors: Vectors) -> Vectors:
         return tuple(self.block_solve(number, vector) for number, vector in enumerate(vectors))
@@ -136,6 +136,36 @@ def side_by_side(effects: Sequence[JointEffect]) -> SparseRows:
     values = np.concatenate([one.rows.values for one in effects])
     indptr = np.sum([one.rows.indptr for one in effects], axis=0)
     return SparseRows(indptr, indices[order].astype(np.int32), values[order], int(starts[-1]))
+
+
+def pair_gram(rows: SparseRows, weights: Floats) -> Floats:
+    """Return ``Xᵀ diag(w) X`` from the pairs of entries of each row: what a sparse ``X`` with many columns costs."""
+    total = np.zeros(rows.columns * rows.columns)
+    for own, first, second in _pairs(rows):
+        place = rows.indices[first].astype(np.int64) * rows.columns + rows.indices[second]
+        total += np.bincount(place, weights[own] * rows.values[first] * rows.values[second], minlength=len(total))
+    return total.reshape(rows.columns, rows.columns)
+
+
+def pair_forms(rows: SparseRows, matrix: Floats) -> Floats:
+    """Return ``xᵢᵀ M xᵢ`` of each row."""
+    total = np.zeros(len(rows))
+    for own, first, second in _pairs(rows):
+        values = rows.values[first] * rows.values[second] * matrix[rows.indices[first], rows.indices[second]]
+        total += np.bincount(own, values, minlength=len(rows))
+    return total
+
+
+def _pairs(rows: SparseRows) -> Iterator[tuple[Longs, Longs, Longs]]:
+    """Yield (row, entry, entry of the same row) of all pairs, a bounded number at a time."""
+    lengths = np.diff(rows.indptr)
+    cost = np.cumsum(lengths * lengths)
+    for block in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(cost // _PAIRS)) + 1):
+        if len(block):
+            entries = np.arange(rows.indptr[block[0]], rows.indptr[block[-1] + 1])
+            owner = np.repeat(block, lengths[block])
+            first = np.repeat(entries, lengths[owner])
+            yield np.repeat(owner, lengths[owner]), first, ranges(rows.indptr[owner], lengths[owner])
 
 
 def system(effects: tuple[JointEffect, ...], curvature: Floats) -> System:

@@ -9,7 +9,7 @@ import numpy as np
 from photon.covariance import Covariance, dense_rows, transformed, untransformed
 from photon.empirical_bayes import EffectMoments, EmpiricalBayesSettings, Moments, Variances, starting_variances
 from photon.entities import EntityRows, group
-from photon.joint import JointEffect, Mode, Targets, Vectors, minimum, side_by_side
+from photon.joint import JointEffect, Mode, Targets, Vectors, minimum, pair_forms, side_by_side
 from photon.local import LocalData
 from photon.loss import RowLoss, loss_of
 from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
@@ -25,9 +25,9 @@ _STEP: Final = 1e-4
 _DRAW_TOLERANCE: Final = 1e-4
 """Of the solves behind draws: far below their noise."""
 
-_EXACT_COLUMNS: Final = 2048
-_EXACT_WORK: Final = 4e9
-"""Columns, and multiplications, up to which a problem is small: its Hessian is formed and inverted."""
+_EXACT_COLUMNS: Final = 1500
+_EXACT_PAIRS: Final = 2e7
+"""Columns, and pairs of entries of a row, up to which a problem is small: its Hessian is formed and inverted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ class LocalPosterior:
 
     def _is_small(self, mode: Mode) -> bool:
         columns = sum(one.rows.columns for one in mode.system.effects)
-        work = len(mode.margins) * columns**2
-        return self.options.draws is None and columns <= _EXACT_COLUMNS and work <= _EXACT_WORK
+        entries = sum(np.diff(one.rows.indptr) for one in mode.system.effects)
+        return self.options.draws is None and columns <= _EXACT_COLUMNS and np.sum(entries**2) <= _EXACT_PAIRS
 
     def _exact(self, mode: Mode) -> _Uncertainty:
         """Return the uncertainty from the inverse Hessian of all effects."""
@@ -197,13 +197,7 @@ class LocalPosterior:
             number: _block_sum(inverse[starts[number] : starts[number + 1], starts[number] : starts[number + 1]], one)
             for number, one in self._numbered()
         }
-        whole = side_by_side(mode.system.effects)
-        variances = np.empty(len(mode.margins))
-        step = max(1, (1 << 21) // max(1, whole.columns))
-        for start in range(0, len(variances), step):
-            part = whole.slice(start, min(start + step, len(variances))).to_dense()
-            variances[start : start + step] = np.einsum("ri,ri->r", part @ inverse, part)
-        return _Uncertainty(covariances, variances)
+        return _Uncertainty(covariances, pair_forms(side_by_side(mode.system.effects), inverse))
 
     def _drawn(self, mode: Mode) -> _Uncertainty:
         """Return the uncertainty from each effect's own, and draws of what the others add to it."""
