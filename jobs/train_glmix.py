@@ -8,6 +8,7 @@ Baselines see the same rows: the mean label, and the fixed effect fitted alone.
 Output below ``config.output``::
 
     model.json                              photon.model.ModelRecord; index maps stay with the training set
+    report.html                             the run to look at: history, metrics, coefficients, calibration, lift
     coefficients/<fixed effect>/part-*      index, value
     coefficients/<random effect>/part-*     entity, indices, values: written by the executors, sorted by entity
     evaluation.json, groups/                jobs.evaluating
@@ -28,12 +29,14 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
 from jobs.job import JobConfig, Outcome
 from jobs.penalties import Searched, SearchPlan, search_penalties
+from jobs.training_page import largest_coefficients, write_page
 from jobs.trials import MlflowConfig, write_trials
 from photon.checks import Checks
 from photon.descent import Descent, Sweep
-from photon.evaluation import Evaluation, Question
+from photon.evaluation import Bin, Evaluation, Question
 from photon.loss import TWEEDIE_POWER, Task
 from photon.model import MODEL_NAME, EffectRecord, ModelRecord
+from photon.report.training import TrainingReport
 from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings, checked
 from photon.spark.backend import Table
@@ -203,6 +206,21 @@ def run(spark: SparkSession, config: Config) -> Outcome:
         _write(glmix, config, training_set)
         outputs = judge.write(config.output)
         outputs += [] if searched is None else [write_trials(config.output, searched.tuned.trials)]
+        named = largest_coefficients(spark, glmix.fixed, config.training_set)
+        report = TrainingReport(
+            name=config.training_set,
+            settings=config.fit_settings,
+            rows={name: rows[role].rows for role, name in enumerate(SPLITS)},
+            sweeps=final.sweeps,
+            steps=final.steps,
+            converged=final.converged,
+            metrics=metrics,
+            baselines=baselines,
+            bins=judge.bins,
+            coefficients=named,
+            timings_s=clock.timings_s,
+        )
+        outputs.append(write_page(config.output, report))
     glmix.release()
     return Outcome(
         counts={f"rows_{name}": rows[role].rows for role, name in enumerate(SPLITS)}
@@ -259,6 +277,11 @@ class _Judge:
             names = [one.name for one in measures if one.fixed_alone is None]
             self._groups = [write_groups(self.config.output, rows, question, names)]
         return {f"{one.measure}_{name}": value for one in found for name, value in one.metrics.items()}
+
+    @property
+    def bins(self) -> dict[str, tuple[Bin, ...]]:
+        """The calibration tables, by what was measured."""
+        return {one.measure: one.bins for one in self._found}
 
     def write(self, output: str) -> list[str]:
         """Write ``evaluation.json``; return the URLs of all that was written."""

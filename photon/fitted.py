@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from photon.binning import Bin
 from photon.covariance import Covariance
 from photon.encoding import Encoding
 from photon.entities import Keys
+from photon.evaluation.calibration import Bin
 from photon.formula import EffectFormula
 from photon.loss import Task
 from photon.model import EffectRecord, GlmixModel, ModelRecord, RandomEffect, load_model, save_model
@@ -77,7 +77,7 @@ class TrainingRecord(Record, frozen=True, kw_only=True):
     """How the fit went.
 
     Losses are weighted means over the training rows; ``null_loss`` is that of the mean response alone.
-    ``bins`` are the training rows in order of their prediction (:mod:`photon.binning`).
+    ``bins`` are the training rows in order of their prediction (:mod:`photon.evaluation.calibration`).
     """
 
     rows: int

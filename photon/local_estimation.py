@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from photon.binning import bins
 from photon.covariance import Covariance
 from photon.empirical_bayes import EmpiricalBayesSettings, Estimate, Variances, estimate
 from photon.encoding import Encoding, learn
+from photon.evaluation.calibration import Bin, bins_of
+from photon.evaluation.ranking import NOTHING_ABOVE, Scored, collapse
 from photon.fitted import (
     Fitted,
     FittedEffect,
@@ -233,5 +234,12 @@ def _training(request: Request, data: LocalData, result: _Result, duration_s: fl
         residual_variance=result.variances.residual,
         sweeps=result.sweeps,
         iterations=result.iterations,
-        bins=bins(loss.mean(result.margins), data.labels, data.weights),
+        bins=calibration_bins(loss.mean(result.margins), data.labels, data.weights),
     )
+
+
+def calibration_bins(predicted: Floats, labels: Floats, weights: Floats, number: int = 20) -> tuple[Bin, ...]:
+    """Return predicted and observed means of rows in order of their prediction."""
+    ties = collapse(Scored(predicted, labels, weights))
+    total = float(ties.weights.sum())
+    return tuple(bins_of(ties, ties.scores, NOTHING_ABOVE, total, number)) if total > 0.0 else ()

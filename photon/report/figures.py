@@ -46,11 +46,11 @@ class Axis:
         """Round values within the range."""
         if self.logarithmic:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            step = max(1, math.ceil((last - first) / 6))
-            return [10.0**power for power in range(first, last + 1, step)]
+            every = max(1, math.ceil((last - first) / 6))
+            return [10.0**power for power in range(first, last + 1, every)]
         step = nice_step((self.high - self.low) / 5)
-        lowest, highest = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [step * number for number in range(lowest, highest + 1)]
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [step * place for place in range(first, last + 1)]
 
 
 def nice_step(rough: float) -> float:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from photon.binning import bins
 from photon.fitted import Fitted, FittedEffect
+from photon.local_estimation import calibration_bins
 from photon.loss import loss_of
 from photon.report.figures import Series, histogram, lines, number
 from photon.report.page import Fact, Section, figure, page, side_by_side, table
@@ -25,7 +25,7 @@ def render_glmix(fitted: Fitted, judged: Judged | None) -> str:
     parts = {"training rows": training.bins}
     if judged is not None:
         margins, labels, weights = judged
-        parts = {"rows given": bins(loss_of(record.task).mean(margins), labels, weights), **parts}
+        parts = {"rows given": calibration_bins(loss_of(record.task).mean(margins), labels, weights), **parts}
     found = [
         _variances(fitted),
         _estimation(fitted),

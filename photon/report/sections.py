@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from photon.binning import Bin, calibration_error
+from photon.evaluation.calibration import Bin, expected_calibration_error
 from photon.loss import Task
 from photon.report.figures import Series, bars, diagonal, lines, number, whisker
 from photon.report.page import Section, figure, folded, side_by_side, table
@@ -56,10 +56,8 @@ def calibration_and_lift(parts: Mapping[str, Sequence[Bin]], task: Task) -> list
         return []
     calibrated = [
         figure(
-            diagonal(
-                [one.mean_predicted for one in bins], [one.mean_observed for one in bins], [one.weight for one in bins]
-            ),
-            f"{len(bins)} bins of about equal weight; calibration error {number(calibration_error(bins))}.",
+            diagonal([one.predicted for one in bins], [one.observed for one in bins], [one.weight for one in bins]),
+            f"{len(bins)} bins of about equal weight; calibration error {number(expected_calibration_error(bins))}.",
             title=name,
         )
         for name, bins in found.items()
@@ -86,17 +84,17 @@ def calibration_and_lift(parts: Mapping[str, Sequence[Bin]], task: Task) -> list
 
 
 def _lift(name: str, bins: Sequence[Bin]) -> str:
-    mean = sum(one.observed for one in bins) / sum(one.weight for one in bins)
+    mean = sum(one.observed_sum for one in bins) / sum(one.weight for one in bins)
     if mean <= 0.0:
         return ""
     highest = list(reversed(bins))
     drawn = bars(
-        [one.mean_observed / mean for one in highest],
-        [one.mean_predicted / mean for one in highest],
+        [one.observed / mean for one in highest],
+        [one.predicted / mean for one in highest],
         "% of the rows, highest predictions first",
         "lift",
     )
-    top = highest[0].mean_observed / mean
+    top = highest[0].observed / mean
     return figure(drawn, f"The highest bin responds {number(top)} times as often as all rows do.", title=name)
 
 
@@ -104,7 +102,7 @@ def coefficients(found: Sequence[Coefficient], name: str) -> Section:
     """Return the table of a fixed effect's coefficients, the clearest first."""
     errors = any(one.error is not None for one in found)
     order = sorted(found, key=lambda one: -abs(one.z if errors and math.isfinite(one.z) else one.value))
-    slopes = [one for one in order if one.name != "Intercept"] or order
+    slopes = [one for one in order if "intercept" not in one.name.lower()] or order
     extent = max((abs(one.value) + 1.96 * (one.error or 0.0) for one in slopes[:_SHOWN_COEFFICIENTS]), default=1.0)
     head = ["term", "estimate", *(["std. error", "z"] if errors else []), "95 % interval" if errors else ""]
     rows = [_row(one, extent, errors=errors) for one in order]

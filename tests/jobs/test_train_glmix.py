@@ -211,6 +211,24 @@ def test_the_published_model_answers_as_the_locally_fitted_one(
     assert trained.counts["rows_test"] == int(np.sum(made.split == 2))
 
 
+def test_the_page_shows_the_run_by_the_names_of_its_features(trained: Outcome, folder: Path) -> None:
+    page = (folder / "output" / "report.html").read_text(encoding="utf-8")
+    assert any(url.endswith("/report.html") for url in trained.outputs)
+    for said in (
+        "Calibration",
+        "Lift",
+        "global_only_test",
+        "genres Film-Noir",
+        "year",
+        "per_user",
+        "test auc",
+        "Convergence",
+    ):
+        assert said in page
+    assert "http" not in page
+    (folder / "page.html").write_text(page, encoding="utf-8")
+
+
 def test_the_report_holds_metrics_baselines_and_history(trained: Outcome) -> None:
     assert {"test_auc", "test_log_loss", "test_auc_per_user", "validation_auc", "objective"} <= set(trained.metrics)
     sweeps = [trained.metrics[f"objective_sweep_{number}"] for number in range(1, 5)]

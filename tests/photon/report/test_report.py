@@ -1,6 +1,5 @@
 import re
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon import Glmix
-from photon.binning import Bin, bins, calibration_error
+from photon.local_estimation import calibration_bins
 from photon.report.figures import Axis, Series, around, lines, nice_step, number
 from photon.report.page import Fact, Section, page, table
 from photon.report.sections import calibration_and_lift, convergence
@@ -98,27 +97,6 @@ def test_a_report_shows_in_a_browser_in_light_and_dark(rows: pd.DataFrame, brows
     assert browser.complaints() == []
 
 
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.just(0.0) | st.floats(0.01, 3)), min_size=1, max_size=60),
-    st.integers(1, 25),
-)
-def test_bins_keep_every_sum_and_the_order(found: list[tuple[float, float, float]], number_: int) -> None:
-    predicted, observed, weights = (np.array(column) for column in zip(*found, strict=True))
-    got = bins(predicted, observed, weights, number=number_)
-    assert len(got) <= number_
-    np.testing.assert_allclose(sum(one.weight for one in got), weights.sum(), rtol=1e-9, atol=1e-300)
-    np.testing.assert_allclose(sum(one.predicted for one in got), weights @ predicted, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(sum(one.observed for one in got), weights @ observed, rtol=1e-9, atol=1e-12)
-    means = [one.mean_predicted for one in got]
-    assert all(a < b or np.isclose(a, b) for a, b in pairwise(means))
-
-
-def test_calibration_error_is_the_mean_distance() -> None:
-    found = [Bin(weight=1.0, predicted=0.2, observed=0.3), Bin(weight=3.0, predicted=1.5, observed=1.2)]
-    np.testing.assert_allclose(calibration_error(found), (0.1 + 0.3) / 4)
-    assert np.isnan(calibration_error([]))
-
-
 @given(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9))
 def test_axes_hold_their_values_and_have_a_handful_of_ticks(one: float, other: float) -> None:
     for axis in (around([one, other], "x"), around([one, other], "x", logarithmic=True)):
@@ -154,6 +132,6 @@ def test_text_is_never_taken_for_html() -> None:
 def test_sections_without_data_are_left_out() -> None:
     assert convergence([(1, 5.0)]) is None
     assert calibration_and_lift({"test": ()}, "logistic") == []
-    assert len(calibration_and_lift({"test": bins(np.ones(3), np.ones(3), np.ones(3))}, "linear")) == 1
+    assert len(calibration_and_lift({"test": calibration_bins(np.ones(3), np.ones(3), np.ones(3))}, "linear")) == 1
     assert "polyline" in lines([Series("a", [1, 2], [1.0, 10.0])], "x", "y", logarithmic=True)
     assert Axis("x", 2.0, 2.0).place(2.0) == 0.5
