@@ -16,13 +16,14 @@ from typing import Any, Final, TypeVar, cast
 from numba import njit
 
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_INNER: Final = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """Return a function that others of its kind call."""
-    return cast("F", njit(**_OPTIONS)(function))
+    """Return a function that others of its kind call, and Python never: its way in would take as long to compile."""
+    return cast("F", njit(**_INNER)(function))
 
 
 def compiled_and_kept(*sources: ModuleType) -> Callable[[F], F]:
@@ -35,6 +36,6 @@ def compiled_and_kept(*sources: ModuleType) -> Callable[[F], F]:
         try:
             return cast("F", njit(**_OPTIONS, cache=True)(function))
         except RuntimeError:  # no folder to keep it in, as in a container without a home
-            return compiled(function)
+            return cast("F", njit(**_OPTIONS)(function))
 
     return decorate

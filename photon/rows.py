@@ -96,9 +96,8 @@ class SparseRows:
 
     def to_dense(self) -> Floats:
         """Return the matrix with its zeros; a column that stands twice in a row counts twice."""
-        dense = np.zeros((len(self), self.columns))
-        np.add.at(dense, (self.row_of, self.indices), self.values)
-        return dense
+        places = self.row_of * np.int64(self.columns) + self.indices
+        return sums_by(places, self.values, len(self) * self.columns).reshape(len(self), self.columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from scipy.optimize import approx_fprime
 
 from photon.local import penalised
@@ -40,6 +42,27 @@ def test_sums_over_blocks_of_rows_add_up(loss: RowLoss, make_glm: Callable) -> N
     np.testing.assert_allclose(total.value, whole.value, rtol=1e-13)
     np.testing.assert_allclose(total.gradient, whole.gradient, rtol=1e-11)
     np.testing.assert_allclose(total.hessian, whole.hessian, rtol=1e-11)
+
+
+def test_compiled_passes_are_those_of_numpy(loss: RowLoss, make_glm: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = make_glm(loss, rows=1100).examples  # more than two chunks
+    twice = SparseRows(
+        examples.rows.indptr, np.where(examples.rows.indices == 3, 2, examples.rows.indices), *(examples.rows.values, 6)
+    )
+    examples = Examples(twice, examples.labels, examples.weights * (np.arange(1100) % 3 > 0), examples.offsets)
+    point = np.linspace(-0.5, 0.5, 6)
+    for hessian in (True, False):
+        monkeypatch.setattr("photon.objective.COMPILED_ROWS", 10**9)
+        plain = row_derivatives(examples, point, loss, hessian=hessian)
+        monkeypatch.setattr("photon.objective.COMPILED_ROWS", 0)
+        found = row_derivatives(examples, point, loss, hessian=hessian)
+        np.testing.assert_allclose(found.value, plain.value, rtol=1e-12)
+        np.testing.assert_allclose(found.gradient, plain.gradient, rtol=1e-10)
+        if hessian:
+            np.testing.assert_allclose(found.hessian, plain.hessian, rtol=1e-10)
+    if loss.task in {"poisson", "tweedie"}:
+        far = replace(examples, offsets=np.full(1100, 5000.0))
+        assert row_derivatives(far, point, loss, hessian=True).value == np.inf
 
 
 def test_a_free_intercept_costs_nothing() -> None:
