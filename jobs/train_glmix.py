@@ -64,8 +64,8 @@ class Config(JobConfig, frozen=True, kw_only=True):
     task
         ``logistic``, ``linear``, ``poisson``, ``smoothed_hinge``, ``gamma`` or ``tweedie``.
     coordinates
-        The effects, in update order: the fixed one first.
-    max_sweeps, tolerance, tweedie_power
+        The effects, in update order.
+    max_sweeps, tolerance, acceleration, tweedie_power
         See :class:`photon.settings.FitSettings`.
     evaluators
         Photon's names of what to judge by, such as ``AUC`` or ``PRECISION@5:user_id``; the first selects models.
@@ -94,6 +94,7 @@ class Config(JobConfig, frozen=True, kw_only=True):
     max_sweeps: int = 10
     tolerance: float = 1e-4
     tweedie_power: float = TWEEDIE_POWER
+    acceleration: int = 3
     evaluators: tuple[str, ...] = ()
     evaluate_per: tuple[str, ...] = ()
     calibration_bins: int = 10
@@ -113,6 +114,7 @@ class Config(JobConfig, frozen=True, kw_only=True):
             max_sweeps=self.max_sweeps,
             tolerance=self.tolerance,
             tweedie_power=self.tweedie_power,
+            acceleration=self.acceleration,
         )
 
     @property
@@ -338,7 +340,8 @@ def _with_baselines(
 
 def _write(glmix: SparkGlmix, config: Config, training_set: TrainingSet) -> None:
     coefficients = fs.join(config.output, COEFFICIENTS_NAME)
-    _write_fixed(fs.join(coefficients, glmix.fixed.name, "part-00000.parquet"), glmix.fixed.coefficients)
+    for fixed in glmix.all_fixed:
+        _write_fixed(fs.join(coefficients, fixed.name, "part-00000.parquet"), fixed.coefficients)
     for effect in glmix.random:
         glmix.coefficients(effect).write.parquet(fs.join(coefficients, effect.name))
     shards = {shard.name: shard for shard in training_set.shards}

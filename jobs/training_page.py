@@ -8,7 +8,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
 from photon.report.sections import Coefficient
 from photon.report.training import TrainingReport, render_training
-from photon.spark.backend import SparkFixed
+from photon.spark.fixed import SparkFixed
 from yarnmill import fs
 from yarnmill.trainingset import index_url
 

@@ -4,9 +4,11 @@ A GLMix model is ``E[y] = g⁻¹(xᵀβ + Σₖ zₖᵀbₖ,entityₖ + offset)`
 each random effect) is fitted in turn to the rows with the *scores* of all other coordinates as
 offsets, which lowers the one joint objective ``Σ w·loss + Σ penalties`` every time [1]_.
 
-This module knows neither Spark nor NumPy: scores are an opaque table, one column a coordinate, that a
-backend hands from coordinate to coordinate. The same descent drives :mod:`photon.local` and
-:mod:`photon.spark`.
+Alternation alone creeps along the directions that effects share. An :class:`Accelerator` ends each sweep
+with a move along the last steps (:mod:`photon.subspace`), taken only where it lowers the joint objective.
+
+This module knows neither Spark nor NumPy: scores are an opaque table that a backend hands from
+coordinate to coordinate. The same descent drives :mod:`photon.local` and :mod:`photon.spark`.
 
 References
 ----------
@@ -14,11 +16,15 @@ References
    KDD 2016.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 ScoresT = TypeVar("ScoresT")
+
+_SLOWEST: Final = 0.99
+"""Largest ratio of one decrease to the one before that is believed: beyond it rounding decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,27 @@ class Coordinate(Protocol[ScoresT]):
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """The joint objective after a move, and the mean losses of the rows that do not train."""
+
+    objective: float
+    losses: tuple[tuple[str, float], ...] = ()
+
+
+class Accelerator(Protocol[ScoresT]):
+    """Moves of the whole model, all coefficients and scores alike, along the last steps of the descent."""
+
+    def proposals(self, scores: ScoresT) -> Sequence[tuple[float, ...]]:
+        """Return moves that are worth a try at the end of a sweep; the first is to stay."""
+
+    def trials(self, scores: ScoresT, moves: Sequence[tuple[float, ...]]) -> Sequence[Trial]:
+        """Return what the model costs after each move."""
+
+    def moved(self, scores: ScoresT, move: tuple[float, ...]) -> ScoresT:
+        """Make a move, remember the whole step of this sweep, and return the scores after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One update of one coordinate."""
 
@@ -76,11 +103,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One round over all coordinates: the joint objective after it and the held-out losses."""
+    """One round over all coordinates: the joint objective after it and the held-out losses.
+
+    ``move`` is how far the sweep then went along its own step and the steps before; empty without acceleration.
+    """
 
     number: int
     objective: float
     losses: tuple[tuple[str, float], ...]
+    move: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +135,10 @@ def descend(
     *,
     max_sweeps: int,
     tolerance: float,
+    accelerator: Accelerator[ScoresT] | None = None,
     progress: Callable[[Sweep], None] = lambda _: None,
 ) -> Descent[ScoresT]:
-    """Update the coordinates in turn until a sweep hardly lowers the joint objective.
+    """Update the coordinates in turn until the joint objective is near its minimum.
 
     Parameters
     ----------
@@ -117,13 +149,17 @@ def descend(
     max_sweeps
         Most rounds.
     tolerance
-        The descent has converged when ``previous - objective ≤ tolerance · |objective|``.
+        The descent has converged when the objective is estimated to be within ``tolerance · |objective|``
+        of its minimum: see :func:`remaining`.
+    accelerator
+        Moves the model along the last steps after every sweep.
     progress
         Called after every sweep.
     """
     steps: list[Step] = []
     sweeps: list[Sweep] = []
     penalties: dict[str, float] = {}
+    alone = len(coordinates) == 1
     for number in range(1, max_sweeps + 1):
         for coordinate in coordinates:
             update = coordinate.update(scores)
@@ -132,14 +168,40 @@ def descend(
             steps.append(Step(number, coordinate.name, update.fitness))
         # The last update saw the final scores of all others, so its data loss is that of the model.
         last = steps[-1].fitness
-        sweeps.append(Sweep(number, last.data_loss + sum(penalties.values()), last.losses))
-        progress(sweeps[-1])
-        if len(coordinates) == 1 or _has_settled(sweeps, tolerance):
+        sweep = Sweep(number, last.data_loss + sum(penalties.values()), last.losses)
+        if accelerator is not None and not alone:
+            scores, sweep = _accelerated(accelerator, scores, sweep)
+        sweeps.append(sweep)
+        progress(sweep)
+        if alone or _has_settled(sweeps, tolerance):
             return Descent(scores, tuple(steps), tuple(sweeps), converged=True)
     return Descent(scores, tuple(steps), tuple(sweeps), converged=False)
 
 
+def _accelerated(accelerator: Accelerator[ScoresT], scores: ScoresT, sweep: Sweep) -> tuple[ScoresT, Sweep]:
+    moves = accelerator.proposals(scores)
+    trials = accelerator.trials(scores, moves)
+    # An objective that is not a number is worse than any, and staying is among the moves.
+    best = min(range(len(moves)), key=lambda i: (math.isnan(trials[i].objective), trials[i].objective, i))
+    chosen = trials[best]
+    return accelerator.moved(scores, moves[best]), Sweep(sweep.number, chosen.objective, chosen.losses, moves[best])
+
+
+def remaining(objectives: Sequence[float]) -> float:
+    """Return how far the last of some objectives is estimated to be from their limit.
+
+    The last decrease ``d``, and where the decreases fall by a factor ``r`` so slowly that more is to come,
+    ``d·r/(1 - r)``, the sum of those that follow. Infinite for less than two.
+    """
+    if len(objectives) < 2:
+        return math.inf
+    last = abs(objectives[-2] - objectives[-1])
+    if len(objectives) < 3 or objectives[-3] <= objectives[-2]:
+        return last
+    ratio = min(last / (objectives[-3] - objectives[-2]), _SLOWEST)
+    return last * max(1.0, ratio / (1.0 - ratio))
+
+
 def _has_settled(sweeps: Sequence[Sweep], tolerance: float) -> bool:
-    if len(sweeps) < 2:
-        return False
-    return sweeps[-2].objective - sweeps[-1].objective <= tolerance * abs(sweeps[-1].objective)
+    objectives = [sweep.objective for sweep in sweeps[-3:]]
+    return remaining(objectives) <= tolerance * abs(objectives[-1])

@@ -93,4 +93,12 @@ def with_weights(rows: EntityRows, weights: Floats) -> EntityRows:
     return EntityRows(rows.entities, rows.row_ptr, examples, rows.cells, rows.cell_ptr, rows.local)
 
 
-__all__ = ["EntityRows", "Keys", "SparseRows", "cell_penalties", "group", "group_sorted", "with_weights"]
+__all__ = [
+    "EntityRows",
+    "Keys",
+    "SparseRows",
+    "cell_penalties",
+    "group",
+    "group_sorted",
+    "with_weights",
+]

@@ -4,13 +4,13 @@ Scores are one array ``(rows, coordinates)``. It is the reference that the Spark
 against, and all that a laptop needs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from photon.cell_terms import CellTerms
-from photon.descent import Descent, Fitness, Update, descend
+from photon.descent import Descent, Fitness, Trial, Update, descend
 from photon.earlier import (
     earlier_fixed,
     earlier_random,
@@ -29,7 +29,10 @@ from photon.optimise import Memory, Objective, Options
 from photon.random_effect import cell_margins, entity_variances, solve_entities
 from photon.regularisation import regularisation_of
 from photon.rows import Examples, Floats, Longs, SparseRows
+from photon.sampling import fixed_weights, trained_rows
 from photon.settings import CoordinateSettings, FitSettings, checked
+from photon.subspace import Mixture, Path, candidates, cost, penalty_along, row_values, rows_along
+from yarnmill.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,12 @@ class LocalData:
     shards: Mapping[str, SparseRows]
     ids: Mapping[str, Keys]
     intercepts: Mapping[str, int]
+    uids: Longs | None = None
+
+    @property
+    def row_uids(self) -> Longs:
+        """The rows' uids, which samples are drawn by; their numbers where there are none."""
+        return np.arange(len(self.labels)) if self.uids is None else self.uids
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,9 @@ class LocalFit:
 
 
 class _Column:
-    """What both kinds of coordinate share: their column of the score table."""
+    """What both kinds of coordinate share: their column of the score table, and the path of their coefficients."""
+
+    path: Path
 
     def __init__(self, settings: CoordinateSettings, position: int, data: LocalData, loss: RowLoss) -> None:
         self.settings, self.position, self.data, self.loss = settings, position, data, loss
@@ -72,6 +83,11 @@ class _Column:
     @property
     def name(self) -> str:
         return self.settings.name
+
+    @property
+    def coefficients(self) -> Floats:
+        """The coefficients as they are now."""
+        return self.path.point
 
     def offsets(self, scores: Floats) -> Floats:
         """Return the rows' offsets plus the scores of all other coordinates."""
@@ -97,23 +113,32 @@ class FixedCoordinate(_Column):
         super().__init__(settings, position, data, loss)
         known = earlier_fixed(earlier, settings, self.shard.columns)
         self.regularisation = prior_of_columns(self.regularisation, known, settings.prior_weight)
-        self.coefficients = np.zeros(self.shard.columns) if known is None else known.coefficients
+        self.path = Path.start(np.zeros(self.shard.columns) if known is None else known.coefficients)
+        self.weights = fixed_weights(data.row_uids, data.labels, data.weights, settings, loss)
         self.memory = Memory()
 
-    def start(self) -> Floats:
-        """Return the scores to start with."""
+    def scored(self) -> Floats:
+        """Return the scores of all rows under the coefficients as they are now."""
         return self.shard.dot(self.coefficients)
+
+    def along(self) -> Derivatives:
+        """Return penalty and prior along the last steps."""
+        return penalty_along(self.path, self.regularisation)
+
+    def cost(self, move: Mixture) -> float:
+        """Return penalty and prior after a move."""
+        return cost(self.path, move, self.regularisation)
 
     def update(self, scores: Floats) -> Update[Floats]:
         """Fit with the other scores as offsets."""
         solution = solve_fixed(self._sums(scores), self.regularisation, self.coefficients, self.options, self.memory)
-        self.coefficients, self.memory = solution.coefficients, solution.result.memory
-        own = self.shard.dot(self.coefficients)
+        self.path, self.memory = self.path.arrived(solution.coefficients), solution.result.memory
+        own = self.scored()
         unconverged = int(solution.result.reason != "converged")
         return self.renewed(scores, own, solution.penalty, unconverged, solution.result.evaluations)
 
     def _sums(self, scores: Floats) -> ExampleSums:
-        return ExampleSums(Examples(self.shard, self.data.labels, self.data.weights, self.offsets(scores)), self.loss)
+        return ExampleSums(Examples(self.shard, self.data.labels, self.weights, self.offsets(scores)), self.loss)
 
     def effect(self, scores: Floats) -> Effect:
         """Return the effect as it is now, its variances taken with the other scores as offsets."""
@@ -131,15 +156,24 @@ class RandomCoordinate(_Column):
         examples = Examples(self.shard, data.labels, data.weights, data.offsets)
         self.rows: EntityRows
         self.order: Longs
-        self.rows, self.order = group(data.ids[settings.entity_key], examples)
+        rows, self.order = group(data.ids[settings.entity_key], examples)
+        self.rows = trained_rows(rows, data.row_uids[self.order], settings, data.intercepts.get(settings.shard))
         self.earlier = earlier_random(earlier, settings, self.shard.columns)
         plain = CellTerms.of(self.rows, self.regularisation)
         self.cells = prior_of_cells(plain, self.rows, self.earlier, settings.prior_weight)
-        self.coefficients = start_of_cells(self.rows, self.earlier)
+        self.path = Path.start(start_of_cells(self.rows, self.earlier))
 
-    def start(self) -> Floats:
-        """Return the scores to start with."""
+    def scored(self) -> Floats:
+        """Return the scores of all rows under the coefficients as they are now."""
         return self._in_data_order(cell_margins(self.rows, self.coefficients))
+
+    def along(self) -> Derivatives:
+        """Return penalty and prior along the last steps."""
+        return penalty_along(self.path, self.cells)
+
+    def cost(self, move: Mixture) -> float:
+        """Return penalty and prior after a move."""
+        return cost(self.path, move, self.cells)
 
     def _in_data_order(self, sorted_values: Floats) -> Floats:
         values = np.empty(len(self.order))
@@ -150,12 +184,14 @@ class RandomCoordinate(_Column):
         """Fit every entity with the other scores as offsets."""
         offsets = self.offsets(scores)[self.order]
         solution = solve_entities(self.rows, offsets, self.cells, self.coefficients, self.loss, self.options)
-        self.coefficients = solution.coefficients
+        self.path = self.path.arrived(solution.coefficients)
         own, penalty = self._in_data_order(solution.margins), self.cells.value(self.coefficients)
         return self.renewed(scores, own, penalty, solution.unconverged, 1)
 
     def effect(self, scores: Floats) -> Effect:
         """Return the effect as it is now; entities and columns without a row keep what an earlier model has."""
+        if self.settings.locked and self.earlier is not None:
+            return self.earlier
         record = EffectRecord(
             name=self.name,
             shard=self.settings.shard,
@@ -177,6 +213,48 @@ class RandomCoordinate(_Column):
             return None
         offsets = self.offsets(scores)[self.order]
         return entity_variances(self.rows, offsets, self.cells, self.coefficients, self.loss, self.settings.variances)
+
+
+LocalCoordinate = FixedCoordinate | RandomCoordinate
+
+
+class LocalAccelerator:
+    """Moves along the last steps: :mod:`photon.subspace` on the coefficients and the sums of the score table."""
+
+    def __init__(
+        self, coordinates: Sequence[LocalCoordinate], data: LocalData, loss: RowLoss, scores: Floats, window: int
+    ) -> None:
+        self.coordinates, self.loss, self.window = coordinates, loss, window
+        self.examples = Examples(coordinates[0].shard, data.labels, data.weights, data.offsets)
+        self.totals = Path.start(scores.sum(axis=1))
+
+    def proposals(self, scores: Floats) -> tuple[Mixture, ...]:
+        """Return moves that are worth a try; the first is to stay."""
+        self.totals = self.totals.arrived(scores.sum(axis=1))
+        along = rows_along(self.totals, self.examples, self.loss)
+        for each in self.coordinates:
+            along = along + each.along()
+        return candidates(along)
+
+    def trials(self, _: Floats, moves: Sequence[Mixture]) -> list[Trial]:
+        """Return the joint objective after each move."""
+        losses = row_values(self.totals, moves, self.examples, self.loss, self.examples.weights)
+        return [
+            Trial(loss + sum(each.cost(move) for each in self.coordinates))
+            for move, loss in zip(moves, losses, strict=True)
+        ]
+
+    def moved(self, scores: Floats, move: Mixture) -> Floats:
+        """Make a move and return the scores after it."""
+        self.totals = self.totals.moved(move, self.window)
+        for each in self.coordinates:
+            each.path = each.path.moved(move, self.window)
+        if not any(move):
+            return scores
+        fresh = scores.copy()
+        for each in self.coordinates:
+            fresh[:, each.position] = each.scored()
+        return fresh
 
 
 def penalised(examples: Examples, loss: RowLoss, penalty: Penalty) -> Objective:
@@ -201,11 +279,23 @@ def fit(data: LocalData, settings: FitSettings, *, earlier: GlmixModel | None = 
         A model to start from, of the same columns; a prior too, where ``prior_weight`` says so.
     """
     loss = checked(settings, source="fit").loss
+    for one in settings.coordinates:
+        if one.locked and (earlier is None or all(effect.name != one.name for effect in earlier.effects)):
+            raise ConfigurationError(
+                f"coordinate {one.name}: locked and not in the earlier model", expected="an earlier model that has it"
+            )
     coordinates = [
         (FixedCoordinate if one.kind == "fixed" else RandomCoordinate)(one, position, data, loss, earlier)
-        for position, one in enumerate(settings.coordinates)
+        for position, one in enumerate(settings.cycle)
     ]
-    start = np.column_stack([each.start() for each in coordinates])
-    descent = descend(coordinates, start, max_sweeps=settings.max_sweeps, tolerance=settings.tolerance)
-    effects = tuple(each.effect(descent.scores) for each in coordinates)
-    return LocalFit(GlmixModel(settings.task, effects), descent)
+    start = np.column_stack([each.scored() for each in coordinates])
+    moving, window = [each for each in coordinates if not each.settings.locked], settings.window
+    descent = descend(
+        moving,
+        start,
+        max_sweeps=settings.max_sweeps,
+        tolerance=settings.tolerance,
+        accelerator=LocalAccelerator(moving, data, loss, start, window) if window else None,
+    )
+    effects = {each.name: each.effect(descent.scores) for each in coordinates}
+    return LocalFit(GlmixModel(settings.task, tuple(effects[one.name] for one in settings.coordinates)), descent)

@@ -1,10 +1,12 @@
 """What a GLMix fit is told: task, coordinates in update order, when to stop."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from photon.loss import TWEEDIE_POWER, RowLoss, Task, loss_of
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
+
+_MOST_DIRECTIONS: Final = 20
 
 CoordinateKind = Literal["fixed", "random"]
 Variances = Literal["none", "simple", "full"]
@@ -45,6 +47,15 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     prior_weight
         How much an earlier model counts as a Gaussian prior: precisions are ``prior_weight / variance``. At 0 it
         is where the fit starts and no more.
+    active_rows_lower_bound, active_rows_upper_bound
+        A random effect trains no entity of fewer rows, and on no more rows of any, weighted up: see
+        :mod:`photon.sampling`.
+    features_to_samples_ratio
+        How many features an entity keeps a row: those that tell most of its labels.
+    down_sampling_rate
+        Share of the rows that a fixed effect trains on (of the negatives, where labels are classes), weighted up.
+    locked
+        Whether the effect stays what it is in an earlier model.
     """
 
     name: str
@@ -61,6 +72,20 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     tolerance: float = 1e-10
     variances: Variances = "none"
     prior_weight: float = 0.0
+    active_rows_lower_bound: int = 1
+    active_rows_upper_bound: int | None = None
+    features_to_samples_ratio: float | None = None
+    down_sampling_rate: float = 1.0
+    locked: bool = False
+
+    @property
+    def samples_rows(self) -> bool:
+        """Whether this coordinate trains on a part of the rows, so that the model has no one objective."""
+        return (
+            self.active_rows_lower_bound > 1
+            or self.active_rows_upper_bound is not None
+            or self.down_sampling_rate < 1.0
+        )
 
     @property
     def intercept_is_penalised(self) -> bool:
@@ -76,17 +101,36 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
 
 
 class FitSettings(Record, frozen=True, kw_only=True):
-    """A whole fit: the coordinates are updated in their order, sweep after sweep.
+    """A whole fit: the coordinates are updated in their order, sweep after sweep, beginning at a fixed effect.
 
-    The fit ends after ``max_sweeps``, or when a sweep lowered the objective by less than ``tolerance``
-    relative to it. ``tweedie_power`` is ``p`` of ``Var[y] ∝ E[y]ᵖ`` and read by the Tweedie task alone.
+    The fit ends after ``max_sweeps``, or when the objective is estimated to be within ``tolerance`` of its
+    minimum, relative to it. Every sweep ends with a step along the last ``acceleration`` directions
+    (:mod:`photon.subspace`), each of which costs a number a row and coefficient; 0: plain alternation.
+    ``tweedie_power`` is ``p`` of ``Var[y] ∝ E[y]ᵖ`` and read by the Tweedie task alone.
     """
 
     task: Task
     coordinates: tuple[CoordinateSettings, ...]
     max_sweeps: int = 10
     tolerance: float = 1e-6
+    acceleration: int = 3
     tweedie_power: float = TWEEDIE_POWER
+
+    @property
+    def cycle(self) -> tuple[CoordinateSettings, ...]:
+        """The coordinates in the order of updates: the same round, begun at the first fixed effect."""
+        first = next(place for place, one in enumerate(self.coordinates) if one.kind == "fixed")
+        return self.coordinates[first:] + self.coordinates[:first]
+
+    @property
+    def window(self) -> int:
+        """Directions that an accelerated descent remembers; 0 where it is not accelerated.
+
+        Coordinates that train on samples of the rows share no objective that a step could lower.
+        """
+        moving = sum(not one.locked for one in self.coordinates)
+        is_plain = moving == 1 or any(one.samples_rows for one in self.coordinates)
+        return 0 if is_plain else self.acceleration
 
     @property
     def loss(self) -> RowLoss:
@@ -99,12 +143,12 @@ def checked(settings: FitSettings, *, source: str) -> FitSettings:
     names = [coordinate.name for coordinate in settings.coordinates]
     if len(set(names)) != len(names):
         raise ConfigurationError(f"{source}: coordinates: a name stands twice", expected="one name a coordinate")
-    fixed = [coordinate for coordinate in settings.coordinates if coordinate.kind == "fixed"]
-    if len(fixed) != 1 or settings.coordinates[0].kind != "fixed":
+    if all(coordinate.kind != "fixed" for coordinate in settings.coordinates):
         raise ConfigurationError(
-            f"{source}: coordinates: {len(fixed)} fixed effects",
-            expected="exactly one fixed effect, first, then any number of random effects",
+            f"{source}: coordinates: no fixed effect", expected="one or more, and any number of random effects"
         )
+    if all(coordinate.locked for coordinate in settings.coordinates):
+        raise ConfigurationError(f"{source}: coordinates: all locked", expected="one or more to fit")
     for position, coordinate in enumerate(settings.coordinates):
         _check_coordinate(coordinate, f"{source}: coordinates[{position}]")
     if not 1.0 < settings.tweedie_power < 2.0:
@@ -114,6 +158,10 @@ def checked(settings: FitSettings, *, source: str) -> FitSettings:
         )
     if settings.max_sweeps < 1:
         raise ConfigurationError(f"{source}: max_sweeps: {settings.max_sweeps}", expected="1 or more")
+    if not 0 <= settings.acceleration <= _MOST_DIRECTIONS:
+        raise ConfigurationError(
+            f"{source}: acceleration: {settings.acceleration}", expected=f"0 to {_MOST_DIRECTIONS} directions"
+        )
     if not settings.tolerance >= 0.0:
         raise ConfigurationError(f"{source}: tolerance: {settings.tolerance}", expected="0 or more")
     return settings
@@ -134,6 +182,7 @@ def _check_coordinate(coordinate: CoordinateSettings, where: str) -> None:
     if coordinate.max_iterations < 1:
         raise ConfigurationError(f"{where}.max_iterations: {coordinate.max_iterations}", expected="1 or more")
     _check_optimizer(coordinate, where)
+    _check_sampling(coordinate, where)
     for place, bound in enumerate(coordinate.bounds):
         _check_bound(bound, f"{where}.bounds[{place}]")
 
@@ -156,3 +205,25 @@ def _check_bound(bound: Bound, where: str) -> None:
         raise ConfigurationError(f"{where}: neither lower nor upper", expected="one of them or both")
     if bound.lower is not None and bound.upper is not None and not bound.lower <= bound.upper:
         raise ConfigurationError(f"{where}.lower: {bound.lower}", expected=f"at most upper, {bound.upper}")
+
+
+def _check_sampling(coordinate: CoordinateSettings, where: str) -> None:
+    lower, upper = coordinate.active_rows_lower_bound, coordinate.active_rows_upper_bound
+    ratio, rate = coordinate.features_to_samples_ratio, coordinate.down_sampling_rate
+    if coordinate.kind == "fixed" and (lower != 1 or upper is not None or ratio is not None):
+        raise ConfigurationError(
+            f"{where}: active rows or features to samples of a fixed effect",
+            expected="down_sampling_rate, where it is to train on fewer rows",
+        )
+    if coordinate.kind == "random" and rate != 1.0:
+        raise ConfigurationError(
+            f"{where}.down_sampling_rate: {rate}", expected="1 for a random effect; active_rows_upper_bound bounds rows"
+        )
+    if lower < 1:
+        raise ConfigurationError(f"{where}.active_rows_lower_bound: {lower}", expected="1 or more rows")
+    if upper is not None and upper < lower:
+        raise ConfigurationError(f"{where}.active_rows_upper_bound: {upper}", expected=f"{lower} rows or more")
+    if ratio is not None and not 0.0 < ratio < float("inf"):
+        raise ConfigurationError(f"{where}.features_to_samples_ratio: {ratio}", expected="more than 0")
+    if not 0.0 < rate <= 1.0:
+        raise ConfigurationError(f"{where}.down_sampling_rate: {rate}", expected="more than 0, up to 1")

@@ -1,28 +1,24 @@
-"""The Spark backend of :mod:`photon.descent`: data stay in the executors, scores move.
+"""What the coordinates of the Spark backend share: tables of blocks, states and scores that lie side by side.
 
-The score table is an RDD of :class:`Scores` records, arrays of (uid, one score a coordinate), that are
-always on their way to the partitions of the coordinate updated next. A coordinate receives them beside
-its cached block (one narrow union: equal partitioners, no join of rows), fits, and sends them on. What
-the driver sees is the fixed effect's coefficients and small sums; random-effect coefficients stay
-where they were solved until executors write them.
+The score table is an RDD of :class:`Scores` records, arrays of (uid, sum of all coordinates' scores), always
+on their way to the partitions of the coordinate updated next. A coordinate receives them beside its
+cached block (one narrow union: equal partitioners, no join of rows), takes its own part off, fits, and sends
+the new sums on. What the driver sees is the fixed effects' coefficients and small sums; random-effect
+coefficients stay where they were solved until executors write them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from pyspark import RDD, SparkContext, StorageLevel
+from pyspark import RDD, SparkContext
 
-from photon.descent import Fitness, Update
-from photon.entities import cell_penalties, with_weights
-from photon.loss import RowLoss, loss_of
-from photon.objective import Derivatives, Penalty, data_loss, row_derivatives
-from photon.optimise import minimise
-from photon.random_effect import solve_entities
+from photon.loss import RowLoss
+from photon.objective import Derivatives, data_loss
 from photon.rows import Examples, Floats, Longs
-from photon.settings import CoordinateSettings
 from photon.spark.blocks import Block, Keyed, same
 from photon.spark.worker import settle_worker
+from photon.subspace import Path
 
 Table = RDD[Keyed]
 """``(partition, record)``, partitioned by :func:`photon.spark.blocks.same`."""
@@ -30,58 +26,69 @@ Table = RDD[Keyed]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of some rows under way: ``uids`` ``(rows,)`` and ``columns`` ``(rows, coordinates)``."""
+    """Sums of scores of some rows under way: ``uids`` and ``totals``, both ``(rows,)``."""
 
     uids: Longs
-    columns: Floats
+    totals: Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Aligned:
-    """Scores in the order of the rows of a block."""
+class Others:
+    """Sums of the scores of all coordinates but one, in the order of the rows of its block."""
 
-    columns: Floats
+    totals: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Heldout:
-    """Loss and weight of the rows of one role that do not train."""
+    """Losses and weight of the rows of one role that do not train; a loss for each model looked at."""
 
     role: int
-    loss: float
+    losses: tuple[float, ...]
     weight: float
 
 
 @dataclass(frozen=True, slots=True)
-class Solved:
-    """A random effect's partition after an update: coefficients a cell, aligned scores, sums for the driver."""
+class Sums:
+    """What the driver sees of a partition after an update."""
 
-    coefficients: Floats
-    scores: Aligned
     data_loss: float
     penalty: float
+    along: Derivatives
     unconverged: int
     heldout: tuple[Heldout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A random effect's partition after an update: coefficients a cell, sums of scores, sums for the driver."""
+
+    path: Path
+    totals: Floats
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The sums of scores at the end of the sweeps so far, in the order of the last coordinate's rows."""
+
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What all coordinates of a fit share.
 
-    ``active`` are the roles that train; ``names`` their names in reports.
+    ``active`` are the roles that train; ``names`` their names in reports; ``window`` is the number of
+    directions that an accelerated descent remembers.
     """
 
     spark: SparkContext
-    task: str
-    coordinates: int
+    loss: RowLoss
     partitions: int
     active: frozenset[int]
     names: tuple[str, ...]
-
-    @property
-    def loss(self) -> RowLoss:
-        """The task's row loss."""
-        return loss_of(self.task)
+    window: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,8 @@ class Partition:
 
     block: Block
     solved: Solved | None
-    aligned: Aligned | None
+    others: Others | None
+    closing: Closing | None
     arrived: tuple[Scores, ...]
 
 
@@ -99,45 +107,55 @@ def gather(records: Iterable[Keyed]) -> Partition:
     settle_worker()
     block: Block | None = None
     solved: Solved | None = None
-    aligned: Aligned | None = None
+    others: Others | None = None
+    closing: Closing | None = None
     arrived = []
     for _, record in records:
         if isinstance(record, Block):
             block = record
         elif isinstance(record, Solved):
             solved = record
-        elif isinstance(record, Aligned):
-            aligned = record
+        elif isinstance(record, Others):
+            others = record
+        elif isinstance(record, Closing):
+            closing = record
         else:
             arrived.append(record)
     if block is None:
         raise RuntimeError("a partition without its block: the unions of the descent are no longer narrow")
-    return Partition(block, solved, aligned, tuple(arrived))
+    return Partition(block, solved, others, closing, tuple(arrived))
 
 
-def align(block: Block, arrived: tuple[Scores, ...], coordinates: int) -> Floats:
-    """Return the scores ``(rows, coordinates)`` in the order of the block's rows; zeros if none arrived."""
-    columns = np.zeros((len(block.uids), coordinates))
+def align(block: Block, arrived: tuple[Scores, ...]) -> Floats:
+    """Return the sums of scores ``(rows,)`` in the order of the block's rows; zeros if none arrived."""
+    totals = np.zeros(len(block.uids))
     if not arrived:
-        return columns
+        return totals
     uids = np.concatenate([message.uids for message in arrived])
     order = np.argsort(uids, kind="stable")
     if not np.array_equal(uids[order], block.uids[block.by_uid]):
         raise RuntimeError("scores of other rows than the block's: the rows changed while the fit was running")
-    columns[block.by_uid] = np.concatenate([message.columns for message in arrived])[order]
-    return columns
+    totals[block.by_uid] = np.concatenate([message.totals for message in arrived])[order]
+    return totals
 
 
-def _messages(block: Block, columns: Floats) -> Iterator[Keyed]:
-    for target in np.unique(block.next_partition):
-        rows = np.flatnonzero(block.next_partition == target)
-        yield int(target), Scores(block.uids[rows], columns[rows])
+def sent(table: Table, context: Context, totals_of: Callable[[Partition], Floats]) -> Table:
+    """Return the sums of scores of all rows of a table of blocks, delivered to the next coordinate's partitions."""
 
+    def send(records: Iterable[Keyed]) -> Iterator[Keyed]:
+        found = gather(records)
+        block, totals = found.block, totals_of(found)
+        order = np.argsort(block.next_partition, kind="stable")
+        targets, counts = np.unique(block.next_partition[order], return_counts=True)
+        ends = np.cumsum(counts)
+        for target, start, end in zip(targets, ends - counts, ends, strict=True):
+            rows = order[start:end]
+            yield int(target), Scores(block.uids[rows], totals[rows])
 
-def _delivered(sent: Table, context: Context) -> Table:
+    moved = table.mapPartitions(send).partitionBy(context.partitions, same)
     # A shuffle leaves another serialiser than a map does, and a union of unlike serialisers would send
     # every cached block through Python once more to make them alike; so the small side is mapped here.
-    return sent.partitionBy(context.partitions, same).mapPartitions(lambda records: records, preservesPartitioning=True)
+    return moved.mapPartitions(lambda records: records, preservesPartitioning=True)
 
 
 def together(context: Context, *tables: Table | None) -> Table:
@@ -149,195 +167,29 @@ def together(context: Context, *tables: Table | None) -> Table:
     return union
 
 
-def _heldout(block: Block, totals: Floats, context_active: frozenset[int], loss: RowLoss) -> tuple[Heldout, ...]:
+def heldout(block: Block, models: list[Floats], active: frozenset[int], loss: RowLoss) -> tuple[Heldout, ...]:
+    """Return the losses of the rows that do not train, by role, under the margins of some models."""
     examples = block.examples
     found = []
     for role in np.unique(block.roles):
-        if int(role) not in context_active:
+        if int(role) not in active:
             rows = block.roles == role
-            cost = data_loss(loss, totals[rows], examples.labels[rows], examples.weights[rows])
-            found.append(Heldout(int(role), cost, float(examples.weights[rows].sum())))
+            labels, weights = examples.labels[rows], examples.weights[rows]
+            losses = tuple(data_loss(loss, margins[rows], labels, weights) for margins in models)
+            found.append(Heldout(int(role), losses, float(weights.sum())))
     return tuple(found)
 
 
-def _others(columns: Floats, position: int) -> Floats:
-    others: Floats = np.delete(columns, position, axis=1).sum(axis=1)
-    return others
+def mean_losses(parts: Iterable[Heldout], context: Context, model: int = 0) -> tuple[tuple[str, float], ...]:
+    """Return the mean loss of each role that has weight, by name, under one of the models."""
+    losses, weights = dict.fromkeys(context.names, 0.0), dict.fromkeys(context.names, 0.0)
+    for part in parts:
+        losses[context.names[part.role]] += part.losses[model]
+        weights[context.names[part.role]] += part.weight
+    return tuple((name, losses[name] / weight) for name, weight in weights.items() if weight > 0.0)
 
 
-class SparkFixed:
-    """The fixed effect: cached blocks by uid, one tree-aggregated pass an evaluation, Newton at the driver."""
-
-    def __init__(
-        self, context: Context, settings: CoordinateSettings, position: int, blocks: Table, penalty: Penalty
-    ) -> None:
-        self.context, self.settings, self.position = context, settings, position
-        self.blocks, self.penalty = blocks, penalty
-        self.coefficients = np.zeros(len(penalty.l2))
-        self._aligned: Table | None = None
-
-    @property
-    def name(self) -> str:
-        """Name in settings and reports."""
-        return self.settings.name
-
-    def update(self, scores: Table | None) -> Update[Table | None]:
-        """Fit with the other scores as offsets; the renewed scores are sent when the next update asks."""
-        aligned = self._align(scores)
-        result = minimise(self._objective(aligned), self.coefficients)
-        self.coefficients = result.coefficients
-        penalty = self.penalty.value(self.coefficients)
-        fitness = Fitness(
-            data_loss=result.value - penalty,
-            penalty=penalty,
-            unconverged=int(result.reason != "converged"),
-            evaluations=result.evaluations,
-        )
-        return Update(self._sent(aligned), fitness)
-
-    def release(self) -> None:
-        """Let go of what is cached."""
-        self.blocks.unpersist()
-        if self._aligned is not None:
-            self._aligned.unpersist()
-
-    def _align(self, scores: Table | None) -> Table:
-        count = self.context.coordinates
-
-        def arrive(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
-            found = gather(records)
-            yield partition, Aligned(align(found.block, found.arrived, count))
-
-        aligned = together(self.context, self.blocks, scores).mapPartitionsWithIndex(arrive, preservesPartitioning=True)
-        if self._aligned is not None:
-            self._aligned.unpersist()
-        self._aligned = aligned.persist(StorageLevel.MEMORY_AND_DISK)
-        return self._aligned
-
-    def _objective(self, aligned: Table) -> Callable[..., Derivatives]:
-        rows = together(self.context, self.blocks, aligned)
-        task, active, position = self.context.task, self.context.active, self.position
-
-        def objective(coefficients: Floats, *, hessian: bool) -> Derivatives:
-            def partial(_: int, records: Iterable[Keyed]) -> Iterator[Derivatives]:
-                found = gather(records)
-                examples = _offset_by(found, active, position)
-                yield row_derivatives(examples, coefficients, loss_of(task), hessian=hessian)
-
-            data = rows.mapPartitionsWithIndex(partial).treeReduce(lambda one, other: one + other)
-            return self.penalty.added_to(data, coefficients)
-
-        return objective
-
-    def _sent(self, aligned: Table) -> Table:
-        coefficients, position = self.coefficients, self.position
-
-        def send(records: Iterable[Keyed]) -> Iterator[Keyed]:
-            found = gather(records)
-            columns = _columns_of(found).copy()
-            columns[:, position] = found.block.examples.rows.dot(coefficients)
-            yield from _messages(found.block, columns)
-
-        return _delivered(together(self.context, self.blocks, aligned).mapPartitions(send), self.context)
-
-
-def _columns_of(found: Partition) -> Floats:
-    if found.aligned is None:
-        raise RuntimeError("a block without its scores")
-    return found.aligned.columns
-
-
-def _offset_by(found: Partition, active: frozenset[int], position: int) -> Examples:
-    examples = found.block.examples
-    offsets = examples.offsets + _others(_columns_of(found), position)
-    return replace(examples, weights=found.block.active_weights(active), offsets=offsets)
-
-
-class SparkRandom:
-    """A random effect: cached blocks by entity, all entities of a partition solved in one compiled call."""
-
-    def __init__(
-        self, context: Context, settings: CoordinateSettings, position: int, blocks: Table, penalty: Penalty
-    ) -> None:
-        self.context, self.settings, self.position = context, settings, position
-        self.blocks, self.penalty = blocks, penalty
-        self.solved: Table | None = None
-
-    @property
-    def name(self) -> str:
-        """Name in settings and reports."""
-        return self.settings.name
-
-    def update(self, scores: Table | None) -> Update[Table | None]:
-        """Fit every entity with the other scores as offsets: one Spark job."""
-        solve = _solver(self.context, self.position, self.penalty)
-        before = self.solved
-        joined = together(self.context, self.blocks, before, scores)
-        solved = joined.mapPartitionsWithIndex(solve, preservesPartitioning=True)
-        self.solved = solved.persist(StorageLevel.MEMORY_AND_DISK)
-        sums = self.solved.map(lambda record: replace(record[1], coefficients=_NONE, scores=_NO_SCORES)).collect()
-        if before is not None:
-            before.unpersist()
-        return Update(self._sent(), _fitness(sums, self.context))
-
-    def release(self) -> None:
-        """Let go of what is cached."""
-        self.blocks.unpersist()
-        if self.solved is not None:
-            self.solved.unpersist()
-
-    def _sent(self) -> Table:
-        def send(records: Iterable[Keyed]) -> Iterator[Keyed]:
-            found = gather(records)
-            if found.solved is not None:
-                yield from _messages(found.block, found.solved.scores.columns)
-
-        return _delivered(together(self.context, self.blocks, self.solved).mapPartitions(send), self.context)
-
-
-_NONE = np.zeros(0)
-_NO_SCORES = Aligned(np.zeros((0, 0)))
-
-
-def _solver(context: Context, position: int, penalty: Penalty) -> Callable[[int, Iterable[Keyed]], Iterator[Keyed]]:
-    task, active, count = context.task, context.active, context.coordinates
-
-    def solve(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
-        found = gather(records)
-        block, loss = found.block, loss_of(task)
-        columns = align(block, found.arrived, count)
-        rows = with_weights(block.rows, block.active_weights(active))
-        cell_l2 = cell_penalties(rows, penalty.l2)
-        start = np.zeros(len(rows.cells)) if found.solved is None else found.solved.coefficients
-        offsets = block.examples.offsets + _others(columns, position)
-        solution = solve_entities(rows, offsets, cell_l2, start, loss)
-        columns[:, position] = solution.margins
-        totals = offsets + solution.margins
-        yield (
-            partition,
-            Solved(
-                coefficients=solution.coefficients,
-                scores=Aligned(columns),
-                data_loss=data_loss(loss, totals, rows.examples.labels, rows.examples.weights),
-                penalty=float(0.5 * np.dot(cell_l2, solution.coefficients * solution.coefficients)),
-                unconverged=solution.unconverged,
-                heldout=_heldout(block, totals, active, loss),
-            ),
-        )
-
-    return solve
-
-
-def _fitness(sums: list[Solved], context: Context) -> Fitness:
-    losses = []
-    for role, name in enumerate(context.names):
-        parts = [part for one in sums for part in one.heldout if part.role == role]
-        weight = sum(part.weight for part in parts)
-        if weight > 0.0:
-            losses.append((name, sum(part.loss for part in parts) / weight))
-    return Fitness(
-        data_loss=sum(one.data_loss for one in sums),
-        penalty=sum(one.penalty for one in sums),
-        losses=tuple(losses),
-        unconverged=sum(one.unconverged for one in sums),
-    )
+def active_examples(block: Block, active: frozenset[int], offsets: Floats) -> Examples:
+    """Return the rows with the given margins of all else as offsets; those of other roles weigh 0."""
+    examples = block.examples
+    return Examples(examples.rows, examples.labels, block.active_weights(active), offsets)

@@ -2,22 +2,27 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import add
 
+import msgspec
 from pyspark import RDD
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
 from photon.checks import Checks, Fault, refuse
 from photon.descent import Descent, Sweep, descend
-from photon.objective import Penalty
+from photon.normalise import FeatureStatistics
+from photon.regularisation import Regularisation, regularisation_of
 from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings, checked
+from photon.spark.accelerator import Coordinate, SparkAccelerator
 from photon.spark.arrow_rows import data_frame, to_bytes
-from photon.spark.backend import Context, SparkFixed, SparkRandom, Table, align, gather, together
-from photon.spark.blocks import Keyed, Layout, blocks, shuffled
+from photon.spark.backend import Context, Table, align, gather, together
+from photon.spark.blocks import Block, Keyed, Layout, blocks, shuffled
+from photon.spark.fixed import SparkFixed
+from photon.spark.random_effect import SparkRandom
 from photon.spark.rows import Measure, RoleRows, coefficient_rows, inspector, measured_rows, summed_roles
-
-Coordinate = SparkFixed | SparkRandom
+from yarnmill.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +62,12 @@ class SparkGlmix:
         partitions: int,
         carried_ids: Sequence[str] = (),
     ) -> None:
-        self.settings = checked(settings, source="fit")
+        self.settings = _on_spark(checked(settings, source="fit"))
         self.roles = tuple(roles)
         self._shards = shards
         self.layout = Layout(
-            coordinates=settings.coordinates,
-            columns=tuple(shards[coordinate.shard].columns for coordinate in settings.coordinates),
+            coordinates=settings.cycle,
+            columns=tuple(shards[coordinate.shard].columns for coordinate in settings.cycle),
             partitions=partitions,
             carried_ids=tuple(carried_ids),
         )
@@ -70,35 +75,52 @@ class SparkGlmix:
         self._key_types = _key_types(data)
         self._context = Context(
             spark=self._spark.sparkContext,
-            task=settings.task,
-            coordinates=len(settings.coordinates),
+            loss=settings.loss,
             partitions=partitions,
             active=frozenset(),
             names=self.roles,
+            window=settings.window,
         )
         payloads = shuffled(data, self.layout)
         self.coordinates = tuple(
-            self._coordinate(position, one, blocks(payloads, self.layout, position))
-            for position, one in enumerate(settings.coordinates)
+            self._coordinate(one, blocks(payloads, self.layout, position))
+            for position, one in enumerate(settings.cycle)
         )
+        self._accelerator = SparkAccelerator(self.coordinates) if self._context.window else None
 
-    def _coordinate(self, position: int, one: CoordinateSettings, rows: Table) -> Coordinate:
-        kind = SparkFixed if one.kind == "fixed" else SparkRandom
-        return kind(self._context, one, position, rows, self._penalty(one))
-
-    def _penalty(self, one: CoordinateSettings) -> Penalty:
+    def _coordinate(self, one: CoordinateSettings, rows: Table) -> Coordinate:
         shape = self._shards[one.shard]
-        return Penalty.ridge(
-            one.l2, shape.columns, intercept=shape.intercept, penalise_intercept=one.intercept_is_penalised
-        )
+        # Statistics of the features are of the rows that train, so they come with a fit.
+        plain = regularisation_of(msgspec.structs.replace(one, normalisation="none"), shape.columns, shape.intercept)
+        if one.kind == "fixed":
+            return SparkFixed(self._context, one, rows, plain)
+        return SparkRandom(self._context, one, rows, plain, shape.intercept)
+
+    def _regularisation(self, coordinate: Coordinate, active: frozenset[int]) -> Regularisation:
+        """Return what settings say of an effect; with a normalisation this is a pass over the rows that train."""
+        one = coordinate.settings
+        shape, statistics = self._shards[one.shard], None
+        if one.normalisation != "none":
+
+            def partial(record: Keyed) -> FeatureStatistics:
+                block: Block = record[1]
+                return FeatureStatistics.of(block.examples.rows, block.active_weights(active))
+
+            statistics = coordinate.blocks.map(partial).treeReduce(add)
+        return regularisation_of(one, shape.columns, shape.intercept, statistics)
 
     @property
     def fixed(self) -> SparkFixed:
-        """The fixed effect."""
+        """The first fixed effect: its blocks hold every row."""
         first = self.coordinates[0]
         if not isinstance(first, SparkFixed):
             raise TypeError("the first coordinate is the fixed effect")
         return first
+
+    @property
+    def all_fixed(self) -> tuple[SparkFixed, ...]:
+        """The fixed effects, in update order."""
+        return tuple(one for one in self.coordinates if isinstance(one, SparkFixed))
 
     @property
     def random(self) -> tuple[SparkRandom, ...]:
@@ -148,18 +170,24 @@ class SparkGlmix:
         train
             Roles whose rows train; the others are scored with them in passing.
         start
-            The scores that an earlier fit of this object ended with: the fit goes on from its coefficients.
+            The scores that an earlier fit of this object ended with: the fit goes on from its coefficients,
+            without its memory of steps. None: from nothing.
         progress
             Called after every sweep.
         """
         context = self._with_active(train)
         for coordinate in self.coordinates:
             coordinate.context = context
+            coordinate.regularisation = self._regularisation(coordinate, context.active)
+            coordinate.begin(afresh=start is None)
+        if self._accelerator is not None:
+            self._accelerator.begin(afresh=start is None)
         return descend(
             self.coordinates,
             start,
             max_sweeps=self.settings.max_sweeps,
             tolerance=self.settings.tolerance,
+            accelerator=self._accelerator,
             progress=progress,
         )
 
@@ -171,14 +199,22 @@ class SparkGlmix:
         settings
             The same task and coordinates with other penalties, sweeps or tolerance.
         """
-        self.settings = checked(settings, source="fit")
-        for coordinate, one in zip(self.coordinates, settings.coordinates, strict=True):
-            coordinate.settings, coordinate.penalty = one, self._penalty(one)
+        if settings.window != self._context.window:
+            raise ConfigurationError(
+                f"acceleration: {settings.window}", expected=f"{self._context.window}, as in the first fit"
+            )
+        self.settings = _on_spark(checked(settings, source="fit"))
+        for coordinate, one in zip(self.coordinates, settings.cycle, strict=True):
+            coordinate.settings = one
 
     def fit_fixed_alone(self, train: Iterable[str]) -> Floats:
         """Return the coefficients of the fixed effect fitted alone: the baseline of a GLMix model."""
-        alone = SparkFixed(self._with_active(train), self.fixed.settings, 0, self.fixed.blocks, self.fixed.penalty)
+        context = self._with_active(train)
+        regularisation = self._regularisation(self.fixed, context.active)
+        alone = SparkFixed(context, self.fixed.settings, self.fixed.blocks, regularisation)
         alone.update(None)
+        if alone.others is not None:
+            alone.others.unpersist()
         return alone.coefficients
 
     def _with_active(self, train: Iterable[str]) -> Context:
@@ -186,11 +222,11 @@ class SparkGlmix:
 
     def measured(self, scores: Table | None, measures: Sequence[Measure]) -> DataFrame:
         """Return the rows that :func:`photon.spark.evaluation.evaluate` takes, for scores that a fit ended with."""
-        count, wanted, names = self._context.coordinates, tuple(measures), self.layout.carried_ids
+        wanted, names = tuple(measures), self.layout.carried_ids
 
         def emit(records: Iterable[Keyed]) -> Iterator[bytes]:
             found = gather(records)
-            margins = align(found.block, found.arrived, count).sum(axis=1) + found.block.examples.offsets
+            margins = align(found.block, found.arrived) + found.block.examples.offsets
             for measure in wanted:
                 yield to_bytes(measured_rows(found.block, margins, measure, names))
 
@@ -203,11 +239,12 @@ class SparkGlmix:
         """Return a random effect as rows (entity, indices, values), sorted by entity within each partition."""
         if coordinate.solved is None:
             raise RuntimeError(f"{coordinate.name} was never fitted")
+        pending = coordinate.pending
 
         def emit(records: Iterable[Keyed]) -> Iterator[bytes]:
             found = gather(records)
             if found.solved is not None and len(found.block.rows.entities):
-                yield to_bytes(coefficient_rows(found.block.rows, found.solved.coefficients))
+                yield to_bytes(coefficient_rows(found.block.rows, found.solved.path.at(pending)))
 
         tables = together(self._context, coordinate.blocks, coordinate.solved).mapPartitions(emit)
         kind = self._key_types[coordinate.settings.entity_key]
@@ -217,6 +254,19 @@ class SparkGlmix:
         """Let go of everything that is cached."""
         for coordinate in self.coordinates:
             coordinate.release()
+        if self._accelerator is not None:
+            self._accelerator.release()
+
+
+def _on_spark(settings: FitSettings) -> FitSettings:
+    """Return the settings; ConfigurationError for what only :mod:`photon.local` does so far."""
+    for place, one in enumerate(settings.coordinates):
+        wanted = {"locked": one.locked, "prior_weight": one.prior_weight > 0.0, "variances": one.variances != "none"}
+        for name in (name for name, is_wanted in wanted.items() if is_wanted):
+            raise ConfigurationError(
+                f"coordinates[{place}].{name}: not on Spark", expected="unset, or a fit in one process"
+            )
+    return settings
 
 
 def _key_types(data: DataFrame) -> dict[str, str]:

@@ -166,8 +166,7 @@ RANDOM = CoordinateSettings(name="per_user", kind="random", shard="s", entity="u
     ("coordinates", "said"),
     [
         ((FIXED, FIXED), "a name stands twice"),
-        ((RANDOM,), "exactly one fixed effect"),
-        ((RANDOM, FIXED), "exactly one fixed effect"),
+        ((RANDOM,), "no fixed effect"),
         ((FIXED, msgspec.structs.replace(RANDOM, l2=0.0)), r"coordinates\[1\].l2: 0.0"),
         ((FIXED, msgspec.structs.replace(RANDOM, entity=None)), r"coordinates\[1\].entity: missing"),
         ((msgspec.structs.replace(FIXED, entity="user"),), r"coordinates\[0\].entity: user"),

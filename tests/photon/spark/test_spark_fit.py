@@ -1,4 +1,6 @@
+import dataclasses
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -10,11 +12,11 @@ from photon.evaluation import evaluate as evaluate_locally
 from photon.local import LocalData, LocalFit, fit
 from photon.model import RandomEffect
 from photon.scoring import margins
-from photon.settings import FitSettings
+from photon.settings import Bound, FitSettings
 from photon.spark.evaluation import evaluate
 from photon.spark.rows import Measure
 from photon.spark.train import ShardShape, SparkGlmix
-from yarnmill.errors import BadDataError
+from yarnmill.errors import BadDataError, ConfigurationError
 
 Frame = Callable[[LocalData], DataFrame]
 
@@ -40,6 +42,21 @@ def assert_same_model(found: SparkGlmix, expected: LocalFit, tolerance: float) -
         np.testing.assert_allclose(values, effect.coefficients, atol=tolerance)
 
 
+def test_an_accelerated_fit_goes_on_where_it_ended(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    settings = msgspec.structs.replace(glmix_settings, max_sweeps=3)
+    glmix = on_spark(as_frame(glmix_data), glmix_data, settings)
+    first = glmix.fit(["train"])
+    second = glmix.fit(["train"], start=first.scores)
+    assert any(first.sweeps[-1].move)  # the last move was pending where the coefficients lie
+    best = fit(glmix_data, msgspec.structs.replace(settings, max_sweeps=60)).descent.objective
+    above = [sweep.objective / best - 1 for sweep in (*first.sweeps, *second.sweeps)]
+    assert all(later < earlier for earlier, later in pairwise(above))
+    assert above[-1] < 1e-6
+    glmix.release()
+
+
 @pytest.mark.parametrize(("task", "partitions"), [("logistic", 2), ("logistic", 5), ("linear", 1)])
 def test_spark_fits_the_local_model_whatever_the_partitions(
     as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings, task: str, partitions: int
@@ -56,6 +73,74 @@ def test_spark_fits_the_local_model_whatever_the_partitions(
         rtol=1e-11,
     )
     assert_same_model(glmix, expected, 1e-8)
+    glmix.release()
+
+
+def test_losses_corners_and_normalisation_fit_the_local_model(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    fixed, user, film = glmix_settings.coordinates
+    change = msgspec.structs.replace
+    coordinates = (
+        change(fixed, normalisation="standardization", l1=0.5),
+        change(user, l1=0.7, normalisation="max_magnitude"),
+        change(film, bounds=(Bound(column=0, lower=-0.1, upper=0.2),)),
+    )
+    settings = change(glmix_settings, task="poisson", coordinates=coordinates, max_sweeps=3)
+    glmix = on_spark(as_frame(glmix_data), glmix_data, settings)
+    descent, expected = glmix.fit(["train"]), fit(glmix_data, settings)
+    objectives = [[sweep.objective for sweep in one.sweeps] for one in (descent, expected.descent)]
+    np.testing.assert_allclose(*objectives, rtol=1e-9)
+    effect = expected.model.effects[0]
+    np.testing.assert_allclose(glmix.fixed.coefficients, effect.coefficients, atol=1e-6)
+    assert any(any(sweep.move) for sweep in descent.sweeps)
+    glmix.release()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"variances": "simple"}, "variances: not on Spark"), ({"locked": True}, "locked: not on Spark")],
+)
+def test_what_spark_does_not_do_is_refused(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings, changes: dict[str, object], said: str
+) -> None:
+    first, *rest = glmix_settings.coordinates
+    settings = msgspec.structs.replace(glmix_settings, coordinates=(msgspec.structs.replace(first, **changes), *rest))
+    with pytest.raises(ConfigurationError, match=said):
+        on_spark(as_frame(glmix_data), glmix_data, settings)
+
+
+def test_sampled_rows_and_features_in_any_order_fit_the_local_model(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    fixed, user, film = glmix_settings.coordinates
+    change = msgspec.structs.replace
+    coordinates = (
+        change(user, active_rows_lower_bound=18, active_rows_upper_bound=20, features_to_samples_ratio=0.1),
+        change(fixed, down_sampling_rate=0.6),
+        change(film, active_rows_upper_bound=25),
+        change(fixed, name="second", shard="user", penalise_intercept=True),
+    )
+    settings = change(glmix_settings, coordinates=coordinates, max_sweeps=2)
+    glmix = on_spark(as_frame(glmix_data), glmix_data, settings, partitions=3)
+    descent = glmix.fit(["train"])
+    expected = fit(dataclasses.replace(glmix_data, uids=np.arange(240) * 7919), settings)
+    objectives = [[sweep.objective for sweep in one.sweeps] for one in (descent, expected.descent)]
+    np.testing.assert_allclose(*objectives, rtol=1e-11)
+    effects = {effect.name: effect for effect in expected.model.effects}
+    for one in glmix.all_fixed:
+        np.testing.assert_allclose(one.coefficients, effects[one.name].coefficients, atol=1e-8)
+    for coordinate in glmix.random:
+        effect = effects[coordinate.name]
+        assert isinstance(effect, RandomEffect)
+        known = {
+            (effect.entities[cell // effect.columns].item(), int(cell % effect.columns)): value
+            for cell, value in zip(effect.cells, effect.coefficients, strict=True)
+            if value != 0.0
+        }
+        rows = glmix.coefficients(coordinate).collect()
+        found = {(row.entity, i): v for row in rows for i, v in zip(row["indices"], row["values"], strict=True)}
+        assert found == pytest.approx(known, abs=1e-8)
     glmix.release()
 
 
@@ -100,12 +185,15 @@ def test_rows_of_other_roles_are_scored_and_train_nothing(
 def test_a_second_fit_goes_on_from_the_first(
     as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
 ) -> None:
-    glmix = on_spark(as_frame(glmix_data), glmix_data, glmix_settings)
+    # Without the memory of steps, that is: what an accelerated fit remembers ends with it.
+    plain = msgspec.structs.replace(glmix_settings, acceleration=0, max_sweeps=2)
+    glmix = on_spark(as_frame(glmix_data), glmix_data, plain)
     first = glmix.fit(["train"])
     second = glmix.fit(["train"], start=first.scores)
-    longer = fit(glmix_data, msgspec.structs.replace(glmix_settings, max_sweeps=8))
+    longer = fit(glmix_data, msgspec.structs.replace(plain, max_sweeps=4))
     assert second.objective == pytest.approx(longer.descent.objective, rel=1e-11)
     assert_same_model(glmix, longer, 1e-8)
+    assert glmix.fit(["train"]).objective == first.objective
     glmix.release()
 
 

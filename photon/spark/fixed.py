@@ -1,0 +1,143 @@
+"""A fixed effect on Spark: cached blocks by uid, a tree-aggregated pass an evaluation, the optimiser at the driver."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from operator import add
+from typing import TypeVar
+
+import numpy as np
+from pyspark import StorageLevel
+
+from photon.descent import Fitness, Update
+from photon.fixed_effect import solve_fixed
+from photon.objective import Derivatives, row_derivatives, row_hessian_diagonal, row_products
+from photon.optimise import Memory, Options
+from photon.regularisation import Regularisation
+from photon.rows import Examples, Floats
+from photon.sampling import fixed_weights
+from photon.settings import CoordinateSettings
+from photon.spark.backend import Context, Others, Partition, Table, active_examples, align, gather, sent, together
+from photon.spark.blocks import Keyed
+from photon.subspace import Mixture, Path, cost, penalty_along
+
+SumT = TypeVar("SumT")
+
+
+class SparkFixed:
+    """A fixed effect and its rows."""
+
+    def __init__(
+        self, context: Context, settings: CoordinateSettings, blocks: Table, regularisation: Regularisation
+    ) -> None:
+        self.context, self.settings = context, settings
+        self.blocks, self.regularisation = blocks, regularisation
+        self.path, self.memory = Path.start(np.zeros(regularisation.columns)), Memory()
+        self.others: Table | None = None
+
+    @property
+    def name(self) -> str:
+        """Name in settings and reports."""
+        return self.settings.name
+
+    @property
+    def coefficients(self) -> Floats:
+        """The coefficients as they are now."""
+        return self.path.point
+
+    def update(self, scores: Table | None) -> Update[Table | None]:
+        """Fit with the other scores as offsets; the renewed sums are sent when the next update asks."""
+        options = Options(self.settings.optimizer, self.settings.tolerance, self.settings.max_iterations)
+        sums = SparkSums(self.context, self.settings, together(self.context, self.blocks, self._align(scores)))
+        solution = solve_fixed(sums, self.regularisation, self.coefficients, options, self.memory)
+        self.path, self.memory = self.path.arrived(solution.coefficients), solution.result.memory
+        fitness = Fitness(
+            data_loss=solution.data_loss,
+            penalty=solution.penalty,
+            unconverged=int(solution.result.reason != "converged"),
+            evaluations=solution.result.evaluations,
+        )
+        return Update(sent(self.rows(), self.context, self.totals_of()), fitness)
+
+    def rows(self) -> Table:
+        """Return the blocks beside what the last update left."""
+        return together(self.context, self.blocks, self.others)
+
+    def totals_of(self) -> Callable[[Partition], Floats]:
+        """Return how the executors find the sums of scores of :meth:`rows`."""
+        coefficients = self.coefficients
+
+        def totals(found: Partition) -> Floats:
+            own = found.block.examples.rows.dot(coefficients)
+            return own if found.others is None else found.others.totals + own
+
+        return totals
+
+    def begin(self, *, afresh: bool) -> None:
+        """Forget the steps of an earlier descent, and the coefficients too if the next begins afresh."""
+        self.path = Path.start(np.zeros(len(self.path.point)) if afresh else self.path.point)
+        self.memory = Memory() if afresh else self.memory
+
+    def penalty_along(self) -> Derivatives:
+        """Return the penalty along the last steps."""
+        return penalty_along(self.path, self.regularisation)
+
+    def penalties(self, moves: Sequence[Mixture]) -> list[float]:
+        """Return the penalty after each move."""
+        return [cost(self.path, move, self.regularisation) for move in moves]
+
+    def move(self, mixture: Mixture) -> None:
+        """Move along the last steps."""
+        self.path = self.path.moved(mixture, self.context.window)
+
+    def release(self) -> None:
+        """Let go of what is cached."""
+        self.blocks.unpersist()
+        if self.others is not None:
+            self.others.unpersist()
+
+    def _align(self, scores: Table | None) -> Table:
+        coefficients = self.coefficients
+
+        def arrive(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+            found = gather(records)
+            yield partition, Others(align(found.block, found.arrived) - found.block.examples.rows.dot(coefficients))
+
+        others = together(self.context, self.blocks, scores).mapPartitionsWithIndex(arrive, preservesPartitioning=True)
+        if self.others is not None:
+            self.others.unpersist()
+        self.others = others.persist(StorageLevel.MEMORY_AND_DISK)
+        return self.others
+
+
+class SparkSums:
+    """Sums over the rows of a fixed effect (:class:`photon.fixed_effect.RowSums`): each a job, added up in a tree."""
+
+    def __init__(self, context: Context, settings: CoordinateSettings, rows: Table) -> None:
+        self.context, self.settings, self.rows = context, settings, rows
+
+    def derivatives(self, coefficients: Floats, *, hessian: bool) -> Derivatives:
+        """See :class:`photon.fixed_effect.RowSums`."""
+        loss = self.context.loss
+        return self._sum(lambda examples: row_derivatives(examples, coefficients, loss, hessian=hessian))
+
+    def products(self, coefficients: Floats, vector: Floats) -> Floats:
+        """See :class:`photon.fixed_effect.RowSums`."""
+        loss = self.context.loss
+        return self._sum(lambda examples: row_products(examples, coefficients, vector, loss))
+
+    def hessian_diagonal(self, coefficients: Floats) -> Floats:
+        """See :class:`photon.fixed_effect.RowSums`."""
+        loss = self.context.loss
+        return self._sum(lambda examples: row_hessian_diagonal(examples, coefficients, loss))
+
+    def _sum(self, part: Callable[[Examples], SumT]) -> SumT:
+        loss, active, settings = self.context.loss, self.context.active, self.settings
+
+        def partial(records: Iterable[Keyed]) -> Iterator[SumT]:
+            found = gather(records)
+            offsets = found.block.examples.offsets + (0.0 if found.others is None else found.others.totals)
+            examples = active_examples(found.block, active, offsets)
+            weights = fixed_weights(found.block.uids, examples.labels, examples.weights, settings, loss)
+            yield part(replace(examples, weights=weights))
+
+        return self.rows.mapPartitions(partial).treeReduce(add)
