@@ -7,7 +7,7 @@ import numpy as np
 
 from photon.loss import RowLoss
 from photon.objective import Derivatives, row_derivatives, row_hessian_diagonal, row_products
-from photon.optimise import NEWTON_LIMIT, Memory, Options, Result, minimise
+from photon.optimise import NEWTON_LIMIT, Curvature, Memory, Options, Result, minimise
 from photon.regularisation import Regularisation
 from photon.rows import Examples, Floats
 from photon.settings import Variances
@@ -88,12 +88,20 @@ def solve_fixed(
         data = sums.products(regularisation.original(normalised), regularisation.original(vector))
         return regularisation.product(data, vector)
 
+    def diagonal(coefficients: Floats) -> Floats:
+        point, scaling = regularisation.original(coefficients), regularisation.scaling
+        intercept = None
+        if scaling is not None and scaling.has_shift:
+            is_intercept = (np.arange(len(point)) == scaling.intercept).astype(np.float64)
+            intercept = sums.products(point, is_intercept)
+        return regularisation.normalised_diagonal(sums.hessian_diagonal(point), intercept)
+
     result = minimise(
         objective,
         regularisation.normalised(start),
         options,
         corners=regularisation.corners,
-        products=products,
+        curvature=Curvature(products, diagonal),
         memory=memory,
     )
     coefficients = regularisation.original(result.coefficients)

@@ -84,6 +84,26 @@ class Regularisation:
             data = self.scaling.gradient(data)
         return data + self.penalty.l2 * vector
 
+    def normalised_diagonal(self, data: Floats, intercept: Floats | None) -> Floats:
+        """Return the diagonal of the smooth objective's Hessian in normalised coefficients, kept above 0.
+
+        Parameters
+        ----------
+        data
+            The diagonal of the rows' Hessian.
+        intercept
+            Its row of the intercept; needed where features are shifted.
+        """
+        diagonal = data if self.prior is None else data + self.prior.l2
+        if self.scaling is not None:
+            factors, shifts = self.scaling.factors, self.scaling.shifts
+            if intercept is not None:
+                diagonal = diagonal - shifts * (2.0 * intercept - shifts * data[self.scaling.intercept])
+            diagonal = factors * factors * diagonal
+        diagonal = diagonal + self.penalty.l2
+        largest = float(diagonal.max(initial=0.0))
+        return np.where(diagonal > 0.0, diagonal, largest if largest > 0.0 else 1.0)
+
     def hessian(self, data: Floats) -> Floats:
         """Return the smooth objective's Hessian in original coefficients, from the rows' Hessian."""
         prior = 0.0 if self.prior is None else np.diag(self.prior.l2)

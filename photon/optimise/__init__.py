@@ -11,12 +11,13 @@ OWL-QN and with bounds does what L-BFGS-B is for; TRON is for large smooth probl
 """
 
 from photon.optimise.corners import Corners
-from photon.optimise.state import Memory, Objective, Options, Products, Result, StopReason
+from photon.optimise.state import Curvature, Memory, Objective, Options, Products, Result, StopReason
 from photon.optimise.steps import NEWTON_LIMIT, is_converged, minimise
 
 __all__ = [
     "NEWTON_LIMIT",
     "Corners",
+    "Curvature",
     "Memory",
     "Objective",
     "Options",

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from photon.optimise.state import Problem, State
+from photon.optimise.state import Problem, State, still_to_come
 from photon.rows import Floats
 
 
@@ -58,57 +58,71 @@ def _without_curvature(hessian: Floats, vector: Floats) -> Floats:
     return direction
 
 
-def lbfgs(state: State) -> State:
+def lbfgs(problem: Problem, state: State) -> State:
     """Aim by the curvature along the last steps, in the free columns (two-loop recursion)."""
     free = ~state.held
     pairs = state.memory.within(free)
     direction = -state.slopes * free
-    if not pairs:
-        direction = direction / max(1.0, float(np.linalg.norm(direction)))
-        return aimed(state, direction, is_sure=False)
+    if problem.diagonal is None:
+        inverse = np.ones_like(direction)
+        if not pairs:
+            inverse = inverse / max(1.0, float(np.linalg.norm(direction)))
+    else:
+        inverse = 1.0 / problem.diagonal
     # As many pairs as there are free columns know all of the curvature.
     is_sure = len(pairs) >= min(5, int(free.sum()))
-    return aimed(state, _two_loops(direction, pairs), is_sure=is_sure)
+    ahead = aimed(state, _two_loops(direction, pairs, inverse), is_sure=is_sure)
+    # The estimate knows nothing of directions that were not stepped along yet; how the values fell does.
+    return replace(ahead, gap=max(ahead.gap, still_to_come(state.values)))
 
 
-def _two_loops(direction: Floats, pairs: "list[tuple[Floats, Floats]]") -> Floats:
+def _two_loops(direction: Floats, pairs: "list[tuple[Floats, Floats]]", inverse: Floats) -> Floats:
+    """Return the inverse Hessian's estimate times a vector: ``inverse``, a diagonal, renewed by each pair."""
     alphas = []
     for step, change in reversed(pairs):
         alpha = (step @ direction) / (step @ change)
         direction = direction - alpha * change
         alphas.append(alpha)
-    step, change = pairs[-1]
-    direction = direction * ((step @ change) / (change @ change))
+    if pairs:
+        step, change = pairs[-1]
+        inverse = inverse * ((step @ change) / (change @ (inverse * change)))
+    direction = direction * inverse
     for (step, change), alpha in zip(pairs, reversed(alphas), strict=True):
         direction = direction + (alpha - (change @ direction) / (step @ change)) * step
     return direction
 
 
 def tron(problem: Problem, state: State) -> State:
-    """Aim at the minimum of the quadratic model within the trust region, by conjugate gradients (Steihaug)."""
+    """Aim at the minimum of the quadratic model within the trust region, by conjugate gradients (Steihaug).
+
+    Lengths are in the metric of the Hessian's diagonal, which preconditions the gradients.
+    """
     if problem.products is None:
         raise TypeError("TRON needs products with the Hessian")
-    target = 0.1 * state.slope_norm
     direction, residual = np.zeros_like(state.slopes), -state.slopes
-    search, square, passes = residual, float(residual @ residual), state.passes
+    search = residual / problem.metric
+    square, passes = float(residual @ search), state.passes
+    target = 0.01 * square
     for _ in range(max(20, len(residual))):
-        if np.sqrt(square) <= target:
+        if square <= target:
             break
         product = problem.products(state.coefficients, search)
         passes += 1
         bend = float(search @ product)
         length = square / bend if bend > 0.0 else 0.0
-        if length <= 0.0 or float(np.linalg.norm(direction + length * search)) >= state.radius:
-            length = _to_boundary(direction, search, state.radius)
+        if length <= 0.0 or problem.length(direction + length * search) >= state.radius:
+            length = _to_boundary(problem, direction, search, state.radius)
             return replace(aimed(state, direction + length * search, is_sure=False), passes=passes)
         direction, residual = direction + length * search, residual - length * product
-        square, before = float(residual @ residual), square
-        search = residual + (square / before) * search
+        scaled = residual / problem.metric
+        square, before = float(residual @ scaled), square
+        search = scaled + (square / before) * search
     return replace(aimed(state, direction, is_sure=True), passes=passes)
 
 
-def _to_boundary(direction: Floats, search: Floats, radius: float) -> float:
-    """Return ``t ≥ 0`` with ``‖direction + t·search‖ = radius``."""
-    a, b = float(search @ search), float(direction @ search)
-    c = float(direction @ direction) - radius * radius
+def _to_boundary(problem: Problem, direction: Floats, search: Floats, radius: float) -> float:
+    """Return ``t ≥ 0`` for which ``direction + t·search`` is as long as ``radius``."""
+    scaled = problem.metric * search
+    a, b = float(search @ scaled), float(direction @ scaled)
+    c = problem.length(direction) ** 2 - radius * radius
     return float((-b + np.sqrt(max(0.0, b * b - a * c))) / a)

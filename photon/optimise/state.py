@@ -28,6 +28,23 @@ Products = Callable[[Floats, Floats], Floats]
 
 
 @dataclass(frozen=True, slots=True)
+class Curvature:
+    """What is known of the smooth part's Hessian without making it.
+
+    Parameters
+    ----------
+    products
+        Its products, for TRON; each is a pass.
+    diagonal
+        Its diagonal, all positive: L-BFGS and TRON start from it, and so see to columns of unlike scale or
+        frequency from the first step on. One pass a solve.
+    """
+
+    products: Products | None = None
+    diagonal: Callable[[Floats], Floats] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How to minimise.
 
@@ -78,11 +95,21 @@ def has_curvature(step: Floats, change: Floats) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is minimised: smooth part, its Hessian's products where a method asks for them, corners."""
+    """What is minimised: smooth part, corners, and of the Hessian products or diagonal where a method asks for them."""
 
     objective: Objective
     corners: Corners
     products: Products | None = None
+    diagonal: Floats | None = None
+
+    @property
+    def metric(self) -> Floats | float:
+        """What lengths are measured by: the Hessian's diagonal, or 1."""
+        return 1.0 if self.diagonal is None else self.diagonal
+
+    def length(self, vector: Floats) -> float:
+        """Return the length of a vector in the metric."""
+        return float(np.sqrt(vector @ (self.metric * vector)))
 
     def value(self, coefficients: Floats, derivatives: Derivatives) -> float:
         """Return the whole objective."""
@@ -114,6 +141,8 @@ class State:
         Passes over the data so far.
     radius
         Of TRON's trust region.
+    values
+        The last values.
     """
 
     coefficients: Floats
@@ -128,11 +157,27 @@ class State:
     passes: int = 1
     memory: Memory = Memory()  # frozen
     radius: float = np.inf
+    values: tuple[float, ...] = ()
 
     @property
     def slope_norm(self) -> float:
         """Norm of the subgradient of least norm: 0 at the optimum."""
         return float(np.linalg.norm(self.slopes))
+
+
+_WINDOW: Final = 3
+
+
+def still_to_come(values: tuple[float, ...]) -> float:
+    """Return how much lower the values will get if they go on as they did: a geometric series of windows."""
+    if len(values) <= 2 * _WINDOW:
+        return 0.0
+    before, now = values[-1 - 2 * _WINDOW] - values[-1 - _WINDOW], values[-1 - _WINDOW] - values[-1]
+    ratio = min(0.95, now / before) if before > 0.0 else 0.0
+    return max(0.0, now * ratio / (1.0 - ratio))
+
+
+KEPT_VALUES: Final = 2 * _WINDOW + 1
 
 
 @dataclass(frozen=True, slots=True)

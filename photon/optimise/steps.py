@@ -8,7 +8,18 @@ import numpy as np
 from photon.objective import Derivatives
 from photon.optimise.corners import Corners
 from photon.optimise.directions import lbfgs, newton, tron
-from photon.optimise.state import Memory, MethodName, Objective, Options, Problem, Products, Result, State, StopReason
+from photon.optimise.state import (
+    KEPT_VALUES,
+    Curvature,
+    Memory,
+    MethodName,
+    Objective,
+    Options,
+    Problem,
+    Result,
+    State,
+    StopReason,
+)
 from photon.rows import Floats
 from yarnmill.errors import ConfigurationError
 
@@ -35,7 +46,7 @@ class Method:
         """Return the state with a direction to leave by."""
         if self.name == "newton":
             return newton(state)
-        return tron(problem, state) if self.name == "tron" else lbfgs(state)
+        return tron(problem, state) if self.name == "tron" else lbfgs(problem, state)
 
 
 def method_for(options: Options, dimension: int, problem: Problem) -> Method:
@@ -57,7 +68,8 @@ def init(problem: Problem, start: Floats, method: Method, memory: Memory = Memor
     point = problem.corners.project(start)
     derivatives = problem.objective(point, hessian=method.needs_hessian)
     state = replace(_at(problem, point, derivatives), memory=memory)
-    return method.aim(problem, replace(state, radius=state.slope_norm) if method.name == "tron" else state)
+    # As far as the steepest descent in the metric goes.
+    return method.aim(problem, replace(state, radius=problem.length(state.slopes / problem.metric)))
 
 
 def _at(problem: Problem, point: Floats, derivatives: Derivatives) -> State:
@@ -89,14 +101,15 @@ def step(problem: Problem, state: State, method: Method) -> State | None:
 def _moved(problem: Problem, state: State, point: Floats, derivatives: Derivatives, passes: int) -> State:
     change = derivatives.gradient - state.derivatives.gradient
     memory = state.memory.with_step(point - state.coefficients, change)
-    return replace(_at(problem, point, derivatives), passes=passes, memory=memory, radius=state.radius)
+    moved = replace(_at(problem, point, derivatives), passes=passes, memory=memory, radius=state.radius)
+    return replace(moved, values=(*state.values, moved.value)[-KEPT_VALUES:])
 
 
 def _trusted(problem: Problem, state: State, method: Method) -> State | None:
     """Step to the minimum of the model within the trust region, and judge the model by what came of it [2]_."""
     passes = state.passes
     while state.radius > 0.0:
-        length = float(np.linalg.norm(state.direction))
+        length = problem.length(state.direction)
         point = state.coefficients + state.direction
         derivatives = problem.objective(point, hessian=False)
         passes += 1
@@ -108,17 +121,24 @@ def _trusted(problem: Problem, state: State, method: Method) -> State | None:
             radius = 4.0 * length if at_end < 0.25 * slope else max(state.radius, length)
             moved = _moved(problem, state, point, derivatives, passes)
             return method.aim(problem, replace(moved, radius=radius))
-        if length <= _SHORTEST_STEP * max(1.0, float(np.linalg.norm(state.coefficients))):
+        if length <= _SHORTEST_STEP * max(1.0, problem.length(state.coefficients)):
             return None
         state = method.aim(problem, replace(state, radius=0.25 * length, passes=passes))
         passes = state.passes
     return None
 
 
-def is_converged(state: State, tolerance: float) -> bool:
+def is_converged(problem: Problem, state: State, tolerance: float) -> bool:
     """Return whether the value is within ``tolerance`` of the optimum, relative to the value (at least 1)."""
     scale = max(1.0, abs(state.value))
-    return state.slope_norm <= tolerance * scale or (state.is_sure and state.gap <= tolerance * scale)
+    if state.is_sure and state.gap <= tolerance * scale:
+        return True
+    if state.derivatives.hessian is not None:
+        return False
+    # Before curvature was seen, only a slope that all but vanishes tells: by the metric's gap, squared tolerance.
+    if problem.diagonal is None:
+        return state.slope_norm <= tolerance * scale
+    return problem.length(state.slopes / problem.metric) <= tolerance * float(np.sqrt(scale))
 
 
 def minimise(
@@ -127,7 +147,7 @@ def minimise(
     options: Options = Options(),  # noqa: B008  # frozen
     *,
     corners: Corners | None = None,
-    products: Products | None = None,
+    curvature: Curvature = Curvature(),  # noqa: B008  # frozen
     memory: Memory = Memory(),  # noqa: B008  # frozen
 ) -> Result:
     """Return the minimum of a convex objective.
@@ -142,22 +162,24 @@ def minimise(
         Method and end.
     corners
         L1 penalties and bounds.
-    products
-        Products with the smooth part's Hessian, for TRON.
+    curvature
+        What is known of the smooth part's Hessian besides.
     memory
         What an earlier solve of nearly the same problem ended with.
     """
-    problem = Problem(objective, Corners.none(len(start)) if corners is None else corners, products)
+    problem = Problem(objective, Corners.none(len(start)) if corners is None else corners, curvature.products)
     method = method_for(options, len(start), problem)
+    if curvature.diagonal is not None and method.name != "newton":
+        problem = replace(problem, diagonal=curvature.diagonal(problem.corners.project(start)))
     state = init(problem, start, method, memory)
     for iteration in range(options.max_iterations):
-        if is_converged(state, options.tolerance):
+        if is_converged(problem, state, options.tolerance):
             return _result(state, iteration, "converged", method)
         following = step(problem, state, method)
         if following is None:
             return _result(state, iteration, "line_search_failed", method)
         state = following
-    converged = is_converged(state, options.tolerance)
+    converged = is_converged(problem, state, options.tolerance)
     return _result(state, options.max_iterations, "converged" if converged else "max_iterations", method)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from photon.cell_terms import CellTerms
 from photon.entities import group
 from photon.fixed_effect import ExampleSums, solve_fixed
-from photon.loss import LOGISTIC, RowLoss
+from photon.loss import LOGISTIC, RowLoss, loss_of
 from photon.normalise import FeatureStatistics, Scaling, scaling_for
 from photon.objective import Penalty
 from photon.optimise import Options
@@ -113,9 +113,9 @@ def test_folded_is_normalising_the_data(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_penalty_normalisation_changes_nothing(loss: RowLoss, make_glm: Callable, kind: Normalisation) -> None:
-    if loss.task == "smoothed_hinge":
-        pytest.skip("its unpenalised optimum is a set")
+@pytest.mark.parametrize("task", ["logistic", "linear", "poisson", "gamma", "tweedie"])  # a hinge's optimum is a set
+def test_without_penalty_normalisation_changes_nothing(task: str, make_glm: Callable, kind: Normalisation) -> None:
+    loss = loss_of(task)
     glm = make_glm(loss)
     sums, options = ExampleSums(glm.examples, loss), Options(tolerance=1e-15)
     plain = solve_fixed(sums, regularisation(glm, "none", 0.0), np.zeros(6), options).coefficients

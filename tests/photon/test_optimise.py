@@ -17,10 +17,12 @@ from sklearn.linear_model import (
 )
 
 from photon import optimise
+from photon.fixed_effect import ExampleSums, solve_fixed
 from photon.local import penalised
 from photon.loss import GAMMA, LOGISTIC, POISSON, SQUARED, RowLoss, tweedie
 from photon.objective import Derivatives, Penalty, row_products
-from photon.optimise import Corners, Options
+from photon.optimise import Corners, Curvature, Options
+from photon.regularisation import Regularisation
 from photon.rows import Examples, Floats, SparseRows
 from yarnmill.errors import ConfigurationError
 
@@ -32,7 +34,9 @@ def minimum(glm: Any, penalty: Penalty, options: Options, corners: Corners | Non
         return row_products(glm.examples, point, vector, glm.loss) + penalty.l2 * vector
 
     objective = penalised(glm.examples, glm.loss, penalty)
-    return optimise.minimise(objective, np.zeros(len(penalty.l2)), options, corners=corners, products=products)
+    return optimise.minimise(
+        objective, np.zeros(len(penalty.l2)), options, corners=corners, curvature=Curvature(products)
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -175,11 +179,43 @@ def test_a_warm_start_at_the_optimum_stops_at_once(loss: RowLoss, make_glm: Call
         penalised(glm.examples, loss, penalty),
         first.coefficients,
         Options(method),
-        products=lambda b, v: row_products(glm.examples, b, v, loss) + 0.5 * v,
+        curvature=Curvature(lambda b, v: row_products(glm.examples, b, v, loss) + 0.5 * v),
         memory=first.memory,
     )
     assert (again.iterations, again.reason) == (0, "converged")
     assert method == "tron" or again.evaluations == 1
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "tron"])
+def test_the_scale_of_columns_costs_no_passes(loss: RowLoss, make_glm: Callable, method: Any) -> None:
+    glm = make_glm(loss, columns=12)
+    scales = 10.0 ** np.linspace(-3.0, 3.0, 12)
+    scales[-1] = 1.0
+    scaled = replace(glm.examples, rows=SparseRows.from_dense(glm.matrix * scales))
+    results = []
+    for examples, l2 in ((glm.examples, np.full(12, 0.1)), (scaled, 0.1 * scales * scales)):
+        bare = np.full(12, np.inf)
+        terms = Regularisation(Penalty(l2), -bare, bare)
+        options = Options(method, tolerance=1e-9)
+        results.append(solve_fixed(ExampleSums(examples, loss), terms, np.zeros(12), options).result)
+    assert abs(results[0].evaluations - results[1].evaluations) <= 3
+    np.testing.assert_allclose(results[0].value, results[1].value, rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "owlqn", "tron"])
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-7, 1e-10])
+def test_the_value_is_as_near_the_optimum_as_is_said(make_glm: Callable, method: Any, tolerance: float) -> None:
+    glm = make_glm(LOGISTIC, rows=400, columns=60)
+    corners = Corners.none(60)
+    if method == "owlqn":
+        corners = replace(corners, l1=np.where(np.arange(60) < 59, 1.0, 0.0))
+    terms = Regularisation(Penalty(np.full(60, 0.01), corners.l1), corners.lower, corners.upper)
+    sums = ExampleSums(glm.examples, LOGISTIC)
+    best = solve_fixed(sums, terms, np.zeros(60), Options("newton", 1e-15)).result.value
+    found = solve_fixed(sums, terms, np.zeros(60), Options(method, tolerance, 500)).result
+    assert found.reason == "converged"
+    # The gap is an estimate: within an order of magnitude.
+    assert found.value - best <= 10.0 * tolerance * best
 
 
 def test_a_prior_pulls_to_its_means(loss: RowLoss, make_glm: Callable) -> None:
@@ -248,7 +284,7 @@ def test_why_it_stopped_is_said(loss: RowLoss, make_glm: Callable) -> None:
 
     for method in ("newton", "lbfgs"):
         assert optimise.minimise(uphill, np.zeros(2), Options(method)).reason == "line_search_failed"
-    flat = optimise.minimise(uphill, np.zeros(2), Options("tron"), products=lambda _, vector: vector)
+    flat = optimise.minimise(uphill, np.zeros(2), Options("tron"), curvature=Curvature(lambda _, vector: vector))
     assert flat.reason == "line_search_failed"
     short = penalised(make_glm(loss).examples, loss, Penalty(np.full(6, 0.5)))
     assert optimise.minimise(short, np.zeros(6), Options(max_iterations=0)).reason == "max_iterations"
