@@ -26,6 +26,7 @@ from photon.spark.backend import (
     heldout,
     mean_losses,
     sent,
+    shortened,
     together,
 )
 from photon.spark.blocks import Keyed
@@ -44,6 +45,7 @@ class SparkAccelerator:
         self.closing: Table | None = None
         self.pending: Mixture = ()
         self._begins = True
+        self._sweeps = 0
 
     @property
     def context(self) -> Context:
@@ -74,6 +76,8 @@ class SparkAccelerator:
         along = self._rows().mapPartitions(partial).treeReduce(add)
         if before is not None:
             before.unpersist()
+        self._sweeps += 1
+        self.closing = shortened(self.closing, self.context, self._sweeps)
         return candidates(reduce(add, (each.penalty_along() for each in self.coordinates), along))
 
     def trials(self, _: Table | None, moves: Sequence[Mixture]) -> list[Trial]:

@@ -9,9 +9,10 @@ coefficients stay where they were solved until executors write them.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-from pyspark import RDD, SparkContext
+from pyspark import RDD, SparkContext, StorageLevel
 
 from photon.loss import RowLoss
 from photon.objective import Derivatives, data_loss
@@ -156,6 +157,28 @@ def sent(table: Table, context: Context, totals_of: Callable[[Partition], Floats
     # A shuffle leaves another serialiser than a map does, and a union of unlike serialisers would send
     # every cached block through Python once more to make them alike; so the small side is mapped here.
     return moved.mapPartitions(lambda records: records, preservesPartitioning=True)
+
+
+LONGEST_CHAIN: Final = 25
+"""Tables that hang on each other, one an update, before the chain is cut."""
+
+
+def shortened(table: Table, context: Context, number: int) -> Table:
+    """Return a table that is the ``number``-th of a chain, now and then with a lineage of its own.
+
+    Each update hangs on the one before, and a task carries the whole chain of narrow dependencies: after some
+    two hundred (a long descent, or the trials of a search) the driver runs out of stack as it writes a task
+    down, and Spark ends. A shuffle, here from every partition to itself, is where a chain is cut; what an
+    executor loses can still be computed again. ``table`` is let go when the new one stands.
+    """
+    if number % LONGEST_CHAIN:
+        return table
+    # Spark leaves out a shuffle to the partitioner that a table has already; so this one forgets it first.
+    moved = table.mapPartitions(lambda records: records).partitionBy(context.partitions, same)
+    fresh = moved.mapPartitions(lambda records: records, preservesPartitioning=True)
+    fresh.persist(StorageLevel.MEMORY_AND_DISK).count()
+    table.unpersist()
+    return fresh
 
 
 def together(context: Context, *tables: Table | None) -> Table:

@@ -28,6 +28,7 @@ from photon.spark.backend import (
     heldout,
     mean_losses,
     sent,
+    shortened,
     together,
 )
 from photon.spark.blocks import Keyed
@@ -50,6 +51,7 @@ class SparkRandom:
         self.solved: Table | None = None
         self.pending: Mixture = ()
         self._begins = True
+        self._updates = 0
         self._along: Derivatives | None = None
 
     @property
@@ -67,6 +69,8 @@ class SparkRandom:
         sums = self.solved.map(lambda record: record[1].sums).collect()
         if before is not None:
             before.unpersist()
+        self._updates += 1
+        self.solved = shortened(self.solved, self.context, self._updates)
         self._along = reduce(add, (one.along for one in sums))
         return Update(sent(self.rows(), self.context, self.totals_of()), _fitness(sums, self.context))
 
