@@ -206,7 +206,7 @@ def proximal_newton(data: Data, terms: Cornered, entity: Entity, room: Room, lim
     for _ in range(limits[0]):
         _derive(data, terms, entity, anchor, room)
         lowered = _model_minimum(terms, entity, room)
-        converged = lowered <= limits[1] * max(1.0, weight)
+        converged = lowered <= limits[1] * max(1.0, weight, abs(current))
         value = _search(data, terms, entity, room, (current, lowered))
         if np.isnan(value):
             break

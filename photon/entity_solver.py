@@ -149,13 +149,17 @@ def _step(problem: Problem, entity: Entity, room: Room, decrement: float, by_val
             room.trial[i] = room.totals[i] + length * room.moves[i]
         row_slopes(task, targets, span, room.trial, room.slopes, room.curvatures)
         change, slope = _penalty_along(cells, entity, room, length)
+        noise = 0.0
         for i in range(span.rows):
-            slope += room.slopes[i] * room.moves[i]
+            part = room.slopes[i] * room.moves[i]
+            slope += part
+            noise += abs(part)
         if by_value:
             change += row_costs(task, targets, span, room.trial) - before
             accepted = change <= -_ARMIJO * length * decrement + 1e-14 * abs(before)
         else:
-            accepted = slope <= _FLATTER * decrement and slope > -np.inf
+            # At the optimum the slope is what rounding leaves of the rows' parts.
+            accepted = abs(slope) < np.inf and slope <= _FLATTER * decrement + 1e-13 * noise
         if accepted:
             for i in range(span.rows):
                 room.totals[i] = room.trial[i]

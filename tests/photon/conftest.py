@@ -44,6 +44,11 @@ def loss(request: pytest.FixtureRequest) -> RowLoss:
 
 
 @pytest.fixture
+def make_labels() -> Callable[[RowLoss, Floats, np.random.Generator], Floats]:
+    return draw_labels
+
+
+@pytest.fixture
 def make_glm() -> Callable[..., Glm]:
     def make(
         loss: RowLoss, rows: int = 120, columns: int = 6, seed: int = 0, *, weighted: bool = True, offset: bool = True

@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from photon.entities import cell_penalties, group
 from photon.local import LocalData, fit, penalised
-from photon.loss import LOGISTIC, POISSON, RowLoss
+from photon.loss import LOGISTIC, POISSON, RowLoss, loss_of
 from photon.objective import Penalty
 from photon.optimise import minimise
 from photon.random_effect import solve_entities
@@ -80,6 +81,25 @@ def test_overflow_on_the_way_is_backed_off_from() -> None:
     result = minimise(penalised(examples, POISSON, Penalty(np.array([1e-9]))), np.zeros(1))
     assert result.reason == "converged"
     np.testing.assert_allclose(result.coefficients[0], np.log(1e5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["logistic", "linear", "poisson", "gamma", "tweedie"])
+def test_wild_features_counts_and_weights_still_converge(task: str, make_labels: Callable) -> None:
+    loss, random = loss_of(task), np.random.default_rng(1)
+    rows, keys = 1500, np.repeat(np.arange(300), 5)
+    matrix = np.where(random.random((rows, 4)) < 0.7, random.normal(scale=16.0, size=(rows, 4)), 0.0)
+    matrix[:, -1] = 1.0
+    margins = np.clip(matrix @ random.normal(scale=0.3, size=4), -20.0, 12.0)
+    weights, offsets = random.uniform(1.0, 30.0, rows), random.normal(scale=5.0, size=rows)
+    examples = Examples(SparseRows.from_dense(matrix), make_labels(loss, margins, random), weights, offsets)
+    if task == "gamma":
+        examples = replace(examples, labels=np.maximum(examples.labels, 1e-12))
+    coefficients, found = solved(keys, examples, np.full(4, 0.01), loss)
+    gradient = matrix * (weights * loss.first(found + offsets, examples.labels))[:, None]
+    curvature = matrix**2 * (weights * loss.second(found + offsets, examples.labels))[:, None]
+    slopes = np.add.reduceat(gradient, np.arange(0, rows, 5)) + 0.01 * coefficients
+    bends = np.add.reduceat(curvature, np.arange(0, rows, 5)) + 0.01
+    assert np.max(slopes**2 / bends) < 1e-7
 
 
 def test_entities_that_do_not_train_get_nothing(make_glm: Callable) -> None:
