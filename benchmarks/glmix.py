@@ -6,8 +6,10 @@ The data follow the set that Photon ML was measured on: 200,000 rows, 5,000 user
     python benchmarks/glmix.py [--rows 200000] [--sweeps 6] [--no-spark] [--no-optimum]
 
 The Spark fit is a program of its own (glmix_on_spark.py), timed from its start to its end with the CPU of all
-its processes: driver, JVM and Python workers. The joint optimum is SciPy's, of the same objective in all
-coefficients at once. Prints the machine's load: on a busy one wall times mean little, CPU times something.
+its processes: driver, JVM and Python workers; its JVM compiles with the quick compiler alone and its workers are
+forked from photon.spark.daemon, as is right for fits of seconds. The joint optimum is SciPy's, of the same
+objective in all coefficients at once. Prints the machine's load: on a busy one wall times mean little, CPU
+times something.
 """
 
 import argparse
