@@ -10,7 +10,7 @@ import numpy as np
 from photon.entities import Keys
 from photon.loss import loss_of
 from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
-from photon.rows import Floats, Longs, SparseRows, sums_by
+from photon.rows import Floats, Ints, Longs, SparseRows, sums_by
 
 
 def positions(sorted_values: Keys, wanted: Keys) -> Longs:
@@ -37,13 +37,38 @@ def score_effect(effect: Effect, rows: SparseRows, ids: Keys | None) -> Floats:
 
 
 def _score_random(effect: RandomEffect, rows: SparseRows, ids: Keys) -> Floats:
-    entity = positions(effect.entities, ids)[rows.row_of]
-    # An unknown entity is -1, so its cells are negative and never found.
-    cell = positions(effect.cells, entity * np.int64(effect.columns) + rows.indices)
-    known = (entity >= 0) & (cell >= 0)
-    parts = np.zeros(len(cell))
-    parts[known] = rows.values[known] * effect.coefficients[cell[known]]
-    return sums_by(rows.row_of, parts, len(rows))
+    if not len(effect.cells):
+        return np.zeros(len(rows))
+    entity = positions(effect.entities, ids)
+    base = entity * np.int64(effect.columns)
+    row_of = rows.row_of
+    wanted = base[row_of] + rows.indices
+    cell = _guessed(effect.cells, base, row_of, rows.indices)
+    known = entity[row_of] >= 0
+    # Beyond its cell where the entity lacks a column before this one.
+    beyond = np.flatnonzero(known & (effect.cells[cell] > wanted))
+    if len(beyond):
+        cell[beyond] = np.maximum(positions(effect.cells, wanted[beyond]), 0)
+    right = known & (effect.cells[cell] == wanted)
+    parts = np.where(right, rows.values * effect.coefficients[cell], 0.0)
+    return sums_by(row_of, parts, len(rows))
+
+
+def _guessed(cells: Longs, base: Longs, row_of: Longs, indices: Ints) -> Longs:
+    """Return where each entry's cell stands if its entity has every column before: a search a row, not an entry."""
+    start = np.searchsorted(cells, base)
+    found: Longs = np.minimum(start[row_of] + indices, len(cells) - 1)
+    return found
+
+
+def contributions(model: GlmixModel, shards: Mapping[str, SparseRows], ids: Mapping[str, Keys]) -> dict[str, Floats]:
+    """Return what each effect adds to the margin of each row, by its name; offsets are not among them."""
+    return {
+        effect.name: score_effect(
+            effect, shards[effect.shard], ids[effect.entity] if isinstance(effect, RandomEffect) else None
+        )
+        for effect in model.effects
+    }
 
 
 def margins(model: GlmixModel, shards: Mapping[str, SparseRows], ids: Mapping[str, Keys], offsets: Floats) -> Floats:
@@ -61,9 +86,8 @@ def margins(model: GlmixModel, shards: Mapping[str, SparseRows], ids: Mapping[st
         ``(rows,)``.
     """
     total = np.array(offsets, dtype=np.float64)
-    for effect in model.effects:
-        own_ids = ids[effect.entity] if isinstance(effect, RandomEffect) else None
-        total += score_effect(effect, shards[effect.shard], own_ids)
+    for part in contributions(model, shards, ids).values():
+        total += part
     return total
 
 

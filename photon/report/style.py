@@ -45,8 +45,7 @@ section { margin-top: 46px; }
 .small { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 16px; margin-top: 14px; }
 .small .sheet { margin-top: 0; }
 figure { padding: 16px 18px 12px; }
-figure > svg { max-width: 760px; }
-.small figure > svg, .side figure > svg { max-width: none; }
+section > .sheet:has(> figure) { max-width: 800px; }
 figcaption { color: var(--soft); font-size: 13px; margin-top: 4px; }
 table { width: 100%; border-collapse: collapse; }
 th { text-align: left; font-size: 13px; font-weight: 500; color: var(--soft); padding: 9px 14px; white-space: nowrap; }

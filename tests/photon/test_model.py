@@ -2,10 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from photon.local import LocalData, fit
 from photon.model import EffectRecord, ModelRecord, RandomEffect, load_model, random_effect_from_entities, save_model
-from photon.scoring import margins, positions
+from photon.rows import SparseRows
+from photon.scoring import contributions, margins, positions, score_effect
 from photon.settings import FitSettings
 from yarnmill.errors import BadDataError
 
@@ -66,3 +69,26 @@ def test_entities_in_any_order_make_one_model() -> None:
 def test_positions_of_what_is_there(there: list[object], wanted: list[object], found: list[int]) -> None:
     kind = np.str_ if there and isinstance(there[0], str) else np.int64
     assert positions(np.array(there, dtype=kind), np.array(wanted, dtype=kind)).tolist() == found
+
+
+@given(st.integers(0, 9999), st.floats(0.0, 1.0), st.integers(1, 12))
+def test_an_entity_s_score_is_its_coefficients_times_its_features(seed: int, kept: float, columns: int) -> None:
+    random = np.random.default_rng(seed)
+    dense = np.where(random.random((7, columns)) < kept, random.normal(size=(7, columns)), 0.0)
+    known = np.array([2, 3, 5, 8, 13, 21, 34])
+    cells = np.flatnonzero(dense.ravel())
+    effect = RandomEffect("e", "s", "id", columns, known, cells, dense.ravel()[cells])
+    ids, matrix = random.integers(0, 40, 50), random.normal(size=(50, columns))
+    matrix[random.random((50, columns)) < 0.3] = 0.0
+    place = np.searchsorted(known, ids)
+    own = np.where((known[np.minimum(place, 6)] == ids)[:, None], dense[np.minimum(place, 6)], 0.0)
+    found = score_effect(effect, SparseRows.from_dense(matrix), ids)
+    np.testing.assert_allclose(found, np.sum(own * matrix, axis=1), atol=1e-12)
+
+
+def test_contributions_and_offsets_add_up_to_the_margins(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    model = fit(glmix_data, glmix_settings).model
+    parts = contributions(model, glmix_data.shards, glmix_data.ids)
+    assert list(parts) == ["global", "per_user", "per_film"]
+    expected = margins(model, glmix_data.shards, glmix_data.ids, glmix_data.offsets)
+    np.testing.assert_allclose(glmix_data.offsets + sum(parts.values()), expected, atol=1e-12)
