@@ -51,7 +51,7 @@ class EmpiricalBayesSettings(Record, frozen=True, kw_only=True):
 
     ``tolerance`` is the change, in an iteration, of what an effect adds to the variance of the margins,
     relative to that variance. ``draws`` average the noise of effects with few entities; unless it is set, a small
-    problem is done exactly, from its inverse Hessian, and the others by as many draws as their rows let be quick.
+    problem is done exactly, from its inverse Hessian, and the others by a few, more where entities are few.
     """
 
     max_iterations: int = 60

@@ -225,8 +225,7 @@ class LocalPosterior:
     def _between(self, mode: Mode) -> dict[int, Floats]:
         """Return ``Σ Cov(E[u | other effects])`` over entities, averaged over draws."""
         totals: dict[int, Floats] = {}
-        # Few rows are quick, and need more draws for the same noise.
-        draws = self.options.draws or int(np.clip(200_000 // max(1, len(mode.margins)), 8, 64))
+        draws = self.options.draws or self._enough_draws()
         for draw in range(draws):
             drawn = _draw(mode, np.random.default_rng([self.options.seed, draw]))
             scores = [one.rows.dot(vector) for one, vector in zip(mode.system.effects, drawn, strict=True)]
@@ -237,6 +236,11 @@ class LocalPosterior:
                 found = second_moments(one.rows.cell_columns, mean, one.shard.columns, correlates=one.correlates)
                 totals[number] = totals.get(number, np.zeros_like(found)) + found / draws
         return totals
+
+    def _enough_draws(self) -> int:
+        """Return how many draws to average: an effect with few entities averages little by itself."""
+        fewest = min((len(one.rows.entities) for one in self.random.values()), default=1)
+        return int(np.clip(400 // max(1, fewest), 4, 32))
 
     def _fixed_parameters(self, mode: Mode) -> float:
         total = 0.0
