@@ -18,10 +18,10 @@ from photon.empirical_bayes import EmpiricalBayesSettings
 from photon.encoding import encode
 from photon.fitted import Fitted
 from photon.formula import Fixed, GlmixFormula, Random, from_coordinates, parse_formula
-from photon.frames import as_frame, column_of, entity_ids, numbers
+from photon.frames import as_frame, column_of, entity_ids, is_spark, numbers
 from photon.loss import Task
 from photon.model import RandomEffect
-from photon.responses import evaluated, explained, labels_of
+from photon.responses import Classes, evaluated, explained, labels_of
 from photon.rows import Floats
 from photon.scoring import means, score_effect
 from photon.summary import Summary, coefficient_table, summarise
@@ -101,11 +101,35 @@ class Glmix:
             If a label does not fit the task, or something that must be a finite number is not.
         """
         formula = self._parsed()
+        if is_spark(X):
+            from photon.spark.formula import estimate_on_spark  # noqa: PLC0415  # Spark for those who bring it
+
+            if y is not None or sample_weight is not None:
+                raise ConfigurationError("fit: y or sample_weight beside a Spark DataFrame", expected="columns of it")
+            self.fitted_ = estimate_on_spark(self._request(formula, ()), X)
+            return self
         frame = as_frame(X)
         response = _response(formula.response, frame) if y is None else y
         labels, classes = labels_of(response, self.task)
         weights = self._weights(frame) if sample_weight is None else numbers(sample_weight, "sample_weight")
-        request = local_estimation.Request(
+        request = self._request(formula, classes)
+        self.fitted_ = local_estimation.estimate_locally(request, frame, labels, weights, self._offsets(frame))
+        return self
+
+    def transform(self, X: Any) -> Any:  # noqa: ANN401, N803
+        """Return rows with each effect's contribution, the margin and ``E[y]`` added: Spark stays Spark."""
+        if is_spark(X):
+            from photon.spark.formula import score_on_spark  # noqa: PLC0415
+
+            return score_on_spark(self._done, X)
+        frame = as_frame(X)
+        parts = self.contributions(frame)
+        margin = parts.to_numpy().sum(axis=1)
+        added = {f"contribution_{name}": parts[name] for name in parts.columns if name != "offset"}
+        return frame.assign(**added, margin=margin, prediction=means(self._done.model, margin))
+
+    def _request(self, formula: GlmixFormula, classes: Classes) -> local_estimation.Request:
+        return local_estimation.Request(
             task=self.task,
             formula=formula,
             l2=self.l2,
@@ -117,8 +141,6 @@ class Glmix:
             offset=self.offset,
             classes=classes,
         )
-        self.fitted_ = local_estimation.estimate_locally(request, frame, labels, weights, self._offsets(frame))
-        return self
 
     @property
     def classes_(self) -> np.ndarray:
@@ -201,7 +223,11 @@ class Glmix:
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Return a saved model, memory-mapped."""
-        fitted = Fitted.load(Path(folder))
+        return cls.of(Fitted.load(Path(folder)))
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> Self:
+        """Return the estimator of a fitted model."""
         record = fitted.record
         found = cls(
             record.formula,

@@ -108,7 +108,7 @@ def estimate_locally(request: Request, frame: pd.DataFrame, labels: Floats, weig
     started = time.monotonic()
     if not (weights >= 0.0).all() or not weights.any():
         raise BadDataError("weights: a weight is negative, or all are 0", expected="weights ≥ 0 and rows that train")
-    encodings, data = _encoded(request.formula, frame, labels, weights, offsets)
+    encodings, data = encoded(request.formula, frame, labels, weights, offsets)
     result = _with_variances(request, data) if request.estimated else _with_penalties(request, data)
     effects = tuple(
         _fitted_effect(request, one.name, encoding, result)
@@ -127,9 +127,10 @@ def estimate_locally(request: Request, frame: pd.DataFrame, labels: Floats, weig
     return Fitted(result.model, record)
 
 
-def _encoded(
+def encoded(
     formula: GlmixFormula, frame: pd.DataFrame, labels: Floats, weights: Floats, offsets: Floats
 ) -> tuple[list[Encoding], LocalData]:
+    """Return what each effect's terms learn from the rows, and the rows encoded: a shard an effect."""
     if not len(frame) == len(labels) == len(weights):
         raise ConfigurationError(f"{len(frame)} rows with {len(labels)} labels and {len(weights)} weights")
     learnt = [(one, *learn(one.terms, frame)) for one in formula.effects]
@@ -210,13 +211,14 @@ def _fitted_effect(request: Request, name: str, encoding: Encoding, result: _Res
         formula=formula,
         encoding=encoding,
         l2=request.given_l2(name) or 0.0,
-        covariance=() if covariance is None else _plain(covariance),
+        covariance=() if covariance is None else plain(covariance),
         entities=len(effect.entities) if isinstance(effect, RandomEffect) else 0,
         standard_errors=() if formula.entity or result.errors is None else tuple(result.errors.tolist()),
     )
 
 
-def _plain(covariance: Covariance) -> tuple[tuple[float, ...], ...]:
+def plain(covariance: Covariance) -> tuple[tuple[float, ...], ...]:
+    """Return a covariance as a record holds it: ``(d, d)``, or ``(1, d)`` variances."""
     return tuple(tuple(row) for row in np.atleast_2d(covariance.matrix).tolist())
 
 
