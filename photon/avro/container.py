@@ -87,8 +87,7 @@ def read_records(stream: IO[bytes], *, start: int = 0, end: int | None = None) -
     for block in fastavro.block_reader(joined):
         if end is not None and first + block.offset - len(header.data) - _MARKER_BYTES >= end:
             return
-        for record in block:
-            yield record  # type: ignore[misc]  # a record, by the file's own schema
+        yield from block  # type: ignore[misc]  # records, by the file's own schema
 
 
 def _after_marker(stream: IO[bytes], marker: bytes, start: int) -> int | None:

@@ -1,0 +1,206 @@
+"""Feature shards, coordinates and their grid of penalties, from Photon's arguments to our settings."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Final, Literal, cast
+
+from jobs.game.grammar import (
+    parse_arguments,
+    parse_choice,
+    parse_flag,
+    parse_integer,
+    parse_list,
+    parse_number,
+)
+from jobs.game.options import COORDINATE_ARGUMENTS, SHARD_ARGUMENTS
+from photon.avro.layout import CoordinateJson, OptimizationJson, OptimizerJson, RegularizationJson
+from photon.loss import Task
+from photon.settings import CoordinateSettings, FitSettings
+from yarnmill.errors import ConfigurationError
+from yarnmill.records import Record
+
+OPTIMIZERS: Final = ("LBFGS", "TRON", "OWLQN", "LBFGSB")
+Regularization = Literal["NONE", "L2"]
+
+
+class ShardOption(Record, frozen=True, kw_only=True):
+    """A feature shard: the bags that are merged into it, and whether a column of ones is added."""
+
+    name: str
+    bags: tuple[str, ...] = ()
+    intercept: bool = True
+
+
+class CoordinateOption(Record, frozen=True, kw_only=True):
+    """A coordinate as Photon's options say it; several ``weights`` are a grid."""
+
+    name: str
+    shard: str
+    entity: str | None = None
+    min_partitions: int = 1
+    optimizer: str = "LBFGS"
+    max_iterations: int = 100
+    tolerance: float = 1e-7
+    regularization: Regularization = "NONE"
+    weights: tuple[float, ...] = ()
+
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """Penalties to fit with, largest first, as Photon orders them."""
+        return tuple(sorted(set(self.weights), reverse=True)) if self.regularization != "NONE" else (0.0,)
+
+
+def parse_shards(texts: Sequence[str]) -> tuple[tuple[ShardOption, ...], tuple[str, ...]]:
+    """Return the shards of ``--feature-shard-configurations``, and notes on what has no effect."""
+    option = "--feature-shard-configurations"
+    shards: list[ShardOption] = []
+    notes: list[str] = []
+    for text in texts:
+        found, said = parse_arguments(text, SHARD_ARGUMENTS, option)
+        notes += said
+        where = f"{option} name={found['name']}: intercept"
+        shards.append(
+            ShardOption(
+                name=found["name"],
+                bags=tuple(dict.fromkeys(parse_list(found.get("feature.bags", ""), "|"))),
+                intercept=parse_flag(found.get("intercept", "true"), where),
+            )
+        )
+    _refuse_doubles([shard.name for shard in shards], option)
+    for shard in shards:
+        if not shard.bags and not shard.intercept:
+            raise ConfigurationError(f"{option} name={shard.name}: neither bags nor intercept", expected="one of them")
+    return tuple(shards), tuple(notes)
+
+
+def parse_coordinates(texts: Sequence[str]) -> tuple[tuple[CoordinateOption, ...], tuple[str, ...]]:
+    """Return the coordinates of ``--coordinate-configurations``, and notes on what has no effect."""
+    option = "--coordinate-configurations"
+    coordinates: list[CoordinateOption] = []
+    notes: list[str] = []
+    for text in texts:
+        found, said = parse_arguments(text, COORDINATE_ARGUMENTS, option)
+        notes += said
+        coordinates.append(_coordinate(found, f"{option} name={found['name']}"))
+    _refuse_doubles([one.name for one in coordinates], option)
+    return tuple(coordinates), tuple(notes)
+
+
+def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
+    kind = parse_choice(
+        found.get("regularization", "NONE"), ("NONE", "L2", "L1", "ELASTIC_NET"), f"{where}: regularization"
+    )
+    if kind in {"L1", "ELASTIC_NET"}:
+        raise ConfigurationError(f"{where}: regularization {kind}: refused", expected="NONE or L2: L1 is not wired yet")
+    weights = tuple(
+        parse_number(text, f"{where}: reg.weights") for text in parse_list(found.get("reg.weights", ""), "|")
+    )
+    if any(not weight >= 0.0 for weight in weights):
+        raise ConfigurationError(f"{where}: reg.weights {found['reg.weights']}", expected="0 or more")
+    if kind != "NONE" and not weights:
+        raise ConfigurationError(f"{where}: regularization {kind} without reg.weights", expected="reg.weights=10")
+    if parse_number(found.get("down.sampling.rate", "1"), f"{where}: down.sampling.rate") != 1.0:
+        raise ConfigurationError(f"{where}: down.sampling.rate: refused", expected="1: down-sampling is not wired yet")
+    return CoordinateOption(
+        name=found["name"],
+        shard=found["feature.shard"],
+        entity=found.get("random.effect.type") or None,
+        min_partitions=parse_integer(found.get("min.partitions", "1"), f"{where}: min.partitions"),
+        optimizer=parse_choice(found.get("optimizer", "LBFGS"), OPTIMIZERS, f"{where}: optimizer"),
+        max_iterations=parse_integer(found.get("max.iter", "100"), f"{where}: max.iter"),
+        tolerance=parse_number(found.get("tolerance", "1e-7"), f"{where}: tolerance"),
+        regularization=cast("Regularization", kind),
+        weights=weights,
+    )
+
+
+def _refuse_doubles(names: Sequence[str], option: str) -> None:
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise ConfigurationError(f"{option}: {doubles[0]!r} is configured twice", expected="once")
+
+
+def in_order(
+    coordinates: Sequence[CoordinateOption], sequence: Sequence[str], shards: Sequence[ShardOption]
+) -> tuple[CoordinateOption, ...]:
+    """Return the coordinates in their update order, checked against the shards.
+
+    Raises
+    ------
+    ConfigurationError
+        If a name of the sequence has no configuration or stands twice, a shard is not configured, or a fixed
+        effect is not first.
+    """
+    by_name = {one.name: one for one in coordinates}
+    _refuse_doubles(sequence, "--coordinate-update-sequence")
+    missing = [name for name in sequence if name not in by_name]
+    if missing or not sequence:
+        raise ConfigurationError(
+            f"--coordinate-update-sequence: {missing[0]!r} has no configuration"
+            if missing
+            else "--coordinate-update-sequence: empty",
+            expected=f"names among {', '.join(by_name)}",
+        )
+    ordered = tuple(by_name[name] for name in sequence)
+    known = {shard.name for shard in shards}
+    for one in ordered:
+        if one.shard not in known:
+            raise ConfigurationError(
+                f"--coordinate-configurations name={one.name}: no shard {one.shard!r}",
+                expected=f"one of {', '.join(sorted(known))}",
+                mend=f"--feature-shard-configurations name={one.shard},feature.bags=…",
+            )
+    return ordered
+
+
+def grid(coordinates: Sequence[CoordinateOption], task: Task, sweeps: int) -> tuple[FitSettings, ...]:
+    """Return the settings of every fit: all combinations of the coordinates' penalties, largest first."""
+    return tuple(
+        FitSettings(
+            task=task,
+            coordinates=tuple(_settings(one, weight) for one, weight in zip(coordinates, weights, strict=True)),
+            max_sweeps=sweeps,
+            # Photon makes every sweep it is told to; one that changes nothing is left out here.
+            tolerance=0.0,
+        )
+        for weights in itertools.product(*(one.grid for one in coordinates))
+    )
+
+
+def _settings(one: CoordinateOption, weight: float) -> CoordinateSettings:
+    return CoordinateSettings(
+        name=one.name,
+        kind="fixed" if one.entity is None else "random",
+        shard=one.shard,
+        l2=weight,
+        entity=one.entity,
+    )
+
+
+def coordinate_json(one: CoordinateOption, settings: CoordinateSettings) -> CoordinateJson:
+    """Return what ``model-metadata.json`` says of a coordinate."""
+    return CoordinateJson(
+        name=one.name,
+        configuration=OptimizationJson(
+            optimizer_config=OptimizerJson(
+                optimizer_type=one.optimizer, maximum_iterations=one.max_iterations, tolerance=one.tolerance
+            ),
+            regularization_context=RegularizationJson(regularization_type=one.regularization),
+            regularization_weight=settings.l2,
+            down_sampling_rate=1.0 if one.entity is None else None,
+        ),
+    )
+
+
+def render_spec(coordinates: Sequence[CoordinateJson]) -> bytes:
+    """Return ``model-spec``: each coordinate's name and how it was optimised, for people."""
+    lines = []
+    for one in coordinates:
+        how, penalty = one.configuration.optimizer_config, one.configuration.regularization_context
+        lines.append(f"{one.name}:")
+        lines.append(
+            f"optimizer: {how.optimizer_type}, maximum iterations: {how.maximum_iterations}, "
+            f"tolerance: {how.tolerance}, regularization: {penalty.regularization_type}, "
+            f"regularization weight: {one.configuration.regularization_weight}"
+        )
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -1,0 +1,338 @@
+"""Every option of Photon ML's four drivers, and what becomes of it here.
+
+The lists are those of Photon ML 19 (GameTrainingDriver, GameScoringDriver, FeatureIndexingDriver,
+NameAndTermFeatureBagsDriver). ``docs/from-photon-ml.md`` shows them, and a test compares the two.
+"""
+
+from typing import Final, Literal
+
+from yarnmill.records import Record
+
+Driver = Literal["game-training", "game-scoring", "feature-indexing", "name-and-term-feature-bags"]
+Kind = Literal["text", "list", "map", "integer", "number", "flag", "dates", "days"]
+
+TRAINING: Final[Driver] = "game-training"
+SCORING: Final[Driver] = "game-scoring"
+INDEXING: Final[Driver] = "feature-indexing"
+BAGS: Final[Driver] = "name-and-term-feature-bags"
+
+ALL: Final = (TRAINING, SCORING, INDEXING, BAGS)
+BOTH: Final = (TRAINING, SCORING)
+
+
+class Option(Record, frozen=True, kw_only=True):
+    """An option, or an argument inside of one.
+
+    Parameters
+    ----------
+    name
+        As written, without dashes.
+    kind
+        How its value is written.
+    drivers
+        Which drivers have it; empty for an argument.
+    becomes
+        What it is here; empty if it has no effect or is refused.
+    dropped
+        Why it has no effect: it is taken, and this is said.
+    refused
+        Why it is refused.
+    required, repeated
+        Whether it must, and may more than once, be given.
+    was
+        Other names of it, of other versions.
+    """
+
+    name: str
+    kind: Kind = "text"
+    drivers: tuple[Driver, ...] = ()
+    becomes: str = ""
+    dropped: str = ""
+    refused: str = ""
+    required: bool = False
+    repeated: bool = False
+    was: tuple[str, ...] = ()
+
+
+OPTIONS: Final = (
+    Option(
+        name="input-data-directories",
+        kind="list",
+        drivers=ALL,
+        required=True,
+        becomes="the same; the folders' `.avro` files, each read by as many tasks as it has blocks for",
+    ),
+    Option(
+        name="input-data-date-range",
+        kind="dates",
+        drivers=ALL,
+        becomes="the same: `yyyyMMdd-yyyyMMdd`, folders `yyyy/MM/dd`, days without a folder left out",
+    ),
+    Option(name="input-data-days-range", kind="days", drivers=ALL, becomes="the same: days ago, `90-1`"),
+    Option(name="time-zone", drivers=ALL, becomes="the same: an IANA name; default UTC"),
+    Option(
+        name="off-heap-index-map-directory",
+        drivers=BOTH,
+        becomes="a folder that our `feature-indexing` wrote (Parquet); a PalDB store is refused: only Java reads it",
+    ),
+    Option(
+        name="off-heap-index-map-partitions",
+        kind="integer",
+        drivers=BOTH,
+        dropped="an index map here knows its own files",
+    ),
+    Option(
+        name="feature-bags-directory",
+        drivers=BOTH,
+        becomes="the same: `<bag>` as a text file or a folder of them, lines `name<TAB>term`",
+    ),
+    Option(
+        name="input-column-names",
+        kind="map",
+        drivers=BOTH,
+        becomes="the same: `response`, `offset`, `weight`, `uid`, `metadataMap`; an unnamed response may be `label`",
+    ),
+    Option(
+        name="validation-evaluators",
+        kind="list",
+        drivers=BOTH,
+        was=("evaluators",),
+        becomes="the same; the first selects the model",
+    ),
+    Option(name="root-output-directory", drivers=ALL, required=True, becomes="the same; whole at once, or not there"),
+    Option(
+        name="override-output-directory",
+        kind="flag",
+        drivers=ALL,
+        becomes="the same for what we wrote; folders of others are never deleted",
+    ),
+    Option(
+        name="output-files-limit",
+        kind="integer",
+        drivers=BOTH,
+        becomes="the same: most files a random effect, or of scores",
+    ),
+    Option(
+        name="feature-shard-configurations",
+        kind="map",
+        drivers=(TRAINING, SCORING, INDEXING),
+        required=True,
+        repeated=True,
+        becomes="the same: see its arguments",
+    ),
+    Option(
+        name="data-validation",
+        drivers=BOTH,
+        becomes="`VALIDATE_FULL`, whatever it says: the checks ride on the pass that fills the cache",
+    ),
+    Option(
+        name="logging-level",
+        drivers=BOTH,
+        dropped="the log is Spark's: conf/spark/log4j2.properties sets its level",
+        was=("log-level",),
+    ),
+    Option(name="application-name", drivers=ALL, becomes="the same"),
+    Option(
+        name="model-input-directory",
+        drivers=BOTH,
+        becomes="scoring: the model, required; training: where the fit starts from, see docs",
+    ),
+    Option(name="training-task", drivers=(TRAINING,), required=True, becomes="task"),
+    Option(name="validation-data-directories", kind="list", drivers=(TRAINING,), becomes="the same"),
+    Option(name="validation-data-date-range", kind="dates", drivers=(TRAINING,), becomes="the same"),
+    Option(name="validation-data-days-range", kind="days", drivers=(TRAINING,), becomes="the same"),
+    Option(
+        name="min-validation-partitions",
+        kind="integer",
+        drivers=(TRAINING,),
+        dropped="validation rows live in the blocks of the training rows",
+        was=("minimum-validation-partitions",),
+    ),
+    Option(
+        name="output-mode",
+        drivers=(TRAINING,),
+        becomes="the same: `NONE`, `BEST`, `EXPLICIT`, `TUNED`, `ALL`",
+    ),
+    Option(
+        name="partial-retrain-locked-coordinates",
+        kind="list",
+        drivers=(TRAINING,),
+        refused="the engine's locked coordinates are not wired to saved models yet",
+    ),
+    Option(
+        name="coordinate-configurations",
+        kind="map",
+        drivers=(TRAINING,),
+        required=True,
+        repeated=True,
+        becomes="coordinates: see its arguments",
+    ),
+    Option(
+        name="coordinate-update-sequence",
+        kind="list",
+        drivers=(TRAINING,),
+        required=True,
+        becomes="the order of coordinates, the fixed effect first",
+    ),
+    Option(
+        name="coordinate-descent-iterations",
+        kind="integer",
+        drivers=(TRAINING,),
+        required=True,
+        becomes="max_sweeps; fewer if a sweep no longer lowers the objective",
+    ),
+    Option(
+        name="normalization",
+        drivers=(TRAINING,),
+        becomes="`NONE` only, so far",
+    ),
+    Option(
+        name="data-summary-directory",
+        drivers=(TRAINING,),
+        becomes="the same: `<shard>/part-*.avro`, as many files as it takes",
+    ),
+    Option(
+        name="tree-aggregate-depth",
+        kind="integer",
+        drivers=(TRAINING,),
+        dropped="Spark's own depth is used",
+    ),
+    Option(
+        name="hyper-parameter-tuner",
+        drivers=(TRAINING,),
+        dropped="there is one tuner",
+    ),
+    Option(
+        name="hyper-parameter-tuning",
+        drivers=(TRAINING,),
+        becomes="`NONE` only, so far",
+    ),
+    Option(
+        name="hyper-parameter-tuning-iterations",
+        kind="integer",
+        drivers=(TRAINING,),
+        dropped="it matters only to hyper-parameter-tuning",
+    ),
+    Option(
+        name="variance-computation-type",
+        drivers=(TRAINING,),
+        becomes="`NONE` only, so far",
+    ),
+    Option(
+        name="compute-variance",
+        kind="flag",
+        drivers=(TRAINING,),
+        refused="Photon itself has replaced it: --variance-computation-type NONE, SIMPLE or FULL",
+    ),
+    Option(
+        name="model-sparsity-threshold",
+        kind="number",
+        drivers=(TRAINING,),
+        becomes="the same, default 1e-4: smaller coefficients are not written to the Avro model",
+    ),
+    Option(
+        name="ignore-threshold-for-new-models",
+        kind="flag",
+        drivers=(TRAINING,),
+        refused="it lifts active.data.lower.bound for new entities of a warm start, which is not wired yet",
+    ),
+    Option(
+        name="incremental-training",
+        kind="flag",
+        drivers=(TRAINING,),
+        refused="the prior from an earlier model's variances is not wired yet",
+    ),
+    Option(
+        name="save-per-group-evaluation-result",
+        kind="flag",
+        drivers=(TRAINING,),
+        refused="results per group are not wired yet",
+    ),
+    Option(name="model-id", drivers=(SCORING,), becomes="the same; default `N/A`"),
+    Option(
+        name="log-data-and-model-stats",
+        kind="flag",
+        drivers=(SCORING,),
+        dropped="counts of rows and entities always stand in the report",
+    ),
+    Option(
+        name="spill-scores-to-disk",
+        kind="flag",
+        drivers=(SCORING,),
+        dropped="what does not fit in memory is always spilled",
+    ),
+    Option(
+        name="random-effect-types",
+        kind="list",
+        drivers=(SCORING,),
+        dropped="the saved model says which ids its random effects are per",
+    ),
+    Option(
+        name="min-input-partitions",
+        kind="integer",
+        drivers=(INDEXING, BAGS),
+        becomes="the same: files are cut finer if need be",
+        was=("minimum-input-partitions",),
+    ),
+    Option(
+        name="num-storage-partitions",
+        kind="integer",
+        drivers=(INDEXING,),
+        becomes="most files of an index map",
+        was=("num-partitions",),
+    ),
+    Option(name="feature-bags-keys", kind="list", drivers=(BAGS,), required=True, becomes="the same"),
+)
+
+SHARD_ARGUMENTS: Final = (
+    Option(name="name", required=True, becomes="the shard's name"),
+    Option(name="feature.bags", kind="list", becomes="fields of the records, joined with `|`; none: intercept alone"),
+    Option(name="intercept", kind="flag", becomes="the same; default true"),
+)
+"""Arguments of ``--feature-shard-configurations``."""
+
+COORDINATE_ARGUMENTS: Final = (
+    Option(name="name", required=True, becomes="name"),
+    Option(name="feature.shard", required=True, becomes="shard"),
+    Option(name="random.effect.type", becomes="entity; without it the coordinate is a fixed effect"),
+    Option(name="min.partitions", kind="integer", becomes="fewest blocks of all coordinates; the largest one counts"),
+    Option(
+        name="optimizer",
+        becomes="checked (`LBFGS`, `TRON`, `OWLQN`, `LBFGSB`); the solver is chosen by dimension, all have one optimum",
+    ),
+    Option(
+        name="max.iter", kind="integer", dropped="every solve goes on until it has converged, and says if it has not"
+    ),
+    Option(
+        name="tolerance", kind="number", dropped="every solve ends 1e-10 above the optimum, relative to the objective"
+    ),
+    Option(name="regularization", becomes="`NONE`, `L2`; l2 = reg.weights"),
+    Option(
+        name="reg.weights",
+        kind="list",
+        becomes="λ, not divided by n; several, joined with `|`: one fit each, all combined",
+    ),
+    Option(name="reg.alpha", kind="number", refused="elastic net is not wired yet"),
+    Option(name="reg.alpha.range", refused="hyper-parameter tuning is not wired yet"),
+    Option(name="reg.weight.range", refused="hyper-parameter tuning is not wired yet"),
+    Option(name="down.sampling.rate", kind="number", becomes="1 only, so far"),
+    Option(name="active.data.lower.bound", kind="integer", refused="bounds on active rows are not wired yet"),
+    Option(
+        name="active.data.upper.bound",
+        kind="integer",
+        refused="bounds on active rows are not wired yet",
+        was=("active.data.bound",),
+    ),
+    Option(
+        name="passive.data.bound",
+        kind="integer",
+        refused="Photon itself dropped it in version 14: passive rows are always scored",
+    ),
+    Option(name="features.to.samples.ratio", kind="number", refused="the ratio is not wired yet"),
+)
+"""Arguments of ``--coordinate-configurations``."""
+
+
+def options_of(driver: Driver) -> tuple[Option, ...]:
+    """Return the options of one driver."""
+    return tuple(option for option in OPTIONS if driver in option.drivers)

@@ -1,0 +1,188 @@
+"""Photon's command lines: what they say, and what is refused by name."""
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.game.coordinates import CoordinateOption, ShardOption, grid, in_order, parse_coordinates, parse_shards
+from jobs.game.grammar import Days, parse_days, parse_words
+from jobs.game.options import (
+    COORDINATE_ARGUMENTS,
+    INDEXING,
+    OPTIONS,
+    SCORING,
+    SHARD_ARGUMENTS,
+    TRAINING,
+    options_of,
+)
+from yarnmill.errors import ConfigurationError
+
+NOW = dt.datetime(2026, 3, 10, 2, 30, tzinfo=dt.UTC)
+INDEX = ["--input-data-directories", "a,b", "--root-output-directory", "o", "--feature-shard-configurations", "name=s"]
+
+
+def test_every_option_has_one_fate() -> None:
+    for option in (*OPTIONS, *SHARD_ARGUMENTS, *COORDINATE_ARGUMENTS):
+        assert sum(map(bool, (option.becomes, option.dropped, option.refused))) == 1, option.name
+    names = [name for option in OPTIONS for name in (option.name, *option.was)]
+    assert len(set(names)) == len(names)
+    assert all(option.drivers for option in OPTIONS)
+    assert {option.name for option in options_of(SCORING) if option.required} == {
+        "input-data-directories",
+        "root-output-directory",
+        "feature-shard-configurations",
+    }
+
+
+def test_words_are_read_in_both_spellings() -> None:
+    words = parse_words(INDEXING, [*INDEX, "--num-storage-partitions=3", "--override-output-directory", "TRUE"])
+    assert words.list("input-data-directories") == ("a", "b")
+    assert words.integer("num-storage-partitions") == 3
+    assert words.flag("override-output-directory")
+    assert words.integer("min-input-partitions") is None
+    assert words.notes == ()
+    twice = parse_words(INDEXING, [*INDEX, "--feature-shard-configurations", "name=t"])
+    assert twice.given["feature-shard-configurations"] == ("name=s", "name=t")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--num-storage-partition", "3"], "feature-indexing: no option 'num-storage-partition'"),
+        (["--root-output-directory", "p"], "--root-output-directory: given twice"),
+        (["stray"], "'stray': no option"),
+        (["--min-input-partitions"], "--min-input-partitions: no value"),
+        (["--training-task", "LOGISTIC_REGRESSION"], "no option 'training-task'"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(more: list[str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        parse_words(INDEXING, [*INDEX, *more])
+    with pytest.raises(ConfigurationError, match="--input-data-directories: missing"):
+        parse_words(INDEXING, INDEX[2:])
+
+
+def test_what_has_no_effect_is_said_and_what_is_refused_is_refused_by_name() -> None:
+    base = ["--input-data-directories", "a", "--root-output-directory", "o", "--feature-shard-configurations", "name=s"]
+    words = parse_words(SCORING, [*base, "--spill-scores-to-disk", "true", "--log-level", "DEBUG"])
+    assert [note.split(":")[0] for note in words.notes] == [
+        "--spill-scores-to-disk has no effect",
+        "--log-level has no effect",
+    ]
+    training = [
+        *base,
+        *("--training-task", "LOGISTIC_REGRESSION", "--coordinate-configurations", "name=g,feature.shard=s"),
+        *("--coordinate-update-sequence", "g", "--coordinate-descent-iterations", "1"),
+    ]
+    # A flag that says no asks for nothing.
+    assert parse_words(TRAINING, [*training, "--compute-variance", "false"]).notes == ()
+    with pytest.raises(ConfigurationError, match="--compute-variance true: refused") as refused:
+        parse_words(TRAINING, [*training, "--compute-variance", "true"])
+    assert "variance-computation-type" in refused.value.expected
+
+
+def test_shards_and_coordinates() -> None:
+    shards, notes = parse_shards(
+        ["name=global,feature.bags=features|more|features", "name=bias", "name=user,feature.bags=u,intercept=false"]
+    )
+    assert notes == ()
+    assert shards == (
+        ShardOption(name="global", bags=("features", "more")),
+        ShardOption(name="bias"),
+        ShardOption(name="user", bags=("u",), intercept=False),
+    )
+    coordinates, notes = parse_coordinates(
+        [
+            (
+                "name=per-user,random.effect.type=userId,feature.shard=user,min.partitions=8,optimizer=TRON,"
+                "tolerance=1.0E-5,max.iter=10,regularization=L2,reg.weights=1|100|10"
+            ),
+            "name=fixed,feature.shard=global,optimizer=LBFGS,regularization=L2,reg.weights=0.5",
+        ]
+    )
+    assert [note.split(": ")[1] for note in notes] == ["tolerance has no effect", "max.iter has no effect"]
+    assert coordinates[0] == CoordinateOption(
+        name="per-user",
+        shard="user",
+        entity="userId",
+        min_partitions=8,
+        optimizer="TRON",
+        max_iterations=10,
+        tolerance=1e-5,
+        regularization="L2",
+        weights=(1.0, 100.0, 10.0),
+    )
+    ordered = in_order(coordinates, ("fixed", "per-user"), shards)
+    assert [one.name for one in ordered] == ["fixed", "per-user"]
+    fits = grid(ordered, "logistic", 3)
+    assert [[one.l2 for one in fit.coordinates] for fit in fits] == [[0.5, 100.0], [0.5, 10.0], [0.5, 1.0]]
+    assert [one.kind for one in fits[0].coordinates] == ["fixed", "random"]
+    assert fits[0].max_sweeps == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name=g", "feature.shard is missing"),
+        ("name=g,feature.shard=s,feature.shard=t", "feature.shard is given twice"),
+        ("name=g,feature.shard=s,regularisation=L2", "perhaps regularization"),
+        ("name=g,feature.shard=s,regularization=L2", "L2 without reg.weights"),
+        ("name=g,feature.shard=s,regularization=L2,reg.weights=-1", r"reg\.weights -1"),
+        ("name=g,feature.shard=s,regularization=ELASTIC_NET,reg.weights=1", "ELASTIC_NET: refused"),
+        ("name=g,feature.shard=s,reg.alpha=0.5", "reg.alpha 0.5: refused"),
+        ("name=g,feature.shard=s,active.data.bound=5", "active.data.bound 5: refused"),
+        ("name=g,feature.shard=s,down.sampling.rate=0.5", "down.sampling.rate: refused"),
+        ("name=g,feature.shard=s,optimizer=SGD", "optimizer SGD"),
+        ("name=g,feature.shard=s,min.partitions=many", "min.partitions many"),
+    ],
+)
+def test_coordinates_that_cannot_be_meant_are_named(text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse_coordinates([text])
+    assert said.replace("\\", "") in str(raised.value)
+
+
+def test_the_update_sequence_is_checked() -> None:
+    shards, _ = parse_shards(["name=s,feature.bags=b"])
+    coordinates, _ = parse_coordinates(["name=g,feature.shard=s", "name=h,feature.shard=t"])
+    with pytest.raises(ConfigurationError, match="'x' has no configuration"):
+        in_order(coordinates, ("g", "x"), shards)
+    with pytest.raises(ConfigurationError, match="'g' is configured twice"):
+        in_order(coordinates, ("g", "g"), shards)
+    with pytest.raises(ConfigurationError, match="name=h: no shard 't'"):
+        in_order(coordinates, ("g", "h"), shards)
+    with pytest.raises(ConfigurationError, match="neither bags nor intercept"):
+        parse_shards(["name=s,intercept=false"])
+
+
+@given(
+    st.lists(st.floats(0.001, 100.0), min_size=1, max_size=3), st.lists(st.floats(0.001, 100.0), min_size=1, max_size=3)
+)
+def test_a_grid_is_every_combination_once(first: list[float], second: list[float]) -> None:
+    fixed = CoordinateOption(name="f", shard="s", regularization="L2", weights=tuple(first))
+    random = CoordinateOption(name="r", shard="s", entity="e", regularization="L2", weights=tuple(second))
+    found = [tuple(one.l2 for one in fit.coordinates) for fit in grid((fixed, random), "linear", 1)]
+    assert sorted(found) == sorted({(one, other) for one in first for other in second})
+    assert found == sorted(found, reverse=True)
+
+
+def test_days() -> None:
+    february = Days(dt.date(2026, 2, 1), dt.date(2026, 2, 28))
+    assert parse_days("20260201-20260228", None, "UTC", NOW, "--input-data") == february
+    assert parse_days(None, "2-1", "UTC", NOW, "--input-data") == Days(dt.date(2026, 3, 8), dt.date(2026, 3, 9))
+    # At half past two in UTC it is still yesterday in California.
+    assert parse_days(None, "0-0", "America/Los_Angeles", NOW, "--x") == Days(dt.date(2026, 3, 9), dt.date(2026, 3, 9))
+    assert parse_days(None, None, "UTC", NOW, "--x") is None
+    for dates, days, zone, said in (
+        ("20260201-20260228", "2-1", "UTC", "both given"),
+        ("20260230-20260301", None, "UTC", "20260230"),
+        ("20260301-20260201", None, "UTC", "begins after its end"),
+        (None, "1-2", "UTC", "begins after its end"),
+        (None, "1", "UTC", "two ends"),
+        (None, "2-1", "Mars/Olympus", "--time-zone Mars/Olympus"),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            parse_days(dates, days, zone, NOW, "--x")
+        assert said in str(raised.value)
