@@ -61,14 +61,19 @@ def index_frame(
         found = _distinct_terms(train, sorted({name for _, name in fed}))
         feeds = spark.createDataFrame(fed, "shard string, name string")
         terms = terms.unionByName(found.join(F.broadcast(feeds), "name").select("shard", "name", "term"))
+    return numbered(terms)
+
+
+def numbered(terms: DataFrame) -> DataFrame:
+    """Return distinct ``shard, name, term`` with ``index``, counted within each shard, kept in Spark's storage."""
     # Cut from its lineage: a partition computed a second time might be bounded otherwise and number anew.
     ordered = terms.orderBy("shard", "name", "term").localCheckpoint()
-    numbered = ordered.select(
+    placed = ordered.select(
         "*",
         F.spark_partition_id().alias("part"),
         F.monotonically_increasing_id().bitwiseAND(F.lit(_ROW_IN_PARTITION)).alias("row"),
     )
-    return _from_zero(numbered, _starts(numbered))
+    return _from_zero(placed, _starts(placed))
 
 
 def _distinct_terms(train: DataFrame, bags: Sequence[str]) -> DataFrame:

@@ -215,8 +215,8 @@ def parse_days(dates: str | None, days: str | None, zone: str, now: dt.datetime,
             f"--time-zone {zone}: unknown", expected="a name such as America/Los_Angeles"
         ) from None
     option = f"{where}-days-range"
-    first, last = (today - dt.timedelta(days=_parsed(int, text, option, "days ago")) for text in _halves(days, option))
-    return _ordered(first, last, f"{option} {days}")
+    ago = [dt.timedelta(days=_parsed(int, text, option, "days ago")) for text in _halves(days, option)]
+    return _ordered(today - ago[0], today - ago[1], f"{option} {days}")
 
 
 def _halves(text: str, where: str) -> tuple[str, str]:
