@@ -120,6 +120,29 @@ def _refuse_doubles(names: Sequence[str], option: str) -> None:
         raise ConfigurationError(f"{option}: {doubles[0]!r} is configured twice", expected="once")
 
 
+def without_locked(
+    sequence: Sequence[str], locked: Sequence[str], coordinates: Sequence[CoordinateOption]
+) -> tuple[str, ...]:
+    """Return the names that are left to train.
+
+    Raises
+    ------
+    ConfigurationError
+        If a locked coordinate is configured as well or is not in the sequence, or none is left.
+    """
+    option = "--partial-retrain-locked-coordinates"
+    configured = {one.name for one in coordinates}
+    for name in locked:
+        if name in configured:
+            raise ConfigurationError(f"{option}: {name!r} is configured as well", expected="locked or trained")
+        if name not in sequence:
+            raise ConfigurationError(f"{option}: {name!r} is not in --coordinate-update-sequence")
+    left = tuple(name for name in sequence if name not in locked)
+    if not left:
+        raise ConfigurationError(f"{option}: every coordinate is locked", expected="one to train")
+    return left
+
+
 def in_order(
     coordinates: Sequence[CoordinateOption], sequence: Sequence[str], shards: Sequence[ShardOption]
 ) -> tuple[CoordinateOption, ...]:

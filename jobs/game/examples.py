@@ -154,7 +154,11 @@ def _text(value: object) -> str | None:
 
 
 def _numbers(values: Sequence[Any], default: float | None = None) -> pa.Array:
-    return pa.array([default if value is None else float(value) for value in values], pa.float64())
+    filled = [default if value is None else value for value in values]
+    try:
+        return pa.array(filled, pa.float64())
+    except pa.ArrowInvalid:  # text or truth values, which Photon takes as well
+        return pa.array([None if value is None else float(value) for value in filled], pa.float64())
 
 
 def _struct(arrays: Sequence[pa.Array], names: Sequence[str], rows: int) -> pa.StructArray:
@@ -168,7 +172,11 @@ def _entries(record: Fields, bag: str) -> dict[str, float]:
     if not isinstance(entries, list):
         found = "missing" if bag not in record else f"a {type(entries).__name__}"
         raise BadDataError(f"feature bag {bag!r}: {found}", expected="a list of records with name, term and value")
-    bagged = {feature_key(entry["name"], entry.get("term")): float(entry["value"]) for entry in entries}
+    # Not by feature_key: this loop is the cost of reading.
+    bagged = {
+        f"{entry['name']}{SEPARATOR}{term}" if (term := entry.get("term")) else entry["name"]: entry["value"]
+        for entry in entries
+    }
     if len(bagged) < len(entries):
         _refuse_twice(bag, [feature_key(entry["name"], entry.get("term")) for entry in entries])
     return bagged
@@ -176,7 +184,7 @@ def _entries(record: Fields, bag: str) -> dict[str, float]:
 
 def _refuse_doubles(shard: ShardOption, bags: dict[str, list[dict[str, float]]]) -> None:
     for together in zip(*(bags[bag] for bag in shard.bags), strict=True):
-        if len({key for entries in together for key in entries}) < sum(map(len, together)):
+        if len(set().union(*together)) < sum(map(len, together)):
             _refuse_twice(" and ".join(shard.bags), [key for entries in together for key in entries])
 
 

@@ -88,8 +88,8 @@ def avro_files(folders: Sequence[str]) -> tuple[fs.FileInfo, ...]:
     return tuple(files)
 
 
-def ranges(files: Sequence[fs.FileInfo], least: int = 1) -> tuple[Range, ...]:
-    """Return ranges that cover the files, ``least`` of them if their sizes allow."""
+def ranges(files: Sequence[fs.FileInfo], least: int = 1, *, first: int = 0) -> tuple[Range, ...]:
+    """Return ranges that cover the files, ``least`` of them if their sizes allow, numbered from ``first`` on."""
     total = sum(file.size_bytes for file in files)
     size = max(1, min(RANGE_BYTES, -(-total // max(1, least))))
     cut = [
@@ -97,7 +97,9 @@ def ranges(files: Sequence[fs.FileInfo], least: int = 1) -> tuple[Range, ...]:
         for file in files
         for start in range(0, max(1, file.size_bytes), size)
     ]
-    return tuple(Range(number=number, url=url, start=start, stop=stop) for number, (url, start, stop) in enumerate(cut))
+    return tuple(
+        Range(number=number, url=url, start=start, stop=stop) for number, (url, start, stop) in enumerate(cut, first)
+    )
 
 
 def read_ranges(

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from jobs.game.options import Driver, Option, options_of
 from yarnmill.errors import ConfigurationError
+from yarnmill.records import Record
 
 T = TypeVar("T")
 
@@ -178,8 +179,7 @@ def _parsed(kind: Callable[[str], T], text: str, where: str, expected: str) -> T
         raise ConfigurationError(f"{where} {text}", expected=expected) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Days:
+class Days(Record, frozen=True, kw_only=True):
     """First and last day, both included."""
 
     first: dt.date
@@ -233,4 +233,4 @@ def _date(text: str, where: str) -> dt.date:
 def _ordered(first: dt.date, last: dt.date, where: str) -> Days:
     if first > last:
         raise ConfigurationError(f"{where}: begins after its end")
-    return Days(first, last)
+    return Days(first=first, last=last)

@@ -123,7 +123,7 @@ OPTIONS: Final = (
     Option(
         name="data-validation",
         drivers=BOTH,
-        becomes="`VALIDATE_FULL`, whatever it says: the checks ride on the pass that fills the cache",
+        becomes="checks: `full`, `sample` (a tenth) or `off` in training; scores are always checked to be finite",
     ),
     Option(
         name="logging-level",
@@ -135,7 +135,7 @@ OPTIONS: Final = (
     Option(
         name="model-input-directory",
         drivers=BOTH,
-        becomes="scoring: the model, required; training: where the fit starts from, see docs",
+        becomes="scoring: the model, required; training: the model of the locked coordinates, no warm start yet",
     ),
     Option(name="training-task", drivers=(TRAINING,), required=True, becomes="task"),
     Option(name="validation-data-directories", kind="list", drivers=(TRAINING,), becomes="the same"),
@@ -157,7 +157,7 @@ OPTIONS: Final = (
         name="partial-retrain-locked-coordinates",
         kind="list",
         drivers=(TRAINING,),
-        refused="the engine's locked coordinates are not wired to saved models yet",
+        becomes="the same: their scores are offsets of the rows, their files are copied; the fixed effect must train",
     ),
     Option(
         name="coordinate-configurations",
@@ -246,7 +246,7 @@ OPTIONS: Final = (
         name="save-per-group-evaluation-result",
         kind="flag",
         drivers=(TRAINING,),
-        refused="results per group are not wired yet",
+        becomes="the same: `group-eval/<i>/<metric>/<id>`, for the output modes EXPLICIT and ALL",
     ),
     Option(name="model-id", drivers=(SCORING,), becomes="the same; default `N/A`"),
     Option(
@@ -336,3 +336,39 @@ COORDINATE_ARGUMENTS: Final = (
 def options_of(driver: Driver) -> tuple[Option, ...]:
     """Return the options of one driver."""
     return tuple(option for option in OPTIONS if driver in option.drivers)
+
+
+def render_tables() -> str:
+    """Return all options and arguments with what becomes of them, as the guide shows them."""
+    parts = [
+        _table("option", OPTIONS),
+        "Arguments of `--feature-shard-configurations`:\n",
+        _table("argument", SHARD_ARGUMENTS),
+        "Arguments of `--coordinate-configurations`:\n",
+        _table("argument", COORDINATE_ARGUMENTS),
+    ]
+    return "\n".join(parts)
+
+
+def _table(head: str, options: tuple[Option, ...]) -> str:
+    rows = [f"| {head} | here |", "|---|---|"]
+    for option in options:
+        dashes = "--" if option.drivers else ""
+        names = ", ".join(f"`{dashes}{name}`" for name in (option.name, *option.was))
+        rows.append(f"| {names}{_of(option)} | {_fate(option)} |")
+    return "\n".join([*rows, ""])
+
+
+def _of(option: Option) -> str:
+    """Return which drivers have an option, if not all that read rows."""
+    if option.drivers in ((), ALL, BOTH, (TRAINING, SCORING, INDEXING)):
+        return ""
+    names = {TRAINING: "training", SCORING: "scoring", INDEXING: "indexing", BAGS: "bags"}
+    return f" ({', '.join(names[driver] for driver in option.drivers)})"
+
+
+def _fate(option: Option) -> str:
+    if option.refused:
+        return f"**refused**: {option.refused}"
+    text = f"no effect: {option.dropped}" if option.dropped else option.becomes
+    return text.replace("|", "\\|")  # a cell ends at a bare one

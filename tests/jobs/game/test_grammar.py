@@ -169,11 +169,15 @@ def test_a_grid_is_every_combination_once(first: list[float], second: list[float
 
 
 def test_days() -> None:
-    february = Days(dt.date(2026, 2, 1), dt.date(2026, 2, 28))
+    february = Days(first=dt.date(2026, 2, 1), last=dt.date(2026, 2, 28))
     assert parse_days("20260201-20260228", None, "UTC", NOW, "--input-data") == february
-    assert parse_days(None, "2-1", "UTC", NOW, "--input-data") == Days(dt.date(2026, 3, 8), dt.date(2026, 3, 9))
+    assert parse_days(None, "2-1", "UTC", NOW, "--input-data") == Days(
+        first=dt.date(2026, 3, 8), last=dt.date(2026, 3, 9)
+    )
     # At half past two in UTC it is still yesterday in California.
-    assert parse_days(None, "0-0", "America/Los_Angeles", NOW, "--x") == Days(dt.date(2026, 3, 9), dt.date(2026, 3, 9))
+    assert parse_days(None, "0-0", "America/Los_Angeles", NOW, "--x") == Days(
+        first=dt.date(2026, 3, 9), last=dt.date(2026, 3, 9)
+    )
     assert parse_days(None, None, "UTC", NOW, "--x") is None
     for dates, days, zone, said in (
         ("20260201-20260228", "2-1", "UTC", "both given"),
