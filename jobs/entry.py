@@ -1,6 +1,7 @@
 """The program that ``spark-submit`` runs: one entry for all jobs.
 
     spark-submit … entry.py JOB --config FILE_OR_URL [--set KEY=VALUE …] [--fingerprint F] [--run-id R]
+    spark-submit … entry.py game-training|game-scoring|feature-indexing|name-and-term-feature-bags PHOTON'S OPTIONS
 
 It runs the job in a hidden folder beside the output, writes ``report.json`` there last and then shows the folder in
 the output's place; a failure leaves its report in the hidden folder and an earlier output as it was. Its exit status
@@ -9,6 +10,7 @@ is the error's, which YARN keeps and a scheduler reads. It does not know who sen
 
 import argparse
 import datetime as dt
+import importlib
 import os
 import secrets
 import sys
@@ -22,10 +24,10 @@ from pyspark.sql import SparkSession
 
 from jobs.failures import own_cause
 from jobs.identity import job_fingerprint, render_inputs
-from jobs.job import JOBS, Job, JobConfig, Outcome, load_job
+from jobs.job import DRIVERS, JOBS, Job, JobConfig, Outcome, load_job
 from jobs.output import abandon, claim, publish, restore
 from yarnmill import fs
-from yarnmill.errors import ConfigurationError, YarnMillError
+from yarnmill.errors import ConfigurationError, ConflictError, YarnMillError
 from yarnmill.records import parse_yaml_mapping
 from yarnmill.report import RunReport, TaskExit, find_finished
 
@@ -43,11 +45,27 @@ class _Run(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one job and return its exit status."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     _find_hadoop()
+    if words and words[0] in DRIVERS:
+        return _run_driver(words[0], words[1:])
+    options = _parser().parse_args(words)
     try:
         job = load_job(options.job)
         return _run_once(job, _read_config(job, options.config, options.set), options.fingerprint, options.run_id)
+    except YarnMillError as error:
+        sys.stderr.write(f"error ({error.kind}): {error}\n")
+        return error.exit_code
+
+
+def _run_driver(driver: str, words: Sequence[str]) -> int:
+    """Run the job behind one of Photon ML's drivers, told by its own options."""
+    name = driver.replace("-", "_")
+    try:
+        config, notes = importlib.import_module(f"jobs.{name}").from_arguments(words, dt.datetime.now(dt.UTC))
+        for note in notes:
+            sys.stderr.write(f"{driver}: {note}\n")
+        return _run_once(load_job(name), config, "", "")
     except YarnMillError as error:
         sys.stderr.write(f"error ({error.kind}): {error}\n")
         return error.exit_code
@@ -89,6 +107,10 @@ def _run_once(job: Job, config: JobConfig, fingerprint: str, run_id: str) -> int
     if find_finished(config.output, identity) is not None:
         sys.stdout.write(f"{job.name}: up to date, {config.output}\n")
         return 0
+    if not config.may_replace and fs.exists(config.output):
+        raise ConflictError(
+            f"{config.output}: already there", mend="--override-output-directory true, or another output"
+        )
     run = _Run(job, config, inputs, identity, run_id or secrets.token_hex(6), started_at)
     return _run_claimed(run, claim(config.output, job.name, run.run_id))
 
@@ -99,7 +121,7 @@ def _run_claimed(run: _Run, folder: str) -> int:
     application_id = ""
     is_shared = SparkSession.getActiveSession() is not None  # its owner goes on with it
     try:
-        spark = _session(run.job.name)
+        spark = _session(run.config.title or f"yarnmill {run.job.name}")
         application_id = spark.sparkContext.applicationId
         outcome = run.job.run(spark, msgspec.structs.replace(run.config, output=folder))
         outputs = tuple(run.config.output.rstrip("/") + url.removeprefix(folder) for url in outcome.outputs)
@@ -130,9 +152,9 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 
-def _session(job: str) -> SparkSession:
+def _session(title: str) -> SparkSession:
     """Return the session; what the output's meaning hangs on is set here, resources by whoever submits."""
-    builder = SparkSession.builder.appName(f"yarnmill {job}")
+    builder = SparkSession.builder.appName(title)
     builder = builder.config("spark.sql.session.timeZone", "UTC")
     # The default, INT96, is a legacy that carries no time zone and sorts wrongly.
     return builder.config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS").getOrCreate()

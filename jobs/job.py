@@ -16,16 +16,36 @@ from yarnmill.records import Record, convert, to_plain
 
 JOBS: Final = {
     "build_training_set": "Join observations with features as of their time, split and index them.",
+    "export_photon_model": "Write a trained GLMix model in Photon ML's Avro.",
+    "feature_indexing": "Photon ML's FeatureIndexingDriver: index the features of Avro records.",
+    "game_scoring": "Photon ML's GameScoringDriver: score Avro records with a saved model.",
+    "game_training": "Photon ML's GameTrainingDriver: train on Avro records, save in its layout.",
+    "import_photon_model": "Take over a GAME model that Photon ML saved, ready to be published.",
+    "import_training_examples": "Make a training set of Photon ML's training examples.",
+    "name_and_term_feature_bags": "Photon ML's NameAndTermFeatureBagsDriver: list the features of Avro records.",
     "score": "Score rows with any number of models.",
     "train_glmix": "Train a GLMix model: a global effect and one per entity.",
 }
 """Every job by its name, which is also its module in this package, with one line of meaning."""
+
+DRIVERS: Final = ("feature-indexing", "game-scoring", "game-training", "name-and-term-feature-bags")
+"""Jobs that, under these names, take Photon ML's options instead of a configuration file."""
 
 
 class JobConfig(Record, frozen=True, kw_only=True):
     """What every job is told: the folder (URL) it alone writes to."""
 
     output: str
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether an earlier output of the same job may be replaced."""
+        return True
+
+    @property
+    def title(self) -> str:
+        """Name of the Spark application; empty: made from the job's."""
+        return ""
 
     def parameters(self) -> dict[str, str]:
         """Return every setting as text by its dotted key path: what a report and a tracking server show."""

@@ -62,6 +62,11 @@ def read_training_set(url: str) -> TrainingSet:
     return parse_json(fs.read_bytes(record_url), TrainingSet, source=record_url)
 
 
+def training_set_url(output_url: str, place: str) -> str:
+    """Return the URL of a model's training set; a relative place lies below the model, as an imported one's does."""
+    return place if "://" in place or place.startswith("/") else fs.join(output_url, place)
+
+
 def split_url(url: str, split: str) -> str:
     """Return the folder of one split's Parquet files."""
     return fs.join(url, "data", f"split={split}")

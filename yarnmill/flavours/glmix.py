@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -37,7 +38,7 @@ from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.flavours.predictor import Column
 from yarnmill.records import Record, canonical_json, parse_json
 from yarnmill.tables import FeatureDtype
-from yarnmill.trainingset import INTERCEPT, TrainingSet, index_url, read_training_set
+from yarnmill.trainingset import INTERCEPT, TrainingSet, index_url, read_training_set, training_set_url
 
 FEATURES_NAME: Final = "features.json"
 INDEX_NAME: Final = "index"
@@ -82,6 +83,8 @@ def prepare_glmix(output_url: str, folder: Path) -> Signature:
     """
     record_url = fs.join(output_url, MODEL_NAME)
     record = parse_json(fs.read_bytes(record_url), ModelRecord, source=record_url)
+    place = training_set_url(output_url, record.training_set)
+    record = msgspec.structs.replace(record, training_set=place)
     training_set = read_training_set(record.training_set)
     _check_indexes(record, training_set)
     features = _features(record, training_set, folder)

@@ -1,0 +1,148 @@
+"""The fits of one training, one after the other over the same cached blocks: judged, and saved if wanted."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from jobs.game.coordinates import coordinate_json, render_spec
+from jobs.game.groups import write_group_results
+from jobs.game.models import IndexRows, Writing, copy_effect, shard_index, write_effect
+from jobs.game.training import Config, locked_model_of
+from jobs.indexing import IndexMap
+from photon.avro.layout import METADATA_NAME, EffectInfo, render_metadata
+from photon.descent import Descent
+from photon.rows import Floats
+from photon.settings import CoordinateSettings, FitSettings
+from photon.spark.backend import Table
+from photon.spark.evaluation import evaluate
+from photon.spark.rows import Measure
+from photon.spark.train import SparkGlmix
+from yarnmill import fs
+
+BEST_FOLDER: Final = "best"
+MODELS_FOLDER: Final = "models"
+GROUPS_FOLDER: Final = "group-eval"
+SPEC_NAME: Final = "model-spec"
+ROLES: Final = ("train", "validation")
+
+
+class Clock:
+    """Seconds that each named part of a job took."""
+
+    def __init__(self) -> None:
+        self.timings_s: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes."""
+        started = time.monotonic()
+        yield
+        self.timings_s[name] = self.timings_s.get(name, 0.0) + time.monotonic() - started
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The rows with their vectors, and the index maps behind them."""
+
+    rows: DataFrame
+    index: IndexRows
+    maps: dict[str, IndexMap]
+
+
+class Fitting:
+    """Fits, and what is known of them.
+
+    Parameters
+    ----------
+    glmix
+        The loaded blocks.
+    config
+        What to fit and what to save.
+    prepared
+        Where the index maps are.
+    has_validation
+        Whether there are rows to judge by; without them the last model is the best.
+    """
+
+    def __init__(self, glmix: SparkGlmix, config: Config, prepared: Prepared, *, has_validation: bool) -> None:
+        self._glmix, self._config, self._prepared = glmix, config, prepared
+        self._has_validation = has_validation
+        self._scores: Table | None = None
+        self._best: float | None = None
+        self.metrics: dict[str, float] = {}
+        self.clock = Clock()
+
+    def fit_all(self) -> None:
+        """Fit every combination of penalties, each from the coefficients of the one before."""
+        for number, settings in enumerate(self._config.fits):
+            self._fit(number, settings)
+
+    def _fit(self, number: int, settings: FitSettings) -> None:
+        self._glmix.retune(settings)
+        with self.clock.measure("fit"):
+            fit = self._glmix.fit(("train",), start=self._scores)
+        self._scores = fit.scores
+        self.metrics[f"model_{number}_objective"] = fit.objective
+        value = self._judged(number, fit)
+        with self.clock.measure("save"):
+            self._save_wanted(number, settings, value)
+
+    def _judged(self, number: int, fit: Descent[Table | None]) -> float:
+        """Return what the first evaluator says of a fit; NaN without rows to judge by."""
+        if not self._has_validation:
+            return float("nan")
+        config = self._config
+        with self.clock.measure("evaluate"):
+            rows = self._glmix.measured(fit.scores, [Measure("validation", ROLES.index("validation"))])
+            found = evaluate(rows, config.question)[0].metrics
+            if config.saves_groups and config.output_mode in ("EXPLICIT", "ALL"):
+                write_group_results(rows, config.question, fs.join(config.output, GROUPS_FOLDER, str(number)))
+        self.metrics |= {f"model_{number}_validation_{name}": one for name, one in found.items()}
+        return found.get(config.question.evaluators[0].label, float("nan"))
+
+    def _save_wanted(self, number: int, settings: FitSettings, value: float) -> None:
+        config, first = self._config, self._config.question.evaluators[0]
+        if config.output_mode in ("EXPLICIT", "ALL"):
+            self._save(settings, fs.join(config.output, MODELS_FOLDER, str(number)))
+        if self._best is None or not self._has_validation or first.is_better(value, self._best):
+            self._best = value
+            self.metrics["best_model"] = float(number)
+            if config.output_mode != "NONE":
+                folder = fs.join(config.output, BEST_FOLDER)
+                fs.delete(folder)
+                self._save(settings, folder)
+
+    def _save(self, settings: FitSettings, folder: str) -> None:
+        config, prepared = self._config, self._prepared
+        pairs = zip(config.coordinates, settings.coordinates, strict=True)
+        how = tuple(coordinate_json(one, own) for one, own in pairs)
+        fs.write_bytes(fs.join(folder, METADATA_NAME), render_metadata(config.task, how))
+        fs.write_bytes(fs.join(folder, SPEC_NAME), render_spec(how))
+        writing = Writing(config.task, config.sparsity_threshold, config.output_files)
+        for effect, coefficients in self._coefficients():
+            index = shard_index(prepared.index, effect.shard, prepared.maps[effect.shard].dimension)
+            write_effect(effect, coefficients, index, folder, writing)
+        model = locked_model_of(config)
+        for effect in model.effects:
+            copy_effect(prepared.rows.sparkSession, model, effect, folder)
+
+    def _coefficients(self) -> Iterator[tuple[EffectInfo, DataFrame]]:
+        glmix = self._glmix
+        yield _info(glmix.fixed.settings), self._fixed_rows(glmix.fixed.coefficients)
+        for one in glmix.random:
+            yield _info(one.settings), glmix.coefficients(one)
+
+    def _fixed_rows(self, coefficients: Floats) -> DataFrame:
+        kept = np.flatnonzero(coefficients)
+        table = pa.table({"index": pa.array(kept, pa.int32()), "value": pa.array(coefficients[kept], pa.float64())})
+        return self._prepared.rows.sparkSession.createDataFrame(table)
+
+
+def _info(settings: CoordinateSettings) -> EffectInfo:
+    return EffectInfo(settings.name, settings.shard, settings.entity)

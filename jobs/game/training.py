@@ -1,0 +1,169 @@
+"""What GameTrainingDriver is told, from Photon's options."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final, Literal, cast
+
+from jobs.evaluating import evaluators_of, question_of
+from jobs.game.config import RowsConfig, days_of, rows_settings
+from jobs.game.coordinates import CoordinateOption, grid, in_order, parse_coordinates, without_locked
+from jobs.game.examples import ExampleForm
+from jobs.game.files import input_folders, qualified
+from jobs.game.grammar import Days, Words, parse_choice, parse_words
+from jobs.game.models import SavedModel, read_saved_model
+from jobs.game.options import TRAINING
+from photon.avro.layout import EffectInfo
+from photon.avro.models import SPARSITY_THRESHOLD, task_of_option
+from photon.checks import Checks
+from photon.evaluation import Question
+from photon.loss import Task
+from photon.settings import FitSettings, checked
+from yarnmill.errors import ConfigurationError
+
+OutputMode = Literal["NONE", "BEST", "EXPLICIT", "TUNED", "ALL"]
+
+_MODES: Final = ("NONE", "BEST", "EXPLICIT", "TUNED", "ALL")
+_LEVELS: Final[dict[str, Checks]] = {"VALIDATE_FULL": "full", "VALIDATE_SAMPLE": "sample", "VALIDATE_DISABLED": "off"}
+
+
+class Config(RowsConfig, frozen=True, kw_only=True):
+    """What to fit.
+
+    Parameters
+    ----------
+    task
+        Ours.
+    coordinates
+        In their update order, the fixed effect first.
+    iterations
+        Sweeps over the coordinates.
+    validation_directories, validation_days
+        Rows that judge and do not train.
+    output_mode
+        Which models are saved.
+    summary_directory
+        Where feature summaries go; unset: none are made.
+    sparsity_threshold
+        Coefficients no larger than this are not saved.
+    checks
+        How many rows are checked before the fit.
+    saves_groups
+        Whether the results of every group are written.
+    locked_model, locked
+        A saved model, and those of its coordinates that stay as they are.
+    """
+
+    task: Task
+    coordinates: tuple[CoordinateOption, ...]
+    iterations: int
+    validation_directories: tuple[str, ...] = ()
+    validation_days: Days | None = None
+    output_mode: OutputMode = "BEST"
+    summary_directory: str | None = None
+    sparsity_threshold: float = SPARSITY_THRESHOLD
+    checks: Checks = "off"
+    saves_groups: bool = False
+    locked_model: str | None = None
+    locked: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> tuple[FitSettings, ...]:
+        """Settings of every fit, in order."""
+        return grid(self.coordinates, self.task, self.iterations)
+
+    @property
+    def question(self) -> Question:
+        """What validation rows are asked of every fit."""
+        return question_of(evaluators_of(self.evaluators, self.task, ()), self.task)
+
+    @property
+    def form(self) -> ExampleForm:
+        """What is read of a record."""
+        keys = dict.fromkeys(one.entity for one in self.coordinates if one.entity is not None)
+        keys |= dict.fromkeys(one.entity for one in self.locked_effects if one.entity is not None)
+        return ExampleForm(
+            columns=self.columns, shards=self.shards, keys=tuple(keys | dict.fromkeys(self.question.entities))
+        )
+
+    @property
+    def locked_effects(self) -> tuple[EffectInfo, ...]:
+        """The locked coordinates as their model has them; ConfigurationError if it lacks one."""
+        if self.locked_model is None or not self.locked:
+            return ()
+        found = {effect.name: effect for effect in read_saved_model(self.locked_model).effects}
+        missing = [name for name in self.locked if name not in found]
+        if missing:
+            raise ConfigurationError(
+                f"--partial-retrain-locked-coordinates: {self.locked_model} has no {missing[0]!r}",
+                expected=f"some of {', '.join(found)}",
+            )
+        return tuple(found[name] for name in self.locked)
+
+    @property
+    def validation_folders(self) -> tuple[str, ...]:
+        """Folders of the rows that judge."""
+        return input_folders(self.validation_directories, self.validation_days)
+
+
+def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, tuple[str, ...]]:
+    """Return what Photon's options say, and notes on those without effect.
+
+    Raises
+    ------
+    ConfigurationError
+        If an option is unknown, refused, missing, or does not fit the others.
+    """
+    words = parse_words(TRAINING, arguments)
+    settings, shard_notes = rows_settings(words, now)
+    coordinates, notes = parse_coordinates(words.given["coordinate-configurations"])
+    _check_choices(words)
+    locked = words.list("partial-retrain-locked-coordinates")
+    sequence = without_locked(words.list("coordinate-update-sequence"), locked, coordinates)
+    config = Config(
+        **settings,
+        task=cast("Task", task_of_option(words.text("training-task"))),
+        coordinates=in_order(coordinates, sequence, settings["shards"]),
+        iterations=words.integer("coordinate-descent-iterations") or 1,
+        validation_directories=tuple(map(qualified, words.list("validation-data-directories"))),
+        validation_days=days_of(words, "validation-data", now),
+        output_mode=cast("OutputMode", parse_choice(words.text("output-mode", "BEST"), _MODES, "--output-mode")),
+        summary_directory=qualified(path) if (path := words.maybe("data-summary-directory")) else None,
+        sparsity_threshold=words.number("model-sparsity-threshold", SPARSITY_THRESHOLD),
+        saves_groups=words.flag("save-per-group-evaluation-result"),
+        locked_model=qualified(model) if (model := words.maybe("model-input-directory")) else None,
+        locked=locked,
+        checks=_LEVELS[
+            parse_choice(words.text("data-validation", "VALIDATE_DISABLED"), tuple(_LEVELS), "--data-validation")
+        ],
+    )
+    for fit in config.fits:
+        checked(fit, source=TRAINING)
+    return config, (*words.notes, *shard_notes, *notes)
+
+
+def _check_choices(words: Words) -> None:
+    """Check the options of which some choices alone are wired so far."""
+    for name in ("normalization", "hyper-parameter-tuning", "variance-computation-type"):
+        if words.text(name, "NONE") != "NONE":
+            raise ConfigurationError(
+                f"--{name} {words.text(name)}: refused", expected="NONE: the rest is not wired yet"
+            )
+    has_model, has_locked = (
+        words.maybe(name) is not None for name in ("model-input-directory", "partial-retrain-locked-coordinates")
+    )
+    if has_locked and not has_model:
+        raise ConfigurationError(
+            "--partial-retrain-locked-coordinates: no model to take them from", mend="--model-input-directory"
+        )
+    if has_model and not has_locked:
+        raise ConfigurationError(
+            f"--model-input-directory {words.text('model-input-directory')}: refused without locked coordinates",
+            expected="a fit from the beginning: it ends at the same optimum, and a warm start is not wired yet",
+        )
+
+
+def locked_model_of(config: Config) -> SavedModel:
+    """Return the model of the locked coordinates, with these alone; none, if none is locked."""
+    url = config.locked_model or ""
+    task = read_saved_model(url).task if url else None
+    return SavedModel(url=url, task=task, effects=config.locked_effects)
