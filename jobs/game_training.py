@@ -114,14 +114,13 @@ def _with_locked(
 
 
 def _loaded(spark: SparkSession, config: Config, prepared: Prepared) -> SparkGlmix:
-    shuffled = int(spark.conf.get("spark.sql.shuffle.partitions") or "4")
     shapes = {name: ShardShape(one.dimension, one.numbers.get(INTERCEPT)) for name, one in prepared.maps.items()}
     return SparkGlmix(
         prepared.rows.select("uid", "role", "response", "weight", "offset", "ids", "shards"),
         config.fits[0],
         shapes,
         ROLES,
-        partitions=max(shuffled, *(one.min_partitions for one in config.coordinates)),
+        partitions=max(spark.sparkContext.defaultParallelism, *(one.min_partitions for one in config.coordinates)),
         carried_ids=config.question.entities,
     )
 

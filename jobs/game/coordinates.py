@@ -1,6 +1,7 @@
 """Feature shards, coordinates and their grid of penalties, from Photon's arguments to our settings."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Final, Literal, cast
 
@@ -16,11 +17,18 @@ from jobs.game.options import COORDINATE_ARGUMENTS, SHARD_ARGUMENTS
 from photon.avro.layout import CoordinateJson, OptimizationJson, OptimizerJson, RegularizationJson
 from photon.loss import Task
 from photon.settings import CoordinateSettings, FitSettings
+from photon.tuning import SearchSpace
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
 
 OPTIMIZERS: Final = ("LBFGS", "TRON", "OWLQN", "LBFGSB")
 Regularization = Literal["NONE", "L2"]
+
+DEFAULT_RANGE: Final = (1e-4, 1e4)
+"""Photon's default of the penalties that a search tries."""
+
+_NUMBER: Final = r"\s*\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\s*"
+_RANGE: Final = re.compile(f"(?P<first>{_NUMBER})-(?P<last>{_NUMBER})")
 
 
 class ShardOption(Record, frozen=True, kw_only=True):
@@ -43,6 +51,7 @@ class CoordinateOption(Record, frozen=True, kw_only=True):
     tolerance: float = 1e-7
     regularization: Regularization = "NONE"
     weights: tuple[float, ...] = ()
+    weight_range: tuple[float, float] = DEFAULT_RANGE
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -111,7 +120,16 @@ def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
         tolerance=parse_number(found.get("tolerance", "1e-7"), f"{where}: tolerance"),
         regularization=cast("Regularization", kind),
         weights=weights,
+        weight_range=_range(found["reg.weight.range"], where) if "reg.weight.range" in found else DEFAULT_RANGE,
     )
+
+
+def _range(text: str, where: str) -> tuple[float, float]:
+    """Return the two ends of a range of penalties, such as ``1.0E-2-100``."""
+    match = _RANGE.fullmatch(text)
+    if match is None or not 0.0 < float(match["first"]) < float(match["last"]):
+        raise ConfigurationError(f"{where}: reg.weight.range {text}", expected="two ends above 0, such as 0.01-100")
+    return float(match["first"]), float(match["last"])
 
 
 def _refuse_doubles(names: Sequence[str], option: str) -> None:
@@ -187,6 +205,15 @@ def grid(coordinates: Sequence[CoordinateOption], task: Task, sweeps: int) -> tu
             tolerance=0.0,
         )
         for weights in itertools.product(*(one.grid for one in coordinates))
+    )
+
+
+def search_spaces(coordinates: Sequence[CoordinateOption]) -> tuple[SearchSpace, ...]:
+    """Return the ranges to search: one of each coordinate that has a penalty."""
+    return tuple(
+        SearchSpace(coordinate=one.name, strength=one.weight_range)
+        for one in coordinates
+        if one.regularization != "NONE"
     )
 
 

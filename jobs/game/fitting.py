@@ -1,5 +1,6 @@
 """The fits of one training, one after the other over the same cached blocks: judged, and saved if wanted."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from photon.spark.backend import Table
 from photon.spark.evaluation import evaluate
 from photon.spark.rows import Measure
 from photon.spark.train import SparkGlmix
+from photon.tuning import Judged, Study, Trial, strengths_of, tune
 from yarnmill import fs
 
 BEST_FOLDER: Final = "best"
@@ -75,48 +77,79 @@ class Fitting:
         self._has_validation = has_validation
         self._scores: Table | None = None
         self._best: float | None = None
+        self._number, self._saved, self._is_search = 0, 0, False
         self.metrics: dict[str, float] = {}
         self.clock = Clock()
 
     def fit_all(self) -> None:
-        """Fit every combination of penalties, each from the coefficients of the one before."""
-        for number, settings in enumerate(self._config.fits):
-            self._fit(number, settings)
+        """Fit every combination of penalties, each from the coefficients of the one before, then search on."""
+        trials = [self._trial(settings) for settings in self._config.fits]
+        search = self._config.search
+        if search is not None:
+            self._is_search = True
+            study = Study(self._config.fits[0], search, self._config.question.evaluators[0])
+            tune(study, self._fit, known=trials)
 
-    def _fit(self, number: int, settings: FitSettings) -> None:
+    def _trial(self, settings: FitSettings) -> Trial:
+        number, judged = self._number, self._fit(settings)
+        return Trial(
+            number=number,
+            strengths=strengths_of(settings),
+            value=judged.value if math.isfinite(judged.value) else None,
+            metrics=judged.metrics,
+            objective=judged.objective,
+            sweeps=judged.sweeps,
+            converged=judged.converged,
+        )
+
+    def _fit(self, settings: FitSettings) -> Judged:
+        number = self._number
+        self._number += 1
         self._glmix.retune(settings)
         with self.clock.measure("fit"):
             fit = self._glmix.fit(("train",), start=self._scores)
         self._scores = fit.scores
         self.metrics[f"model_{number}_objective"] = fit.objective
-        value = self._judged(number, fit)
+        self.metrics |= {f"model_{number}_l2_{one.name}": one.l2 for one in settings.coordinates}
+        folder = self._folder_number()
+        found = self._judged(number, fit, folder)
+        value = found.get(self._config.question.evaluators[0].label, float("nan"))
         with self.clock.measure("save"):
-            self._save_wanted(number, settings, value)
+            self._save_wanted(number, settings, value, folder)
+        return Judged(value, fit.objective, len(fit.sweeps), fit.converged, found)
 
-    def _judged(self, number: int, fit: Descent[Table | None]) -> float:
-        """Return what the first evaluator says of a fit; NaN without rows to judge by."""
+    def _folder_number(self) -> int | None:
+        """Return the number of the next folder below ``models``, None where this fit gets none."""
+        mode = self._config.output_mode
+        if mode not in ("ALL", "TUNED" if self._is_search else "EXPLICIT"):
+            return None
+        self._saved += 1
+        return self._saved - 1
+
+    def _judged(self, number: int, fit: Descent[Table | None], folder: int | None) -> dict[str, float]:
+        """Return what the evaluators say of a fit; nothing without rows to judge by."""
         if not self._has_validation:
-            return float("nan")
+            return {}
         config = self._config
         with self.clock.measure("evaluate"):
             rows = self._glmix.measured(fit.scores, [Measure("validation", ROLES.index("validation"))])
-            found = evaluate(rows, config.question)[0].metrics
-            if config.saves_groups and config.output_mode in ("EXPLICIT", "ALL"):
-                write_group_results(rows, config.question, fs.join(config.output, GROUPS_FOLDER, str(number)))
+            found = dict(evaluate(rows, config.question)[0].metrics)
+            if config.saves_groups and folder is not None:
+                write_group_results(rows, config.question, fs.join(config.output, GROUPS_FOLDER, str(folder)))
         self.metrics |= {f"model_{number}_validation_{name}": one for name, one in found.items()}
-        return found.get(config.question.evaluators[0].label, float("nan"))
+        return found
 
-    def _save_wanted(self, number: int, settings: FitSettings, value: float) -> None:
+    def _save_wanted(self, number: int, settings: FitSettings, value: float, folder: int | None) -> None:
         config, first = self._config, self._config.question.evaluators[0]
-        if config.output_mode in ("EXPLICIT", "ALL"):
-            self._save(settings, fs.join(config.output, MODELS_FOLDER, str(number)))
+        if folder is not None:
+            self._save(settings, fs.join(config.output, MODELS_FOLDER, str(folder)))
         if self._best is None or not self._has_validation or first.is_better(value, self._best):
             self._best = value
             self.metrics["best_model"] = float(number)
             if config.output_mode != "NONE":
-                folder = fs.join(config.output, BEST_FOLDER)
-                fs.delete(folder)
-                self._save(settings, folder)
+                best = fs.join(config.output, BEST_FOLDER)
+                fs.delete(best)
+                self._save(settings, best)
 
     def _save(self, settings: FitSettings, folder: str) -> None:
         config, prepared = self._config, self._prepared

@@ -200,18 +200,18 @@ OPTIONS: Final = (
     Option(
         name="hyper-parameter-tuner",
         drivers=(TRAINING,),
-        dropped="there is one tuner",
+        dropped="there is one tuner, and it does tune: Photon's default, DUMMY, does not",
     ),
     Option(
         name="hyper-parameter-tuning",
         drivers=(TRAINING,),
-        becomes="`NONE` only, so far",
+        becomes="`NONE`, `RANDOM` (scrambled Sobol sequence), `BAYESIAN` (Optuna's TPE): after the grid, told of it",
     ),
     Option(
         name="hyper-parameter-tuning-iterations",
         kind="integer",
         drivers=(TRAINING,),
-        dropped="it matters only to hyper-parameter-tuning",
+        becomes="the same: fits beside those of the grid",
     ),
     Option(
         name="variance-computation-type",
@@ -313,8 +313,11 @@ COORDINATE_ARGUMENTS: Final = (
         becomes="λ, not divided by n; several, joined with `|`: one fit each, all combined",
     ),
     Option(name="reg.alpha", kind="number", refused="elastic net is not wired yet"),
-    Option(name="reg.alpha.range", refused="hyper-parameter tuning is not wired yet"),
-    Option(name="reg.weight.range", refused="hyper-parameter tuning is not wired yet"),
+    Option(name="reg.alpha.range", refused="elastic net is not wired yet"),
+    Option(
+        name="reg.weight.range",
+        becomes="the range that hyper-parameter-tuning searches, by logarithm; default 1e-4 to 1e4",
+    ),
     Option(name="down.sampling.rate", kind="number", becomes="1 only, so far"),
     Option(name="active.data.lower.bound", kind="integer", refused="bounds on active rows are not wired yet"),
     Option(

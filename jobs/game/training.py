@@ -6,7 +6,7 @@ from typing import Final, Literal, cast
 
 from jobs.evaluating import evaluators_of, question_of
 from jobs.game.config import RowsConfig, days_of, rows_settings
-from jobs.game.coordinates import CoordinateOption, grid, in_order, parse_coordinates, without_locked
+from jobs.game.coordinates import CoordinateOption, grid, in_order, parse_coordinates, search_spaces, without_locked
 from jobs.game.examples import ExampleForm
 from jobs.game.files import input_folders, qualified
 from jobs.game.grammar import Days, Words, parse_choice, parse_words
@@ -18,10 +18,13 @@ from photon.checks import Checks
 from photon.evaluation import Question
 from photon.loss import Task
 from photon.settings import FitSettings, checked
+from photon.tuning import TuningSettings, checked_tuning
 from yarnmill.errors import ConfigurationError
 
+Tuning = Literal["NONE", "RANDOM", "BAYESIAN"]
 OutputMode = Literal["NONE", "BEST", "EXPLICIT", "TUNED", "ALL"]
 
+_TUNINGS: Final = ("NONE", "RANDOM", "BAYESIAN")
 _MODES: Final = ("NONE", "BEST", "EXPLICIT", "TUNED", "ALL")
 _LEVELS: Final[dict[str, Checks]] = {"VALIDATE_FULL": "full", "VALIDATE_SAMPLE": "sample", "VALIDATE_DISABLED": "off"}
 
@@ -47,6 +50,8 @@ class Config(RowsConfig, frozen=True, kw_only=True):
         Coefficients no larger than this are not saved.
     checks
         How many rows are checked before the fit.
+    tuning, tuning_fits
+        How penalties are searched after the grid, and with how many fits.
     saves_groups
         Whether the results of every group are written.
     locked_model, locked
@@ -62,6 +67,8 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     summary_directory: str | None = None
     sparsity_threshold: float = SPARSITY_THRESHOLD
     checks: Checks = "off"
+    tuning: Tuning = "NONE"
+    tuning_fits: int = 0
     saves_groups: bool = False
     locked_model: str | None = None
     locked: tuple[str, ...] = ()
@@ -75,6 +82,17 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     def question(self) -> Question:
         """What validation rows are asked of every fit."""
         return question_of(evaluators_of(self.evaluators, self.task, ()), self.task)
+
+    @property
+    def search(self) -> TuningSettings | None:
+        """The search after the grid, whose fits count as its first trials; None without one."""
+        if self.tuning == "NONE":
+            return None
+        return TuningSettings(
+            search="random" if self.tuning == "RANDOM" else "bayesian",
+            coordinates=search_spaces(self.coordinates),
+            trials=len(self.fits) + self.tuning_fits,
+        )
 
     @property
     def form(self) -> ExampleForm:
@@ -129,6 +147,10 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
         output_mode=cast("OutputMode", parse_choice(words.text("output-mode", "BEST"), _MODES, "--output-mode")),
         summary_directory=qualified(path) if (path := words.maybe("data-summary-directory")) else None,
         sparsity_threshold=words.number("model-sparsity-threshold", SPARSITY_THRESHOLD),
+        tuning=cast(
+            "Tuning", parse_choice(words.text("hyper-parameter-tuning", "NONE"), _TUNINGS, "--hyper-parameter-tuning")
+        ),
+        tuning_fits=words.integer("hyper-parameter-tuning-iterations") or 0,
         saves_groups=words.flag("save-per-group-evaluation-result"),
         locked_model=qualified(model) if (model := words.maybe("model-input-directory")) else None,
         locked=locked,
@@ -138,12 +160,27 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
     )
     for fit in config.fits:
         checked(fit, source=TRAINING)
+    if config.search is not None:
+        _check_search(config, config.search)
     return config, (*words.notes, *shard_notes, *notes)
+
+
+def _check_search(config: Config, search: TuningSettings) -> None:
+    checked_tuning(search, config.fits[0], source="--hyper-parameter-tuning")
+    if not config.tuning_fits:
+        raise ConfigurationError(
+            f"--hyper-parameter-tuning {config.tuning}: no number of fits",
+            mend="--hyper-parameter-tuning-iterations 20",
+        )
+    if not config.validation_directories:
+        raise ConfigurationError(
+            f"--hyper-parameter-tuning {config.tuning}: nothing to judge by", mend="--validation-data-directories"
+        )
 
 
 def _check_choices(words: Words) -> None:
     """Check the options of which some choices alone are wired so far."""
-    for name in ("normalization", "hyper-parameter-tuning", "variance-computation-type"):
+    for name in ("normalization", "variance-computation-type"):
         if words.text(name, "NONE") != "NONE":
             raise ConfigurationError(
                 f"--{name} {words.text(name)}: refused", expected="NONE: the rest is not wired yet"

@@ -134,6 +134,7 @@ def test_shards_and_coordinates() -> None:
         ("name=g,feature.shard=s,reg.alpha=0.5", "reg.alpha 0.5: refused"),
         ("name=g,feature.shard=s,active.data.bound=5", "active.data.bound 5: refused"),
         ("name=g,feature.shard=s,down.sampling.rate=0.5", "down.sampling.rate: refused"),
+        ("name=g,feature.shard=s,reg.weight.range=10-1", "reg.weight.range 10-1"),
         ("name=g,feature.shard=s,optimizer=SGD", "optimizer SGD"),
         ("name=g,feature.shard=s,min.partitions=many", "min.partitions many"),
     ],

@@ -307,3 +307,29 @@ def test_locked_coordinates_stay_as_they_are(trained: Path, world: Path, clicks:
     expected = fit(data, msgspec.structs.replace(coordinates, coordinates=coordinates.coordinates[:2])).model.effects[0]
     (saved,) = avro(output / "best" / "fixed-effect" / "global" / "coefficients")
     assert means(saved) == pytest.approx(dict(zip(GLOBAL, expected.coefficients, strict=True)), abs=1e-7)
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_search_goes_on_from_the_grid(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = world / "searched"
+    arguments = [
+        *("game-training", "--input-data-directories", str(world / "train" / "2026" / "02" / "27")),
+        *model("5,reg.weight.range=0.1-100", sweeps=1),
+        *("--hyper-parameter-tuning", "RANDOM", "--output-mode", "TUNED", "--root-output-directory", str(output)),
+    ]
+    assert main(arguments) == 2
+    assert "no number of fits" in capsys.readouterr().err
+    arguments += ["--hyper-parameter-tuning-iterations", "2"]
+    assert main(arguments) == 2
+    assert "nothing to judge by" in capsys.readouterr().err
+    assert main([*arguments, "--validation-data-directories", str(world / "validation")]) == 0
+    metrics = read_report(str(output)).metrics
+    aucs = [metrics[f"model_{number}_validation_auc"] for number in range(3)]
+    assert metrics[f"model_{int(metrics['best_model'])}_validation_auc"] == max(aucs)
+    assert metrics["model_0_l2_global"] == 5.0
+    assert all(0.1 <= metrics[f"model_{number}_l2_global"] <= 100.0 for number in (1, 2))
+    assert metrics["model_1_l2_global"] != metrics["model_2_l2_global"]
+    assert sorted(path.name for path in (output / "models").iterdir()) == ["0", "1"]
+    metadata = json.loads((output / "models" / "1" / "model-metadata.json").read_text())
+    values = {one["name"]: one["configuration"] for one in metadata["optimizationConfigurations"]["values"]}
+    assert values["global"]["regularizationWeight"] == metrics["model_2_l2_global"]
