@@ -52,6 +52,10 @@ class CoordinateOption(Record, frozen=True, kw_only=True):
     regularization: Regularization = "NONE"
     weights: tuple[float, ...] = ()
     weight_range: tuple[float, float] = DEFAULT_RANGE
+    active_rows_lower_bound: int = 1
+    active_rows_upper_bound: int | None = None
+    features_to_samples_ratio: float | None = None
+    down_sampling_rate: float = 1.0
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -108,8 +112,6 @@ def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
         raise ConfigurationError(f"{where}: reg.weights {found['reg.weights']}", expected="0 or more")
     if kind != "NONE" and not weights:
         raise ConfigurationError(f"{where}: regularization {kind} without reg.weights", expected="reg.weights=10")
-    if parse_number(found.get("down.sampling.rate", "1"), f"{where}: down.sampling.rate") != 1.0:
-        raise ConfigurationError(f"{where}: down.sampling.rate: refused", expected="1: down-sampling is not wired yet")
     return CoordinateOption(
         name=found["name"],
         shard=found["feature.shard"],
@@ -121,6 +123,20 @@ def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
         regularization=cast("Regularization", kind),
         weights=weights,
         weight_range=_range(found["reg.weight.range"], where) if "reg.weight.range" in found else DEFAULT_RANGE,
+        active_rows_lower_bound=parse_integer(
+            found.get("active.data.lower.bound", "1"), f"{where}: active.data.lower.bound"
+        ),
+        active_rows_upper_bound=(
+            parse_integer(found["active.data.upper.bound"], f"{where}: active.data.upper.bound")
+            if "active.data.upper.bound" in found
+            else None
+        ),
+        features_to_samples_ratio=(
+            parse_number(found["features.to.samples.ratio"], f"{where}: features.to.samples.ratio")
+            if "features.to.samples.ratio" in found
+            else None
+        ),
+        down_sampling_rate=parse_number(found.get("down.sampling.rate", "1"), f"{where}: down.sampling.rate"),
     )
 
 
@@ -224,6 +240,10 @@ def _settings(one: CoordinateOption, weight: float) -> CoordinateSettings:
         shard=one.shard,
         l2=weight,
         entity=one.entity,
+        active_rows_lower_bound=one.active_rows_lower_bound,
+        active_rows_upper_bound=one.active_rows_upper_bound,
+        features_to_samples_ratio=one.features_to_samples_ratio,
+        down_sampling_rate=one.down_sampling_rate,
     )
 
 
@@ -237,7 +257,7 @@ def coordinate_json(one: CoordinateOption, settings: CoordinateSettings) -> Coor
             ),
             regularization_context=RegularizationJson(regularization_type=one.regularization),
             regularization_weight=settings.l2,
-            down_sampling_rate=1.0 if one.entity is None else None,
+            down_sampling_rate=one.down_sampling_rate if one.entity is None else None,
         ),
     )
 

@@ -22,6 +22,7 @@ from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings
 from photon.spark.backend import Table
 from photon.spark.evaluation import evaluate
+from photon.spark.fixed import SparkFixed
 from photon.spark.rows import Measure
 from photon.spark.train import SparkGlmix
 from photon.tuning import Judged, Study, Trial, strengths_of, tune
@@ -166,10 +167,11 @@ class Fitting:
             copy_effect(prepared.rows.sparkSession, model, effect, folder)
 
     def _coefficients(self) -> Iterator[tuple[EffectInfo, DataFrame]]:
-        glmix = self._glmix
-        yield _info(glmix.fixed.settings), self._fixed_rows(glmix.fixed.coefficients)
-        for one in glmix.random:
-            yield _info(one.settings), glmix.coefficients(one)
+        for one in self._glmix.coordinates:
+            if isinstance(one, SparkFixed):
+                yield _info(one.settings), self._fixed_rows(one.coefficients)
+            else:
+                yield _info(one.settings), self._glmix.coefficients(one)
 
     def _fixed_rows(self, coefficients: Floats) -> DataFrame:
         kept = np.flatnonzero(coefficients)

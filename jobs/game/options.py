@@ -318,12 +318,16 @@ COORDINATE_ARGUMENTS: Final = (
         name="reg.weight.range",
         becomes="the range that hyper-parameter-tuning searches, by logarithm; default 1e-4 to 1e4",
     ),
-    Option(name="down.sampling.rate", kind="number", becomes="1 only, so far"),
-    Option(name="active.data.lower.bound", kind="integer", refused="bounds on active rows are not wired yet"),
+    Option(
+        name="down.sampling.rate",
+        kind="number",
+        becomes="down_sampling_rate of a fixed effect: of the negatives where labels are classes, weighted up",
+    ),
+    Option(name="active.data.lower.bound", kind="integer", becomes="active_rows_lower_bound of a random effect"),
     Option(
         name="active.data.upper.bound",
         kind="integer",
-        refused="bounds on active rows are not wired yet",
+        becomes="active_rows_upper_bound of a random effect; the other rows are scored and do not train",
         was=("active.data.bound",),
     ),
     Option(
@@ -331,7 +335,7 @@ COORDINATE_ARGUMENTS: Final = (
         kind="integer",
         refused="Photon itself dropped it in version 14: passive rows are always scored",
     ),
-    Option(name="features.to.samples.ratio", kind="number", refused="the ratio is not wired yet"),
+    Option(name="features.to.samples.ratio", kind="number", becomes="features_to_samples_ratio of a random effect"),
 )
 """Arguments of ``--coordinate-configurations``."""
 

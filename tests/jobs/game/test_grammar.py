@@ -17,6 +17,7 @@ from jobs.game.options import (
     TRAINING,
     options_of,
 )
+from photon.settings import checked
 from yarnmill.errors import ConfigurationError
 
 NOW = dt.datetime(2026, 3, 10, 2, 30, tzinfo=dt.UTC)
@@ -132,8 +133,7 @@ def test_shards_and_coordinates() -> None:
         ("name=g,feature.shard=s,regularization=L2,reg.weights=-1", r"reg\.weights -1"),
         ("name=g,feature.shard=s,regularization=ELASTIC_NET,reg.weights=1", "ELASTIC_NET: refused"),
         ("name=g,feature.shard=s,reg.alpha=0.5", "reg.alpha 0.5: refused"),
-        ("name=g,feature.shard=s,active.data.bound=5", "active.data.bound 5: refused"),
-        ("name=g,feature.shard=s,down.sampling.rate=0.5", "down.sampling.rate: refused"),
+        ("name=g,feature.shard=s,active.data.bound=0", "active.data.upper.bound 0"),
         ("name=g,feature.shard=s,reg.weight.range=10-1", "reg.weight.range 10-1"),
         ("name=g,feature.shard=s,optimizer=SGD", "optimizer SGD"),
         ("name=g,feature.shard=s,min.partitions=many", "min.partitions many"),
@@ -191,3 +191,27 @@ def test_days() -> None:
         with pytest.raises(ConfigurationError) as raised:
             parse_days(dates, days, zone, NOW, "--x")
         assert said in str(raised.value)
+
+
+def test_ranges_are_written_as_photon_writes_them() -> None:
+    text = "name=g,feature.shard=s,regularization=L2,reg.weights=1,reg.weight.range=1.0E-2-2.5e+3"
+    (one,), _ = parse_coordinates([text])
+    assert one.weight_range == (0.01, 2500.0)
+
+
+def test_samples_of_rows_and_features_are_the_engines_own_settings() -> None:
+    coordinates, _ = parse_coordinates(
+        [
+            "name=f,feature.shard=s,down.sampling.rate=0.25",
+            (
+                "name=r,feature.shard=s,random.effect.type=e,regularization=L2,reg.weights=1,"
+                "active.data.lower.bound=3,active.data.upper.bound=64,features.to.samples.ratio=0.5"
+            ),
+        ]
+    )
+    (fit,) = grid(coordinates, "logistic", 1)
+    fixed, random = fit.coordinates
+    assert (fixed.down_sampling_rate, random.down_sampling_rate) == (0.25, 1.0)
+    assert (random.active_rows_lower_bound, random.active_rows_upper_bound) == (3, 64)
+    assert random.features_to_samples_ratio == 0.5
+    assert checked(fit, source="x") == fit
