@@ -2,8 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Sequence
-from typing import Final, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, cast, get_args
 
 from jobs.game.grammar import (
     parse_arguments,
@@ -16,13 +16,21 @@ from jobs.game.grammar import (
 from jobs.game.options import COORDINATE_ARGUMENTS, SHARD_ARGUMENTS
 from photon.avro.layout import CoordinateJson, OptimizationJson, OptimizerJson, RegularizationJson
 from photon.loss import Task
-from photon.settings import CoordinateSettings, FitSettings
+from photon.settings import CoordinateSettings, FitSettings, Normalisation
 from photon.tuning import SearchSpace
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
 
 OPTIMIZERS: Final = ("LBFGS", "TRON", "OWLQN", "LBFGSB")
-Regularization = Literal["NONE", "L2"]
+Regularization = Literal["NONE", "L2", "L1", "ELASTIC_NET"]
+
+NORMALISATIONS: Final[dict[str, Normalisation]] = {
+    "NONE": "none",
+    "SCALE_WITH_MAX_MAGNITUDE": "max_magnitude",
+    "SCALE_WITH_STANDARD_DEVIATION": "standard_deviation",
+    "STANDARDIZATION": "standardization",
+}
+"""Photon's names of normalisations, and ours."""
 
 DEFAULT_RANGE: Final = (1e-4, 1e4)
 """Photon's default of the penalties that a search tries."""
@@ -40,7 +48,7 @@ class ShardOption(Record, frozen=True, kw_only=True):
 
 
 class CoordinateOption(Record, frozen=True, kw_only=True):
-    """A coordinate as Photon's options say it; several ``weights`` are a grid."""
+    """A coordinate as Photon's options say it; several ``weights`` are a grid, ``alpha`` is the share of L1 in each."""
 
     name: str
     shard: str
@@ -50,6 +58,8 @@ class CoordinateOption(Record, frozen=True, kw_only=True):
     max_iterations: int = 100
     tolerance: float = 1e-7
     regularization: Regularization = "NONE"
+    alpha: float = 0.0
+    alpha_range: tuple[float, float] | None = None
     weights: tuple[float, ...] = ()
     weight_range: tuple[float, float] = DEFAULT_RANGE
     active_rows_lower_bound: int = 1
@@ -100,11 +110,7 @@ def parse_coordinates(texts: Sequence[str]) -> tuple[tuple[CoordinateOption, ...
 
 
 def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
-    kind = parse_choice(
-        found.get("regularization", "NONE"), ("NONE", "L2", "L1", "ELASTIC_NET"), f"{where}: regularization"
-    )
-    if kind in {"L1", "ELASTIC_NET"}:
-        raise ConfigurationError(f"{where}: regularization {kind}: refused", expected="NONE or L2: L1 is not wired yet")
+    kind = parse_choice(found.get("regularization", "NONE"), get_args(Regularization), f"{where}: regularization")
     weights = tuple(
         parse_number(text, f"{where}: reg.weights") for text in parse_list(found.get("reg.weights", ""), "|")
     )
@@ -121,8 +127,10 @@ def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
         max_iterations=parse_integer(found.get("max.iter", "100"), f"{where}: max.iter"),
         tolerance=parse_number(found.get("tolerance", "1e-7"), f"{where}: tolerance"),
         regularization=cast("Regularization", kind),
+        alpha=_alpha(found, kind, where),
+        alpha_range=_ends(found, "reg.alpha.range", where) if "reg.alpha.range" in found else None,
         weights=weights,
-        weight_range=_range(found["reg.weight.range"], where) if "reg.weight.range" in found else DEFAULT_RANGE,
+        weight_range=_ends(found, "reg.weight.range", where) if "reg.weight.range" in found else DEFAULT_RANGE,
         active_rows_lower_bound=parse_integer(
             found.get("active.data.lower.bound", "1"), f"{where}: active.data.lower.bound"
         ),
@@ -140,12 +148,28 @@ def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
     )
 
 
-def _range(text: str, where: str) -> tuple[float, float]:
-    """Return the two ends of a range of penalties, such as ``1.0E-2-100``."""
-    match = _RANGE.fullmatch(text)
-    if match is None or not 0.0 < float(match["first"]) < float(match["last"]):
-        raise ConfigurationError(f"{where}: reg.weight.range {text}", expected="two ends above 0, such as 0.01-100")
-    return float(match["first"]), float(match["last"])
+def _alpha(found: Mapping[str, str], kind: str, where: str) -> float:
+    """Return the share of L1: all of it for L1, ``reg.alpha`` for an elastic net."""
+    if kind != "ELASTIC_NET":
+        return float(kind == "L1")
+    if "reg.alpha" not in found:
+        raise ConfigurationError(f"{where}: ELASTIC_NET without reg.alpha", expected="reg.alpha=0.5")
+    alpha = parse_number(found["reg.alpha"], f"{where}: reg.alpha")
+    if not 0.0 <= alpha <= 1.0:
+        raise ConfigurationError(f"{where}: reg.alpha {found['reg.alpha']}", expected="0 to 1")
+    return alpha
+
+
+def _ends(found: Mapping[str, str], name: str, where: str) -> tuple[float, float]:
+    """Return the two ends of a range, such as ``1.0E-2-100``."""
+    match = _RANGE.fullmatch(found[name])
+    is_share = name == "reg.alpha.range"
+    if match is not None:
+        first, last = float(match["first"]), float(match["last"])
+        if first < last and (last <= 1.0 if is_share else first > 0.0):
+            return first, last
+    expected = "two ends from 0 to 1, such as 0.1-0.9" if is_share else "two ends above 0, such as 0.01-100"
+    raise ConfigurationError(f"{where}: {name} {found[name]}", expected=expected)
 
 
 def _refuse_doubles(names: Sequence[str], option: str) -> None:
@@ -210,12 +234,16 @@ def in_order(
     return ordered
 
 
-def grid(coordinates: Sequence[CoordinateOption], task: Task, sweeps: int) -> tuple[FitSettings, ...]:
+def grid(
+    coordinates: Sequence[CoordinateOption], task: Task, sweeps: int, normalisation: Normalisation = "none"
+) -> tuple[FitSettings, ...]:
     """Return the settings of every fit: all combinations of the coordinates' penalties, largest first."""
     return tuple(
         FitSettings(
             task=task,
-            coordinates=tuple(_settings(one, weight) for one, weight in zip(coordinates, weights, strict=True)),
+            coordinates=tuple(
+                _settings(one, weight, normalisation) for one, weight in zip(coordinates, weights, strict=True)
+            ),
             max_sweeps=sweeps,
             # Photon makes every sweep it is told to; one that changes nothing is left out here.
             tolerance=0.0,
@@ -227,18 +255,25 @@ def grid(coordinates: Sequence[CoordinateOption], task: Task, sweeps: int) -> tu
 def search_spaces(coordinates: Sequence[CoordinateOption]) -> tuple[SearchSpace, ...]:
     """Return the ranges to search: one of each coordinate that has a penalty."""
     return tuple(
-        SearchSpace(coordinate=one.name, strength=one.weight_range)
+        SearchSpace(coordinate=one.name, strength=one.weight_range, alpha=_alphas(one))
         for one in coordinates
         if one.regularization != "NONE"
     )
 
 
-def _settings(one: CoordinateOption, weight: float) -> CoordinateSettings:
+def _alphas(one: CoordinateOption) -> tuple[float, ...]:
+    """Return the shares of L1 to search: those of an elastic net, 0 to 1 unless a range is given."""
+    return (one.alpha_range or (0.0, 1.0)) if one.regularization == "ELASTIC_NET" else ()
+
+
+def _settings(one: CoordinateOption, weight: float, normalisation: Normalisation) -> CoordinateSettings:
     return CoordinateSettings(
         name=one.name,
         kind="fixed" if one.entity is None else "random",
         shard=one.shard,
-        l2=weight,
+        l2=weight * (1.0 - one.alpha),
+        l1=weight * one.alpha,
+        normalisation=normalisation,
         entity=one.entity,
         active_rows_lower_bound=one.active_rows_lower_bound,
         active_rows_upper_bound=one.active_rows_upper_bound,
@@ -249,14 +284,18 @@ def _settings(one: CoordinateOption, weight: float) -> CoordinateSettings:
 
 def coordinate_json(one: CoordinateOption, settings: CoordinateSettings) -> CoordinateJson:
     """Return what ``model-metadata.json`` says of a coordinate."""
+    strength = settings.l1 + settings.l2
     return CoordinateJson(
         name=one.name,
         configuration=OptimizationJson(
             optimizer_config=OptimizerJson(
                 optimizer_type=one.optimizer, maximum_iterations=one.max_iterations, tolerance=one.tolerance
             ),
-            regularization_context=RegularizationJson(regularization_type=one.regularization),
-            regularization_weight=settings.l2,
+            regularization_context=RegularizationJson(
+                regularization_type=one.regularization,
+                elastic_net_param=settings.l1 / strength if one.regularization == "ELASTIC_NET" and strength else None,
+            ),
+            regularization_weight=strength,
             down_sampling_rate=one.down_sampling_rate if one.entity is None else None,
         ),
     )

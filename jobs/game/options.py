@@ -184,7 +184,7 @@ OPTIONS: Final = (
     Option(
         name="normalization",
         drivers=(TRAINING,),
-        becomes="`NONE` only, so far",
+        becomes="normalisation of every coordinate, by Photon's four names; the model is of the features as they are",
     ),
     Option(
         name="data-summary-directory",
@@ -306,14 +306,17 @@ COORDINATE_ARGUMENTS: Final = (
     Option(
         name="tolerance", kind="number", dropped="every solve ends 1e-10 above the optimum, relative to the objective"
     ),
-    Option(name="regularization", becomes="`NONE`, `L2`; l2 = reg.weights"),
+    Option(
+        name="regularization",
+        becomes="the same: `NONE`, `L2`, `L1`, `ELASTIC_NET`; l2 = λ(1 - m), l1 = λm, for λ of reg.weights",
+    ),
     Option(
         name="reg.weights",
         kind="list",
         becomes="λ, not divided by n; several, joined with `|`: one fit each, all combined",
     ),
-    Option(name="reg.alpha", kind="number", refused="elastic net is not wired yet"),
-    Option(name="reg.alpha.range", refused="elastic net is not wired yet"),
+    Option(name="reg.alpha", kind="number", becomes="m, the share of L1 in an elastic net; required by it"),
+    Option(name="reg.alpha.range", becomes="the range of m that hyper-parameter-tuning searches; default 0 to 1"),
     Option(
         name="reg.weight.range",
         becomes="the range that hyper-parameter-tuning searches, by logarithm; default 1e-4 to 1e4",

@@ -6,7 +6,15 @@ from typing import Final, Literal, cast
 
 from jobs.evaluating import evaluators_of, question_of
 from jobs.game.config import RowsConfig, days_of, rows_settings
-from jobs.game.coordinates import CoordinateOption, grid, in_order, parse_coordinates, search_spaces, without_locked
+from jobs.game.coordinates import (
+    NORMALISATIONS,
+    CoordinateOption,
+    grid,
+    in_order,
+    parse_coordinates,
+    search_spaces,
+    without_locked,
+)
 from jobs.game.examples import ExampleForm
 from jobs.game.files import input_folders, qualified
 from jobs.game.grammar import Days, Words, parse_choice, parse_words
@@ -17,7 +25,7 @@ from photon.avro.models import SPARSITY_THRESHOLD, task_of_option
 from photon.checks import Checks
 from photon.evaluation import Question
 from photon.loss import Task
-from photon.settings import FitSettings, checked
+from photon.settings import FitSettings, Normalisation, checked
 from photon.tuning import TuningSettings, checked_tuning
 from yarnmill.errors import ConfigurationError
 
@@ -50,6 +58,8 @@ class Config(RowsConfig, frozen=True, kw_only=True):
         Coefficients no larger than this are not saved.
     checks
         How many rows are checked before the fit.
+    normalisation
+        Of the features of every coordinate, inside the fit alone.
     tuning, tuning_fits
         How penalties are searched after the grid, and with how many fits.
     saves_groups
@@ -67,6 +77,7 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     summary_directory: str | None = None
     sparsity_threshold: float = SPARSITY_THRESHOLD
     checks: Checks = "off"
+    normalisation: Normalisation = "none"
     tuning: Tuning = "NONE"
     tuning_fits: int = 0
     saves_groups: bool = False
@@ -76,7 +87,7 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     @property
     def fits(self) -> tuple[FitSettings, ...]:
         """Settings of every fit, in order."""
-        return grid(self.coordinates, self.task, self.iterations)
+        return grid(self.coordinates, self.task, self.iterations, self.normalisation)
 
     @property
     def question(self) -> Question:
@@ -147,6 +158,9 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
         output_mode=cast("OutputMode", parse_choice(words.text("output-mode", "BEST"), _MODES, "--output-mode")),
         summary_directory=qualified(path) if (path := words.maybe("data-summary-directory")) else None,
         sparsity_threshold=words.number("model-sparsity-threshold", SPARSITY_THRESHOLD),
+        normalisation=NORMALISATIONS[
+            parse_choice(words.text("normalization", "NONE"), tuple(NORMALISATIONS), "--normalization")
+        ],
         tuning=cast(
             "Tuning", parse_choice(words.text("hyper-parameter-tuning", "NONE"), _TUNINGS, "--hyper-parameter-tuning")
         ),

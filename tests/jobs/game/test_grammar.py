@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.game.coordinates import CoordinateOption, ShardOption, grid, in_order, parse_coordinates, parse_shards
+from jobs.game.coordinates import (
+    CoordinateOption,
+    ShardOption,
+    coordinate_json,
+    grid,
+    in_order,
+    parse_coordinates,
+    parse_shards,
+    search_spaces,
+)
 from jobs.game.grammar import Days, parse_days, parse_words
 from jobs.game.options import (
     COORDINATE_ARGUMENTS,
@@ -131,8 +140,9 @@ def test_shards_and_coordinates() -> None:
         ("name=g,feature.shard=s,regularisation=L2", "perhaps regularization"),
         ("name=g,feature.shard=s,regularization=L2", "L2 without reg.weights"),
         ("name=g,feature.shard=s,regularization=L2,reg.weights=-1", r"reg\.weights -1"),
-        ("name=g,feature.shard=s,regularization=ELASTIC_NET,reg.weights=1", "ELASTIC_NET: refused"),
-        ("name=g,feature.shard=s,reg.alpha=0.5", "reg.alpha 0.5: refused"),
+        ("name=g,feature.shard=s,regularization=ELASTIC_NET,reg.weights=1", "ELASTIC_NET without reg.alpha"),
+        ("name=g,feature.shard=s,regularization=ELASTIC_NET,reg.weights=1,reg.alpha=2", "reg.alpha 2"),
+        ("name=g,feature.shard=s,reg.alpha.range=0.5-2", "reg.alpha.range 0.5-2"),
         ("name=g,feature.shard=s,active.data.bound=0", "active.data.upper.bound 0"),
         ("name=g,feature.shard=s,reg.weight.range=10-1", "reg.weight.range 10-1"),
         ("name=g,feature.shard=s,optimizer=SGD", "optimizer SGD"),
@@ -215,3 +225,20 @@ def test_samples_of_rows_and_features_are_the_engines_own_settings() -> None:
     assert (random.active_rows_lower_bound, random.active_rows_upper_bound) == (3, 64)
     assert random.features_to_samples_ratio == 0.5
     assert checked(fit, source="x") == fit
+
+
+def test_an_elastic_net_is_a_share_of_l1_and_normalisation_is_every_coordinates() -> None:
+    coordinates, _ = parse_coordinates(
+        [
+            "name=f,feature.shard=s,regularization=ELASTIC_NET,reg.alpha=0.25,reg.weights=8|4",
+            "name=r,feature.shard=s,random.effect.type=e,regularization=L1,reg.weights=3",
+        ]
+    )
+    fits = grid(coordinates, "logistic", 1, "standardization")
+    assert [(one.coordinates[0].l2, one.coordinates[0].l1) for one in fits] == [(6.0, 2.0), (3.0, 1.0)]
+    assert [(one.coordinates[1].l2, one.coordinates[1].l1) for one in fits] == [(0.0, 3.0)] * 2
+    assert {own.normalisation for one in fits for own in one.coordinates} == {"standardization"}
+    json = coordinate_json(coordinates[0], fits[0].coordinates[0]).configuration
+    assert (json.regularization_weight, json.regularization_context.elastic_net_param) == (8.0, 0.25)
+    assert [space.alpha for space in search_spaces(coordinates)] == [(0.0, 1.0), ()]
+    assert checked(fits[0], source="x") == fits[0]
