@@ -17,8 +17,9 @@ References
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 ScoresT = TypeVar("ScoresT")
@@ -43,6 +44,8 @@ class Fitness:
         Problems (entities) whose optimiser stopped early.
     evaluations
         Passes over the data that the update took.
+    gradient_norm
+        Of the objective where the optimiser stopped; NaN for random effects, whose entities have one each.
     """
 
     data_loss: float
@@ -50,6 +53,7 @@ class Fitness:
     losses: tuple[tuple[str, float], ...] = ()
     unconverged: int = 0
     evaluations: int = 1
+    gradient_norm: float = field(default=math.nan, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,12 @@ class Accelerator(Protocol[ScoresT]):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One update of one coordinate."""
+    """One update of one coordinate, and how long it took."""
 
     sweep: int
     coordinate: str
     fitness: Fitness
+    duration_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +167,11 @@ def descend(
     alone = len(coordinates) == 1
     for number in range(1, max_sweeps + 1):
         for coordinate in coordinates:
+            started = time.monotonic()
             update = coordinate.update(scores)
             scores = update.scores
             penalties[coordinate.name] = update.fitness.penalty
-            steps.append(Step(number, coordinate.name, update.fitness))
+            steps.append(Step(number, coordinate.name, update.fitness, time.monotonic() - started))
         # The last update saw the final scores of all others, so its data loss is that of the model.
         last = steps[-1].fitness
         sweep = Sweep(number, last.data_loss + sum(penalties.values()), last.losses)

@@ -5,7 +5,7 @@ against, and all that a laptop needs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -135,7 +135,8 @@ class FixedCoordinate(_Column):
         self.path, self.memory = self.path.arrived(solution.coefficients), solution.result.memory
         own = self.scored()
         unconverged = int(solution.result.reason != "converged")
-        return self.renewed(scores, own, solution.penalty, unconverged, solution.result.evaluations)
+        update = self.renewed(scores, own, solution.penalty, unconverged, solution.result.evaluations)
+        return Update(update.scores, replace(update.fitness, gradient_norm=solution.result.gradient_norm))
 
     def _sums(self, scores: Floats) -> ExampleSums:
         return ExampleSums(Examples(self.shard, self.data.labels, self.weights, self.offsets(scores)), self.loss)

@@ -57,6 +57,7 @@ def render_training(found: TrainingReport) -> str:
         convergence([(sweep.number, sweep.objective) for sweep in found.sweeps]),
         _heldout(found.sweeps),
         _steps(found.steps),
+        _moves(found.sweeps),
         _coordinates(found.settings),
         coefficients(found.coefficients, "the fixed effect") if found.coefficients else None,
         *calibration_and_lift(found.bins, found.settings.task),
@@ -113,15 +114,17 @@ def _heldout(sweeps: Sequence[Sweep]) -> Section | None:
 def _steps(steps: Sequence[Step]) -> Section | None:
     if not steps:
         return None
-    head = ["sweep", "coordinate", "data loss", "penalty", "passes", "not converged"]
+    head = ["sweep", "coordinate", "data loss", "penalty", "gradient norm", "passes", "not converged", "seconds"]
     rows = [
         [
             str(step.sweep),
             step.coordinate,
             f"{step.fitness.data_loss:,.6g}",
             number(step.fitness.penalty),
+            number(step.fitness.gradient_norm),
             str(step.fitness.evaluations),
             f"{step.fitness.unconverged:,}",
+            number(step.duration_s),
         ]
         for step in steps
     ]
@@ -131,6 +134,20 @@ def _steps(steps: Sequence[Step]) -> Section | None:
         "Every update of every coordinate: what the rows that train cost with the scores of all coordinates, the "
         "coordinate's own penalty, passes over the data, and problems whose optimiser stopped early.",
         shown if len(rows) <= 12 else folded(f"{len(rows)} updates", shown),
+    )
+
+
+def _moves(sweeps: Sequence[Sweep]) -> Section | None:
+    if not any(sweep.move for sweep in sweeps):
+        return None
+    rows = [
+        [str(one.number), f"{one.objective:,.8g}", ", ".join(number(each) for each in one.move) or "none"]
+        for one in sweeps
+    ]
+    return Section(
+        "Steps along the last ones",
+        "After each sweep the model moves on along its own step and those before, as far as lowers the objective most.",
+        table(["sweep", "objective", "lengths"], rows, numeric=(1, 2)),
     )
 
 

@@ -55,6 +55,7 @@ class SparkFixed:
             penalty=solution.penalty,
             unconverged=int(solution.result.reason != "converged"),
             evaluations=solution.result.evaluations,
+            gradient_norm=solution.result.gradient_norm,
         )
         return Update(sent(self.rows(), self.context, self.totals_of()), fitness)
 

@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon import Glmix
+from photon.local import LocalData, fit
 from photon.local_estimation import calibration_bins
 from photon.report.figures import Axis, Series, around, lines, nice_step, number
 from photon.report.page import Fact, Section, page, table
-from photon.report.sections import calibration_and_lift, convergence
+from photon.report.sections import Coefficient, calibration_and_lift, convergence
+from photon.report.training import TrainingReport, render_training
+from photon.settings import FitSettings
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -135,3 +138,31 @@ def test_sections_without_data_are_left_out() -> None:
     assert len(calibration_and_lift({"test": calibration_bins(np.ones(3), np.ones(3), np.ones(3))}, "linear")) == 1
     assert "polyline" in lines([Series("a", [1, 2], [1.0, 10.0])], "x", "y", logarithmic=True)
     assert Axis("x", 2.0, 2.0).place(2.0) == 0.5
+
+
+def test_a_training_run_s_page_has_every_update_with_its_gradient_and_time(
+    glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    descent = fit(glmix_data, glmix_settings).descent
+    fixed = [step for step in descent.steps if step.coordinate == "global"]
+    assert all(step.fitness.gradient_norm < 1e-2 and step.duration_s > 0.0 for step in fixed)
+    text = render_training(
+        TrainingReport(
+            name="ratings",
+            settings=glmix_settings,
+            rows={"train": 240, "test": 0},
+            sweeps=descent.sweeps,
+            steps=descent.steps,
+            converged=descent.converged,
+            metrics={"test_auc": 0.75, "objective_sweep_1": 5.0},
+            baselines={"global_only": {"test_auc": 0.7}},
+            bins={"test": calibration_bins(np.linspace(0.1, 0.9, 50), np.arange(50) % 2.0, np.ones(50))},
+            coefficients=[Coefficient("year", 0.4), Coefficient("Intercept", -1.0)],
+            timings_s={"fit": 2.0, "load": 1.0},
+        )
+    )
+    shown = read(text).shown
+    assert shown.count("per_user") == len(fixed) + 1
+    for said in ("gradient norm", "seconds", "Steps along the last ones", "0.75", "0.7", "year", "Lift", "240"):
+        assert said in shown
+    assert "objective_sweep_1" not in shown
