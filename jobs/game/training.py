@@ -194,11 +194,11 @@ def _check_search(config: Config, search: TuningSettings) -> None:
 
 def _check_choices(words: Words) -> None:
     """Check the options of which some choices alone are wired so far."""
-    for name in ("normalization", "variance-computation-type"):
-        if words.text(name, "NONE") != "NONE":
-            raise ConfigurationError(
-                f"--{name} {words.text(name)}: refused", expected="NONE: the rest is not wired yet"
-            )
+    variances = words.text("variance-computation-type", "NONE")
+    if variances != "NONE":
+        raise ConfigurationError(
+            f"--variance-computation-type {variances}: refused", expected="NONE: variances on Spark are not wired yet"
+        )
     has_model, has_locked = (
         words.maybe(name) is not None for name in ("model-input-directory", "partial-retrain-locked-coordinates")
     )

@@ -1,6 +1,7 @@
 """Photon's command lines: what they say, and what is refused by name."""
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,7 @@ from jobs.game.options import (
     TRAINING,
     options_of,
 )
+from jobs.game.training import from_arguments
 from photon.settings import checked
 from yarnmill.errors import ConfigurationError
 
@@ -242,3 +244,27 @@ def test_an_elastic_net_is_a_share_of_l1_and_normalisation_is_every_coordinates(
     assert (json.regularization_weight, json.regularization_context.elastic_net_param) == (8.0, 0.25)
     assert [space.alpha for space in search_spaces(coordinates)] == [(0.0, 1.0), ()]
     assert checked(fits[0], source="x") == fits[0]
+
+
+def test_a_training_is_told_as_photon_is(tmp_path: Path) -> None:
+    arguments = [
+        *("--input-data-directories", str(tmp_path), "--root-output-directory", str(tmp_path / "o")),
+        *("--training-task", "POISSON_REGRESSION", "--feature-shard-configurations", "name=s,feature.bags=b"),
+        *("--coordinate-configurations", "name=g,feature.shard=s", "--coordinate-update-sequence", "g"),
+        *("--coordinate-descent-iterations", "2", "--data-validation", "VALIDATE_SAMPLE"),
+    ]
+    config, notes = from_arguments([*arguments, "--normalization", "STANDARDIZATION"], NOW)
+    assert (config.task, config.checks, config.normalisation) == ("poisson", "sample", "standardization")
+    assert [one.normalisation for one in config.fits[0].coordinates] == ["standardization"]
+    assert (config.may_replace, config.search, config.locked_effects, notes) == (False, None, (), ())
+    for more, said in (
+        (["--normalization", "HALVES"], "--normalization HALVES"),
+        (["--variance-computation-type", "FULL"], "--variance-computation-type FULL: refused"),
+        (["--model-input-directory", "m"], "refused without locked coordinates"),
+        (["--partial-retrain-locked-coordinates", "g"], "no model to take them from"),
+        (["--model-input-directory", "m", "--partial-retrain-locked-coordinates", "g"], "'g' is configured as well"),
+        (["--hyper-parameter-tuning", "BAYESIAN"], "nothing to search"),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            from_arguments([*arguments, *more], NOW)
+        assert said in str(raised.value)
