@@ -102,6 +102,17 @@ def _struct_in(annotation: object) -> type[msgspec.Struct] | None:
     return next((found for inner in get_args(annotation) if (found := _struct_in(inner))), None)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1, but ``1e-6`` is the number that everybody takes it for, and not a word for want of a point."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def parse_yaml(text: str, record: type[T], *, source: str) -> T:
     """Return a YAML document as ``record``; errors name ``source`` and the key path."""
     return convert(parse_yaml_mapping(text, source=source), record, source=source)
@@ -110,7 +121,7 @@ def parse_yaml(text: str, record: type[T], *, source: str) -> T:
 def parse_yaml_mapping(text: str, *, source: str) -> dict[str, Any]:
     """Return a YAML document as a plain mapping; an empty document is an empty mapping."""
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as problem:
         raise ConfigurationError(f"{source}: not YAML: {problem}") from None
     if value is None:

@@ -17,6 +17,7 @@ from yarnmill.records import (
     fingerprint,
     parse_json,
     parse_yaml,
+    parse_yaml_mapping,
     render_yaml,
     to_plain,
 )
@@ -93,3 +94,12 @@ def test_the_form_for_a_wire_says_the_same_in_fewer_bytes() -> None:
     value = {"b": Seconds(1.5), "a": [1, 2]}
     assert compact_json(value) == b'{"b":1.5,"a":[1,2]}'
     assert json.loads(compact_json(value)) == json.loads(canonical_json(value))
+
+
+@pytest.mark.parametrize("text", ["1e-10", "1E5", "-2e+3", "1.5e-6", ".5e1"])
+def test_numbers_with_exponents_are_numbers_with_and_without_a_point(text: str) -> None:
+    assert parse_yaml_mapping(f"tolerance: {text}", source="x.yaml") == {"tolerance": float(text)}
+
+
+def test_what_only_begins_like_a_number_is_a_word() -> None:
+    assert parse_yaml_mapping("name: 1e5f\nother: e5", source="x.yaml") == {"name": "1e5f", "other": "e5"}
