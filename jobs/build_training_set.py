@@ -28,7 +28,7 @@ from yarnmill.tables import (
     read_feature_table,
     read_observation_table,
 )
-from yarnmill.trainingset import RECORD_NAME, SPLITS, FeatureColumn, Shard, TrainingSet, index_url
+from yarnmill.trainingset import RECORD_NAME, SPLITS, FeatureColumn, TrainingSet, index_url
 
 
 class Config(JobConfig, frozen=True, kw_only=True):
@@ -285,15 +285,7 @@ def _write_record(
         response=sources.observations.response,
         keys={key.name: key.dtype for key in sources.observations.keys},
         features=sources.columns,
-        shards=tuple(
-            Shard(
-                name=shard.name,
-                features=shard.features,
-                dimension=maps[shard.name].dimension,
-                index_sha256=maps[shard.name].sha256,
-            )
-            for shard in config.shards
-        ),
+        shards=tuple(maps[shard.name].record(shard.features) for shard in config.shards),
         rows={split: counts.get(split, (0, 0))[0] for split in SPLITS},
         inputs=(config.observations, *config.features),
     )

@@ -26,7 +26,7 @@ from photon.model import MODEL_NAME, EffectRecord, ModelRecord
 from yarnmill import fs
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import canonical_json, convert
-from yarnmill.trainingset import INTERCEPT, RECORD_NAME, Shard, TrainingSet
+from yarnmill.trainingset import INTERCEPT, RECORD_NAME, TrainingSet
 
 FOLDER = "training-set"
 PHOTON_TABLE = "photon-ml"
@@ -109,15 +109,7 @@ def _write_records(
         response="response",
         keys={effect.entity: "string" for effect in model.effects if effect.entity is not None},
         features=feature_columns(shards, PHOTON_TABLE),
-        shards=tuple(
-            Shard(
-                name=one.name,
-                features=one.bags,
-                dimension=maps[one.name].dimension,
-                index_sha256=maps[one.name].sha256,
-            )
-            for one in shards
-        ),
+        shards=tuple(maps[one.name].record(one.bags) for one in shards),
         rows={},
         inputs=(config.model,),
     )

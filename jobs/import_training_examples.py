@@ -29,7 +29,7 @@ from jobs.job import JobConfig, Outcome
 from yarnmill import fs
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import canonical_json
-from yarnmill.trainingset import RECORD_NAME, SPLITS, Shard, TrainingSet
+from yarnmill.trainingset import RECORD_NAME, SPLITS, TrainingSet
 
 
 class Config(JobConfig, frozen=True, kw_only=True):
@@ -128,15 +128,7 @@ def _write_record(config: Config, maps: dict[str, IndexMap], counts: dict[str, i
         response=config.columns.response or "response",
         keys=dict.fromkeys(config.keys, "string"),
         features=feature_columns(config.shards, PHOTON_TABLE),
-        shards=tuple(
-            Shard(
-                name=one.name,
-                features=one.bags,
-                dimension=maps[one.name].dimension,
-                index_sha256=maps[one.name].sha256,
-            )
-            for one in config.shards
-        ),
+        shards=tuple(maps[one.name].record(one.bags) for one in config.shards),
         rows={split: counts.get(split, 0) for split in SPLITS},
         inputs=tuple(folder for folders in config.parts.values() for folder in folders),
     )

@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
 from yarnmill.records import Record
-from yarnmill.trainingset import INTERCEPT, FeatureColumn
+from yarnmill.trainingset import INTERCEPT, FeatureColumn, Shard
 
 CHUNK_ROWS: Final = 65536
 """Rows of an index map that are hashed together; the map's hash is the hash of its chunks' hashes."""
@@ -35,6 +35,10 @@ class IndexMap(Record, frozen=True, kw_only=True):
     dimension: int
     sha256: str
     numbers: dict[str, int]
+
+    def record(self, features: tuple[str, ...]) -> Shard:
+        """Return the shard as a training set's record has it, with what feeds it."""
+        return Shard(name=self.shard, features=features, dimension=self.dimension, index_sha256=self.sha256)
 
 
 def index_frame(

@@ -16,9 +16,7 @@ Output below ``config.output``::
 """
 
 import math
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import reduce
 
 import pyarrow as pa
@@ -26,6 +24,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
+from jobs.clock import Clock
 from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
 from jobs.job import JobConfig, Outcome
 from jobs.penalties import Searched, SearchPlan, search_penalties
@@ -162,24 +161,11 @@ def _check(config: Config, training_set: TrainingSet) -> None:
     check_keys(config.question.evaluators, training_set.keys, config.training_set)
 
 
-class _Clock:
-    """Seconds that each named part of the job took."""
-
-    def __init__(self) -> None:
-        self.timings_s: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.timings_s[name] = time.monotonic() - started
-
-
 def run(spark: SparkSession, config: Config) -> Outcome:
     """Train, evaluate and write the model to ``config.output``."""
     training_set = read_training_set(config.training_set)
     _check(config, training_set)
-    clock = _Clock()
+    clock = Clock()
     glmix = SparkGlmix(
         _rows(spark, config.training_set),
         config.fit_settings,
@@ -291,7 +277,7 @@ class _Judge:
 
 
 def _fit(
-    glmix: SparkGlmix, judge: _Judge, rows: Sequence[RoleRows], clock: _Clock, searched: Searched | None
+    glmix: SparkGlmix, judge: _Judge, rows: Sequence[RoleRows], clock: Clock, searched: Searched | None
 ) -> tuple[Descent[Table | None], dict[str, float], dict[str, dict[str, float]]]:
     """Fit, refit where that is wanted, and evaluate: the last descent, the metrics and the baselines."""
     metrics: dict[str, float] = {}

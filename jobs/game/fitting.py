@@ -1,9 +1,7 @@
 """The fits of one training, one after the other over the same cached blocks: judged, and saved if wanted."""
 
 import math
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from jobs.clock import Clock
 from jobs.game.coordinates import coordinate_json, render_spec
 from jobs.game.groups import write_group_results
 from jobs.game.models import IndexRows, Writing, copy_effect, shard_index, write_effect
@@ -33,20 +32,6 @@ MODELS_FOLDER: Final = "models"
 GROUPS_FOLDER: Final = "group-eval"
 SPEC_NAME: Final = "model-spec"
 ROLES: Final = ("train", "validation")
-
-
-class Clock:
-    """Seconds that each named part of a job took."""
-
-    def __init__(self) -> None:
-        self.timings_s: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes."""
-        started = time.monotonic()
-        yield
-        self.timings_s[name] = self.timings_s.get(name, 0.0) + time.monotonic() - started
 
 
 @dataclass(frozen=True, slots=True)
