@@ -32,7 +32,8 @@ import scipy.optimize
 import scipy.sparse
 from glmix_data import SETTINGS, frame_of, make_data
 
-from photon.entities import cell_penalties, group
+from photon.cell_terms import CellTerms
+from photon.entities import group
 from photon.local import LocalData, LocalFit, fit
 from photon.loss import LOGISTIC
 from photon.random_effect import solve_entities
@@ -192,9 +193,9 @@ def entities_per_second(entities: int) -> float:
     """Return how many entities of 10 rows and 5 features are solved in a second."""
     examples = _small_rows(entities)
     grouped, _ = group(np.repeat(np.arange(entities), 10), examples)
-    l2, start = cell_penalties(grouped, np.ones(5)), np.zeros(len(grouped.cells))
+    terms, start = CellTerms.ridge(grouped, np.ones(5)), np.zeros(len(grouped.cells))
     started = time.process_time()
-    solve_entities(grouped, examples.offsets, l2, start, LOGISTIC)
+    solve_entities(grouped, examples.offsets, terms, start, LOGISTIC)
     return entities / (time.process_time() - started)
 
 

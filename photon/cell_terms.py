@@ -65,11 +65,12 @@ class CellTerms:
         )
 
     @classmethod
-    def ridge(cls, cell_ptr: Longs, l2: Floats) -> "CellTerms":
-        """Return nothing but L2."""
+    def ridge(cls, rows: EntityRows, column_l2: Floats) -> "CellTerms":
+        """Return nothing but L2, with the ``λ`` of each cell's column."""
+        l2 = column_l2[rows.cell_columns]
         zeros, endless = np.zeros_like(l2), np.full_like(l2, np.inf)
-        none = np.full(len(cell_ptr) - 1, -1, np.int64)
-        return cls(cell_ptr, l2, zeros, -endless, endless, np.ones_like(l2), zeros, zeros, zeros, none)
+        none = np.full(len(rows.entities), -1, np.int64)
+        return cls(rows.cell_ptr, l2, zeros, -endless, endless, np.ones_like(l2), zeros, zeros, zeros, none)
 
     def with_prior(self, means: Floats, variances: Floats, weight: float) -> "CellTerms":
         """Return the terms with a prior in place of L2 in the cells whose variance is known (positive, finite)."""

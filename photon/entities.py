@@ -82,11 +82,6 @@ def group(keys: Keys, examples: Examples) -> tuple[EntityRows, Longs]:
     return group_sorted(keys[order], sorted_examples), order
 
 
-def cell_penalties(rows: EntityRows, column_l2: Floats) -> Floats:
-    """Return ``λ`` of each cell from ``λ`` of each column."""
-    return column_l2[rows.cell_columns] if len(rows.cells) else np.zeros(0)
-
-
 def with_weights(rows: EntityRows, weights: Floats) -> EntityRows:
     """Return the same rows with other weights: a row of weight 0 is scored and trains nothing."""
     examples = Examples(rows.examples.rows, rows.examples.labels, weights, rows.examples.offsets)
@@ -97,7 +92,6 @@ __all__ = [
     "EntityRows",
     "Keys",
     "SparseRows",
-    "cell_penalties",
     "group",
     "group_sorted",
     "with_weights",

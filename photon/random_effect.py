@@ -39,7 +39,7 @@ class EntitySolution:
 def solve_entities(
     rows: EntityRows,
     offsets: Floats,
-    cells: CellTerms | Floats,
+    terms: CellTerms,
     start: Floats,
     loss: RowLoss,
     options: Options = ENTITY_OPTIONS,
@@ -52,8 +52,8 @@ def solve_entities(
         Rows by entity; entities whose weights are all 0 get the prior's means, 0 without one.
     offsets
         ``(rows,)`` the margin that the other effects give each row; used instead of the rows' own.
-    cells
-        Penalties, bounds and priors of the cells; an array is of L2 penalties.
+    terms
+        Penalties, bounds and priors of the cells.
     start
         ``(cells,)`` coefficients to start from.
     loss
@@ -61,9 +61,6 @@ def solve_entities(
     options
         When to end.
     """
-    terms = cells if isinstance(cells, CellTerms) else CellTerms.ridge(rows.cell_ptr, cells)
-    examples = replace(rows.examples, offsets=offsets)
-    rows = replace(rows, examples=examples)
     rows = replace(rows, examples=replace(rows.examples, offsets=offsets))
     point = EntitySolution(np.array(start, dtype=np.float64), np.zeros(len(offsets)), 0)
     if not len(rows.entities):

@@ -14,6 +14,7 @@ def load() -> None:
 
     import photon.spark.accelerator  # noqa: PLC0415
     import photon.spark.arrow_rows  # noqa: PLC0415, F401
+    from photon.cell_terms import CellTerms  # noqa: PLC0415
     from photon.entities import group  # noqa: PLC0415
     from photon.loss import LOGISTIC  # noqa: PLC0415
     from photon.objective import COMPILED_ROWS, row_derivatives  # noqa: PLC0415
@@ -22,7 +23,7 @@ def load() -> None:
 
     one = np.ones(1)
     rows, _ = group(np.zeros(1, np.int64), Examples(SparseRows.from_dense(np.ones((1, 1))), one, one, one))
-    solve_entities(rows, one, one, np.zeros(1), LOGISTIC)
+    solve_entities(rows, one, CellTerms.ridge(rows, one), np.zeros(1), LOGISTIC)
     many = np.ones(COMPILED_ROWS)
     block = Examples(SparseRows.from_dense(many[:, None]), many, many, many)
     row_derivatives(block, one, LOGISTIC, hessian=True)

@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from photon.entities import cell_penalties, group
+from photon.cell_terms import CellTerms
+from photon.entities import group
 from photon.local import LocalData, fit, penalised
 from photon.loss import LOGISTIC, POISSON, RowLoss, loss_of
 from photon.objective import Penalty
@@ -19,7 +20,7 @@ def solved(keys: np.ndarray, examples: Examples, l2: Floats, loss: RowLoss) -> t
     """Return the coefficients ``(entities, columns)`` with their zeros, and the margins in the given order."""
     rows, order = group(keys, examples)
     start = np.zeros(len(rows.cells))
-    solution = solve_entities(rows, rows.examples.offsets, cell_penalties(rows, l2), start, loss)
+    solution = solve_entities(rows, rows.examples.offsets, CellTerms.ridge(rows, l2), start, loss)
     assert solution.unconverged == 0
     dense = np.zeros(len(rows.entities) * examples.rows.columns)
     dense[rows.cells] = solution.coefficients
@@ -152,4 +153,4 @@ def test_one_entity_is_a_plain_glm(make_glm: Callable, scipy_optimum: Callable, 
 def test_penalty_of_cells_is_that_of_their_columns(make_glm: Callable) -> None:
     rows, _ = group(np.arange(120) % 5, make_glm(LOGISTIC).examples)
     l2 = Penalty.ridge(3.0, 6, intercept=5, penalise_intercept=False).l2
-    np.testing.assert_array_equal(cell_penalties(rows, l2), np.where(rows.cell_columns == 5, 0.0, 3.0))
+    np.testing.assert_array_equal(CellTerms.ridge(rows, l2).l2, np.where(rows.cell_columns == 5, 0.0, 3.0))

@@ -113,7 +113,8 @@ def test_an_entity_of_very_many_columns_is_solved_too() -> None:
     assert np.diff(rows.cell_ptr)[0] > NEWTON_LIMIT
     l2 = np.ones(len(rows.cells))
     options = Options(max_iterations=100, tolerance=1e-12)
-    solution = solve_entities(rows, np.zeros(300), l2, 0.0 * l2, LOGISTIC, options)
+    terms = CellTerms.ridge(rows, np.ones(columns))
+    solution = solve_entities(rows, np.zeros(300), terms, 0.0 * l2, LOGISTIC, options)
     assert solution.unconverged == 0
     gradient = np.zeros(len(rows.cells))
     slopes = LOGISTIC.first(solution.margins, rows.examples.labels)
@@ -124,7 +125,5 @@ def test_an_entity_of_very_many_columns_is_solved_too() -> None:
         rows.examples.rows.values * slopes[rows.examples.rows.row_of],
     )
     np.testing.assert_allclose(gradient + solution.coefficients, 0.0, atol=1e-4)
-    variances = entity_variances(
-        rows, np.zeros(300), CellTerms.ridge(rows.cell_ptr, l2), solution.coefficients, LOGISTIC, "simple"
-    )
+    variances = entity_variances(rows, np.zeros(300), terms, solution.coefficients, LOGISTIC, "simple")
     assert np.all((variances > 0.0) & (variances <= 1.0))
