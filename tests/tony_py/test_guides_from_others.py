@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from guides import script_of
 
 from tony_py.tonyconf.keys import KEYS, Key
 from yarnmill.cli.tony import tony_py
 from yarnmill.localcluster.cluster import ClusterState
-
-FENCED = re.compile(r"^```sh\n(?P<script>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def table(head: str, rows: list[str]) -> str:
@@ -58,7 +57,7 @@ def test_every_file_that_a_guide_names_is_there(repository: Path, name: str) -> 
 def test_every_command_of_a_guide_works(repository: Path, cluster: ClusterState, name: str) -> None:
     assert str(cluster)
     guide = (repository / "docs" / f"{name}.md").read_text()
-    script = "\n".join(match["script"] for match in FENCED.finditer(guide))
+    script = script_of(guide)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607

@@ -1,15 +1,13 @@
 """The guide to looking at runs: its commands work as they stand there."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-
-FENCED = re.compile(r"^```sh\n(?P<script>.*?)^```", re.MULTILINE | re.DOTALL)
+from guides import script_of
 
 
 @pytest.mark.timeout(900)
@@ -24,7 +22,7 @@ def test_every_command_of_the_guide_works(repository: Path, hdfs: str, tmp_path:
     platform = {"home": str(tmp_path / "home"), "storage": {"runs": f"{hdfs}/runs"}}
     (tmp_path / "platform.yaml").write_text(yaml.safe_dump(platform))
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(match["script"] for match in FENCED.finditer(guide))],  # noqa: S607
+        ["bash", "-euo", "pipefail", "-c", script_of(guide)],  # noqa: S607
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from guides import script_of
 from waiting import eventually
 
 from tony_py.history import read_history
@@ -23,7 +24,6 @@ from yarnmill.localcluster.state import ClusterState
 from yarnmill.report import read_report
 
 PROGRAM = Path(__file__).parent / "programs" / "tokens.py"
-FENCED = re.compile(r"^```bash\n(?P<script>.*?)^```", re.MULTILINE | re.DOTALL)
 Tony = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -179,7 +179,7 @@ def test_the_guides_commands_work_with_a_ticket_and_by_a_keytab(
 ) -> None:
     _, found, guide = (repository / "docs" / "training.md").read_text().partition("## On a secured cluster\n")
     assert found
-    script = "\n".join(match["script"] for match in FENCED.finditer(guide))
+    script = script_of(guide, "bash")
     home = str(Path(secured_cluster.root).parent)
     script, replaced = re.subn(r"(\$PWD/)?build/secured", home, script)
     assert replaced

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from guides import script_of
 
 from tony_py.application import Application
 from tony_py.keys import render_sections, sections
 from tony_py.loading import load_application
 
-FENCED = re.compile(r"^```sh\n(?P<script>.*?)^```", re.MULTILINE | re.DOTALL)
 MARK = "<!-- what `tony_py keys` prints -->\n"
 
 
@@ -55,7 +55,7 @@ def test_every_command_of_the_guide_works(guide: str, hdfs: str, tmp_path: Path)
         assert place in guide
         guide = guide.replace(place, f"{own}{place}")
     (tmp_path / "platform.yaml").write_text(f"storage: {{environments: '{hdfs}/yarnmill/environments'}}")
-    script = "\n".join(match["script"] for match in FENCED.finditer(guide))
+    script = script_of(guide)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

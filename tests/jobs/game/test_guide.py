@@ -1,16 +1,15 @@
 """The guide for those who come from Photon ML: its tables are the code's, its commands work as they stand."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from guides import script_of
 
 from jobs.game.options import render_tables
 
-FENCED = re.compile(r"^```sh\n(?P<script>.*?)^```", re.MULTILINE | re.DOTALL)
 MARK = "<!-- what jobs.game.options.render_tables returns -->\n\n"
 
 
@@ -29,7 +28,7 @@ def test_the_guide_lists_every_option_as_the_code_has_it(guide: str) -> None:
 def test_every_command_of_the_guide_works(guide: str, repository: Path, tmp_path: Path) -> None:
     assert "/tmp/from-photon" in guide  # noqa: S108  # what the guide says, replaced below
     guide = guide.replace("/tmp/from-photon", str(tmp_path))  # noqa: S108
-    script = "\n".join(match["script"] for match in FENCED.finditer(guide))
+    script = script_of(guide)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
