@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tony_py.task.relay import Ends, relay
+from tony_py.task.relay import Ends, hang_up, relay
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record, parse_json
 
@@ -65,6 +65,7 @@ class Tunnel:
             ) from None
         self.port = int(self._socket.getsockname()[1])
         self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="tunnel", daemon=True)
 
     def __enter__(self) -> Self:
@@ -74,7 +75,7 @@ class Tunnel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
         self._socket.close()
 
@@ -106,24 +107,23 @@ class Tunnel:
             return b""
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._carry, sock=self._socket))
-        self._loop.run_forever()
-        server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # ends what is still being carried
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        async with await asyncio.start_server(self._carry, sock=self._socket):
+            await self._ended.wait()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        near = Ends(reader, writer)
         try:
             if self._endpoint is None:
                 return
             host, port = self._endpoint
             far = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=self._context), _CONNECT_S)
             far[1].write(b"connect\n")
-            await relay(Ends(reader, writer), Ends(*far))
+            await relay(near, Ends(*far))
         except OSError:
-            return  # the browser sees that nobody is there, and comes again
+            pass  # the browser sees that nobody is there, and comes again
         finally:
-            writer.close()
+            await hang_up(near)

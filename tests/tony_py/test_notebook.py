@@ -1,6 +1,7 @@
 """Jupyter in a container: the real one, from the registry, behind the real tunnel; then all of it on YARN."""
 
 import datetime as dt
+import gc
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,21 @@ def test_nobody_else_comes_in(start: Callable[..., Session], tunnel: Tunnel, tmp
         assert b"HTTP" not in plain.recv(100)
     assert session.process.poll() is None
     assert tunnel.hello() is not None
+
+
+def test_a_tunnel_that_ends_hangs_up_on_whoever_is_connected(start: Callable[..., Session], certificates: Path) -> None:
+    session = start()
+    with Tunnel(client_context(certificates / "skein.crt", certificates / "skein.pem")) as tunnel:
+        session.open(tunnel)
+        browsers = [socket.create_connection(("127.0.0.1", tunnel.port), timeout=30) for _ in range(8)]
+        for browser in browsers[::2]:  # the others have not yet said anything
+            browser.sendall(b"GET /api HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert browser.recv(4) == b"HTTP"
+    for browser in browsers:
+        with browser, suppress(ConnectionResetError):
+            while browser.recv(1 << 16):
+                pass
+    gc.collect()  # a connection left open says so when it is collected, and fails this test
 
 
 def test_a_session_that_nobody_is_connected_to_ends(start: Callable[..., Session]) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import final
 
 from .keeping import Keeper
-from .relay import Ends, relay
+from .relay import Ends, hang_up, relay
 
 SERVERS = {"jupyterlab": "lab", "notebook": "tree", "jupyter_server": "api"}
 """Modules that serve notebooks, the best first, and the page that each shows."""
@@ -132,6 +132,7 @@ class Door:
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         self._open += 1
+        client = Ends(reader, writer)
         try:
             word = (await asyncio.wait_for(reader.readline(), _FIRST_LINE_S)).strip()
             if word == b"hello":
@@ -142,13 +143,13 @@ class Door:
                 self.stopped.set()
             elif word == b"connect":
                 near = await asyncio.open_unix_connection(self._jupyter.socket)
-                await relay(Ends(reader, writer), Ends(*near))
+                await relay(client, Ends(*near))
         except (OSError, ValueError, asyncio.TimeoutError, asyncio.CancelledError):  # noqa: UP041  # not the same in 3.8
             pass  # whoever it was is gone, or said too much; or all of this ends
         finally:
             self._open -= 1
             self.used_at = time.monotonic()
-            writer.close()
+            await hang_up(client)
 
 
 async def _say(writer: asyncio.StreamWriter, line: str) -> None:
