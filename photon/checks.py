@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from photon.loss import RowLoss
-from photon.rows import Examples, Floats, Longs, SparseRows
+from photon.rows import Examples, Longs, SparseRows
 from yarnmill.errors import BadDataError
 
 Checks = Literal["full", "sample", "off"]
@@ -156,33 +156,35 @@ def refuse(faults: Sequence[Fault], loss: RowLoss) -> None:
 
 def check_rows(
     shards: Mapping[str, SparseRows],
-    labels: Floats,
-    weights: Floats,
-    offsets: Floats,
+    examples: Examples,
     loss: RowLoss,
     checks: Checks = "full",
+    uids: Longs | None = None,
 ) -> None:
-    """Check rows in memory; their uids are their positions.
+    """Check rows in memory.
 
     Parameters
     ----------
     shards
         The rows' features by shard.
-    labels, weights, offsets
-        ``(rows,)``.
+    examples
+        Their labels, weights and offsets; its features are not looked at.
     loss
         The task.
     checks
         All rows, a sample of them, or none.
+    uids
+        ``(rows,)`` what rows are called; unset: their positions.
 
     Raises
     ------
     BadDataError
         If anything is wrong: what, in how many rows, which ones, and what mends it.
     """
-    uids = np.arange(len(labels))
-    nothing = SparseRows(np.zeros(len(labels) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0), 0)
-    faults = row_faults(uids, Examples(nothing, labels, weights, offsets), loss, checks)
+    if checks == "off":
+        return
+    uids = np.arange(len(examples.labels)) if uids is None else uids
+    faults = row_faults(uids, examples, loss, checks)
     for shard, rows in shards.items():
         faults += feature_faults(uids, rows, shard, checks)
     refuse(faults, loss)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from photon import local_estimation
+from photon.checks import Checks
 from photon.empirical_bayes import EmpiricalBayesSettings
 from photon.encoding import encode
 from photon.fitted import Fitted
@@ -56,6 +57,9 @@ class Glmix:
         Iterations, tolerance and draws of the estimation of variances.
     standard_errors
         Whether those of the fixed effect are computed: one solve of the whole system a column.
+    checks
+        Whether all rows are checked before a fit (``full``), a tenth of them (``sample``) or none (``off``):
+        see :mod:`photon.checks`.
 
     Attributes
     ----------
@@ -78,6 +82,7 @@ class Glmix:
         tolerance: float = 1e-9,
         empirical_bayes: EmpiricalBayesSettings | None = None,
         standard_errors: bool = True,
+        checks: Checks = "full",
     ) -> None:
         self.formula = formula
         self.task = task
@@ -89,6 +94,7 @@ class Glmix:
         self.tolerance = tolerance
         self.empirical_bayes = empirical_bayes
         self.standard_errors = standard_errors
+        self.checks = checks
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:  # noqa: ANN401, N803  # scikit-learn's names
         """Fit to rows; ``y`` and ``sample_weight`` take the place of the formula's response and of ``weights``.
@@ -98,7 +104,7 @@ class Glmix:
         ConfigurationError
             If the formula is none, or names a column that is not there.
         BadDataError
-            If a label does not fit the task, or something that must be a finite number is not.
+            If a label does not fit the task, a weight is negative, or something that must be a finite number is not.
         """
         formula = self._parsed()
         if is_spark(X):
@@ -140,6 +146,7 @@ class Glmix:
             weights=self.weights,
             offset=self.offset,
             classes=classes,
+            checks=self.checks,
         )
 
     @property

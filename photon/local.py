@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from photon.cell_terms import CellTerms
+from photon.checks import Checks, check_rows
 from photon.descent import Descent, Fitness, Trial, Update, descend
 from photon.earlier import (
     earlier_fixed,
@@ -49,6 +50,11 @@ class LocalData:
     ids: Mapping[str, Keys]
     intercepts: Mapping[str, int]
     uids: Longs | None = None
+
+    @property
+    def examples(self) -> Examples:
+        """Labels, weights and offsets, with the features of the first shard."""
+        return Examples(next(iter(self.shards.values())), self.labels, self.weights, self.offsets)
 
     @property
     def row_uids(self) -> Longs:
@@ -226,7 +232,7 @@ class LocalAccelerator:
         self, coordinates: Sequence[LocalCoordinate], data: LocalData, loss: RowLoss, scores: Floats, window: int
     ) -> None:
         self.coordinates, self.loss, self.window = coordinates, loss, window
-        self.examples = Examples(coordinates[0].shard, data.labels, data.weights, data.offsets)
+        self.examples = data.examples
         self.totals = Path.start(scores.sum(axis=1))
 
     def proposals(self, scores: Floats) -> tuple[Mixture, ...]:
@@ -267,7 +273,9 @@ def penalised(examples: Examples, loss: RowLoss, penalty: Penalty) -> Objective:
     return objective
 
 
-def fit(data: LocalData, settings: FitSettings, *, earlier: GlmixModel | None = None) -> LocalFit:
+def fit(
+    data: LocalData, settings: FitSettings, *, earlier: GlmixModel | None = None, checks: Checks = "full"
+) -> LocalFit:
     """Fit a GLMix model to rows in memory.
 
     Parameters
@@ -278,8 +286,16 @@ def fit(data: LocalData, settings: FitSettings, *, earlier: GlmixModel | None = 
         What to fit.
     earlier
         A model to start from, of the same columns; a prior too, where ``prior_weight`` says so.
+    checks
+        Whether all rows are checked first, a tenth of them, or none.
+
+    Raises
+    ------
+    BadDataError
+        If anything of :mod:`photon.checks` is wrong.
     """
     loss = checked(settings, source="fit").loss
+    check_rows(data.shards, data.examples, loss, checks, data.uids)
     for one in settings.coordinates:
         if one.locked and (earlier is None or all(effect.name != one.name for effect in earlier.effects)):
             raise ConfigurationError(

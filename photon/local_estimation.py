@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from photon.checks import Checks, check_rows
 from photon.covariance import Covariance
 from photon.empirical_bayes import EmpiricalBayesSettings, Estimate, Variances, estimate
 from photon.encoding import Encoding, learn
@@ -52,6 +53,7 @@ class Request:
     weights: str | None
     offset: str | None
     classes: Classes
+    checks: Checks = "full"
 
     def given_l2(self, name: str) -> float | None:
         """Return the penalty that an effect was given, or None."""
@@ -106,9 +108,10 @@ class _Result:
 def estimate_locally(request: Request, frame: pd.DataFrame, labels: Floats, weights: Floats, offsets: Floats) -> Fitted:
     """Return the model fitted to the rows of a frame."""
     started = time.monotonic()
-    if not (weights >= 0.0).all() or not weights.any():
-        raise BadDataError("weights: a weight is negative, or all are 0", expected="weights ≥ 0 and rows that train")
     encodings, data = encoded(request.formula, frame, labels, weights, offsets)
+    check_rows(data.shards, data.examples, request.settings.loss, request.checks)
+    if not weights.any():
+        raise BadDataError("weights: all are 0", expected="rows that train")
     result = _with_variances(request, data) if request.estimated else _with_penalties(request, data)
     effects = tuple(
         _fitted_effect(request, one.name, encoding, result)
@@ -162,7 +165,7 @@ def _with_variances(request: Request, data: LocalData) -> _Result:
 
 
 def _with_penalties(request: Request, data: LocalData) -> _Result:
-    fitted = fit(data, request.settings)
+    fitted = fit(data, request.settings, checks="off")
     posterior = LocalPosterior(data, request.settings, {}, EmpiricalBayesSettings())
     residual, errors = 1.0, None
     margins = data.offsets + fitted.descent.scores.sum(axis=1)

@@ -125,7 +125,7 @@ def estimate_on_spark(request: Request, rows: DataFrame) -> Fitted:
         partitions=int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or "4"),
     )
     try:
-        count = glmix.check()[0]
+        count = glmix.check(request.checks)[0]
         descent = glmix.fit(["train"])
         effects: list[Effect] = [FixedEffect(glmix.fixed.name, glmix.fixed.name, glmix.fixed.coefficients)]
         for coordinate, encoding in zip(glmix.random, encodings[1:], strict=True):

@@ -63,7 +63,10 @@ def local_fits(held: HeldOut) -> Callable[[FitSettings], Judged]:
     training, last = held.training, list[GlmixModel]()
 
     def trial(settings: FitSettings) -> Judged:
-        found = fit(training, _without_prior(settings), earlier=last[-1] if last else None)
+        # Rows that the first trial found well are still well.
+        found = fit(
+            training, _without_prior(settings), earlier=last[-1] if last else None, checks="off" if last else "full"
+        )
         last[:] = [found.model]
         return held.judged(found)
 

@@ -1,13 +1,17 @@
 """Every fault is found, counted and named, whatever rows it is in; sound rows pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from photon.checks import Checks, Fault, check_rows, feature_faults, row_faults
+from photon.local import LocalData, fit
 from photon.loss import loss_of
 from photon.rows import Examples, SparseRows
+from photon.settings import FitSettings
 from yarnmill.errors import BadDataError
 
 LOSS = loss_of("logistic")
@@ -28,7 +32,7 @@ def sound() -> tuple[SparseRows, np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("checks", ["full", "sample", "off"])
 def test_sound_rows_pass(checks: Checks) -> None:
     rows, labels, weights, offsets = sound()
-    check_rows({"global": rows}, labels, weights, offsets, LOSS, checks)
+    check_rows({"global": rows}, Examples(rows, labels, weights, offsets), LOSS, checks)
 
 
 @given(st.sets(st.integers(0, ROWS - 1), min_size=1), st.sampled_from(["label", "weight", "offset"]), st.booleans())
@@ -73,7 +77,7 @@ def test_blocks_add_up_and_the_error_says_what_mends_it() -> None:
     labels[::2] = 3.0
     offsets[7] = np.nan
     with pytest.raises(BadDataError) as refused:
-        check_rows({"global": rows}, labels, weights, offsets, LOSS)
+        check_rows({"global": rows}, Examples(rows, labels, weights, offsets), LOSS)
     assert str(refused.value).splitlines() == [
         (
             "30 rows with a label that the task cannot have (uids 0, 2, 4, 6, 8, …); "
@@ -105,8 +109,21 @@ def test_a_sample_is_a_tenth_and_always_the_same() -> None:
 )
 def test_each_task_has_its_labels(task: str, good: float, bad: float) -> None:
     rows, labels, weights, offsets = sound()
-    check_rows({"global": rows}, np.full(ROWS, good), weights, offsets, loss_of(task))
+    check_rows({"global": rows}, Examples(rows, np.full(ROWS, good), weights, offsets), loss_of(task))
     labels[:] = good
     labels[3] = bad
     with pytest.raises(BadDataError, match=r"1 rows with a label that the task cannot have \(uid 3\)"):
-        check_rows({"global": rows}, labels, weights, offsets, loss_of(task))
+        check_rows({"global": rows}, Examples(rows, labels, weights, offsets), loss_of(task))
+
+
+def test_a_fit_refuses_rows_by_name_unless_told_not_to_look(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    features = glmix_data.shards["user"]
+    values = features.values.copy()
+    values[0] = np.nan
+    weights = np.where(np.arange(240) == 7, -1e-3, glmix_data.weights)
+    broken = replace(glmix_data, weights=weights, uids=np.arange(240) + 1000)
+    assert fit(broken, glmix_settings, checks="off").descent.sweeps
+    broken = replace(broken, shards={**glmix_data.shards, "user": replace(features, values=values)})
+    with pytest.raises(BadDataError, match=r"1 rows with a weight that is negative or not .* \(uid 1007\)") as refused:
+        fit(broken, glmix_settings)
+    assert "a feature that is not finite in shard user (uid 1000)" in str(refused.value)
