@@ -58,7 +58,7 @@ def gathered(model: GlmixModel, shards: dict[str, SparseRows], ids: dict[str, np
 def main() -> None:
     """Print one line a model."""
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; rows a second and core")
-    print(f"{'cells kept':>10} {'scorer':>12} {'with parts':>12} {'limit':>12}")
+    print(f"{'cells kept':>10} {'scorer':>12} {'with parts':>12} {'limit':>12} {'of limit':>9}")
     for kept in (1.0, 0.5):
         random = np.random.default_rng(0)
         dense = np.where(random.random((ROWS, GLOBAL)) < 0.3, random.normal(size=(ROWS, GLOBAL)), 0.0)
@@ -78,7 +78,7 @@ def main() -> None:
             best(lambda: contributions(model, shards, ids)),  # noqa: B023
             best(limit),
         ]
-        print(f"{kept:10.0%} " + " ".join(f"{one:12,.0f}" for one in figures))
+        print(f"{kept:10.0%} " + " ".join(f"{one:12,.0f}" for one in figures) + f" {figures[0] / figures[-1]:9.0%}")
 
 
 if __name__ == "__main__":

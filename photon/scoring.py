@@ -4,13 +4,23 @@ An entity that the model does not know, and a column that an entity has no coeff
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
 from photon.entities import Keys
 from photon.loss import loss_of
 from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
-from photon.rows import Floats, Ints, Longs, SparseRows, sums_by
+from photon.rows import Floats, Longs, SparseRows, sums_by
+
+_TABLE_CELLS: Final = 1 << 20
+"""Cells (8 MiB) of the table that holds the coefficients of a batch's entities."""
+
+_LEAST_STEP: Final = 64
+"""Rows that must fit in the table at once."""
+
+_CELLS_AN_ENTRY: Final = 8
+"""Cells of the entities an entry of their rows up to which copying them costs less than searching."""
 
 
 def positions(sorted_values: Keys, wanted: Keys) -> Longs:
@@ -37,28 +47,63 @@ def score_effect(effect: Effect, rows: SparseRows, ids: Keys | None) -> Floats:
 
 
 def _score_random(effect: RandomEffect, rows: SparseRows, ids: Keys) -> Floats:
-    if not len(effect.cells):
-        return np.zeros(len(rows))
-    entity = positions(effect.entities, ids)
-    base = entity * np.int64(effect.columns)
+    step = _TABLE_CELLS // max(1, effect.columns)
+    if len(rows) <= step:
+        return _score_some(effect, rows, ids)
+    if step < _LEAST_STEP:
+        return _searched(effect, rows, *_by_entity(effect, ids))
+    starts = range(0, len(rows), step)
+    return np.concatenate(
+        [_score_some(effect, rows.slice(at, min(at + step, len(rows))), ids[at : at + step]) for at in starts]
+    )
+
+
+def _by_entity(effect: RandomEffect, ids: Keys) -> tuple[Longs, Longs]:
+    """Return the rows of known entities, ordered by them, and the position of each one's entity."""
+    if ids.dtype.kind in "iu":
+        # Ascending needles: each search begins where the one before it ended, and stays in the cache.
+        order = np.argsort(ids)
+        entity = positions(effect.entities, ids[order])
+    else:
+        found = positions(effect.entities, ids)  # text is searched sooner than sorted
+        order = np.argsort(found)
+        entity = found[order]
+    known = entity >= 0
+    return order[known], entity[known]
+
+
+def _score_some(effect: RandomEffect, rows: SparseRows, ids: Keys) -> Floats:
+    """Score by a dense table of the coefficients of each row's entity: two searches a row and none an entry."""
+    order, entity = _by_entity(effect, ids)
+    columns = np.int64(effect.columns)
+    first = entity * columns
+    start = np.searchsorted(effect.cells, first)
+    lengths = np.searchsorted(effect.cells, first + columns) - start
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    if total > _CELLS_AN_ENTRY * len(rows.indices):
+        return _searched(effect, rows, order, entity)
+    cell = np.arange(total) + np.repeat(start + lengths - ends, lengths)
+    table = np.zeros(len(rows) * effect.columns)
+    table[effect.cells[cell] + np.repeat(order * columns - first, lengths)] = effect.coefficients[cell]
     row_of = rows.row_of
-    wanted = base[row_of] + rows.indices
-    cell = _guessed(effect.cells, base, row_of, rows.indices)
-    known = entity[row_of] >= 0
-    # Beyond its cell where the entity lacks a column before this one.
-    beyond = np.flatnonzero(known & (effect.cells[cell] > wanted))
-    if len(beyond):
-        cell[beyond] = np.maximum(positions(effect.cells, wanted[beyond]), 0)
-    right = known & (effect.cells[cell] == wanted)
-    parts = np.where(right, rows.values * effect.coefficients[cell], 0.0)
+    return sums_by(row_of, rows.values * table[row_of * columns + rows.indices], len(rows))
+
+
+def _searched(effect: RandomEffect, rows: SparseRows, order: Longs, entity: Longs) -> Floats:
+    """Score by a search an entry: for entities with far more columns than their rows have."""
+    base = np.full(len(rows), -1, np.int64)
+    base[order] = entity * np.int64(effect.columns)
+    row_of = rows.row_of
+    wanted = base[row_of]
+    wanted[wanted >= 0] += rows.indices[wanted >= 0]
+    by_cell = np.argsort(wanted)
+    cell = positions(effect.cells, wanted[by_cell])
+    hit = cell >= 0
+    entry = by_cell[hit]
+    parts = np.zeros(len(wanted))
+    parts[entry] = rows.values[entry] * effect.coefficients[cell[hit]]
     return sums_by(row_of, parts, len(rows))
-
-
-def _guessed(cells: Longs, base: Longs, row_of: Longs, indices: Ints) -> Longs:
-    """Return where each entry's cell stands if its entity has every column before: a search a row, not an entry."""
-    start = np.searchsorted(cells, base)
-    found: Longs = np.minimum(start[row_of] + indices, len(cells) - 1)
-    return found
 
 
 def contributions(model: GlmixModel, shards: Mapping[str, SparseRows], ids: Mapping[str, Keys]) -> dict[str, Floats]:

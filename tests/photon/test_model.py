@@ -71,18 +71,26 @@ def test_positions_of_what_is_there(there: list[object], wanted: list[object], f
     assert positions(np.array(there, dtype=kind), np.array(wanted, dtype=kind)).tolist() == found
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.str_])
+@pytest.mark.parametrize("rows_in_table", [0, 64, 1 << 20])
 @given(st.integers(0, 9999), st.floats(0.0, 1.0), st.integers(1, 12))
-def test_an_entity_s_score_is_its_coefficients_times_its_features(seed: int, kept: float, columns: int) -> None:
+def test_an_entity_s_score_is_its_coefficients_times_its_features(
+    rows_in_table: int, kind: type[np.generic], seed: int, kept: float, columns: int
+) -> None:
     random = np.random.default_rng(seed)
     dense = np.where(random.random((7, columns)) < kept, random.normal(size=(7, columns)), 0.0)
-    known = np.array([2, 3, 5, 8, 13, 21, 34])
+    known = np.array([12, 13, 15, 18, 21, 23, 34])
     cells = np.flatnonzero(dense.ravel())
-    effect = RandomEffect("e", "s", "id", columns, known, cells, dense.ravel()[cells])
-    ids, matrix = random.integers(0, 40, 50), random.normal(size=(50, columns))
-    matrix[random.random((50, columns)) < 0.3] = 0.0
+    ids, matrix = random.integers(10, 40, 150), random.normal(size=(150, columns))
+    matrix[random.random((150, columns)) < 0.3] = 0.0
     place = np.searchsorted(known, ids)
     own = np.where((known[np.minimum(place, 6)] == ids)[:, None], dense[np.minimum(place, 6)], 0.0)
-    found = score_effect(effect, SparseRows.from_dense(matrix), ids)
+    known, ids = known.astype(kind), ids.astype(kind)
+    effect = RandomEffect("e", "s", "id", columns, known, cells, dense.ravel()[cells])
+    with pytest.MonkeyPatch.context() as patch:
+        # None of the rows, some and all of them share a table of coefficients.
+        patch.setattr("photon.scoring._TABLE_CELLS", rows_in_table * columns)
+        found = score_effect(effect, SparseRows.from_dense(matrix), ids)
     np.testing.assert_allclose(found, np.sum(own * matrix, axis=1), atol=1e-12)
 
 
