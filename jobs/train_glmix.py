@@ -9,8 +9,8 @@ Output below ``config.output``::
 
     model.json                              photon.model.ModelRecord; index maps stay with the training set
     report.html                             the run to look at: history, metrics, coefficients, calibration, lift
-    coefficients/<fixed effect>/part-*      index, value
-    coefficients/<random effect>/part-*     entity, indices, values: written by the executors, sorted by entity
+    coefficients/<fixed effect>/part-*      index, value; variance too where the coordinate wants variances
+    coefficients/<random effect>/part-*     entity, indices, values[, variances]: written by the executors, sorted
     evaluation.json, groups/                jobs.evaluating
     trials.jsonl                            every trial of a search (:mod:`jobs.trials`)
 """
@@ -327,7 +327,8 @@ def _with_baselines(
 def _write(glmix: SparkGlmix, config: Config, training_set: TrainingSet) -> None:
     coefficients = fs.join(config.output, COEFFICIENTS_NAME)
     for fixed in glmix.all_fixed:
-        _write_fixed(fs.join(coefficients, fixed.name, "part-00000.parquet"), fixed.coefficients)
+        url = fs.join(coefficients, fixed.name, "part-00000.parquet")
+        _write_fixed(url, fixed.coefficients, glmix.fixed_variances(fixed))
     for effect in glmix.random:
         glmix.coefficients(effect).write.parquet(fs.join(coefficients, effect.name))
     shards = {shard.name: shard for shard in training_set.shards}
@@ -351,7 +352,8 @@ def _write(glmix: SparkGlmix, config: Config, training_set: TrainingSet) -> None
     fs.write_bytes(fs.join(config.output, MODEL_NAME), canonical_json(record))
 
 
-def _write_fixed(url: str, coefficients: Floats) -> None:
-    table = pa.table({"index": pa.array(range(len(coefficients)), pa.int32()), "value": pa.array(coefficients)})
+def _write_fixed(url: str, coefficients: Floats, variances: Floats | None) -> None:
+    columns = {"index": pa.array(range(len(coefficients)), pa.int32()), "value": pa.array(coefficients)}
+    table = pa.table(columns | ({} if variances is None else {"variance": pa.array(variances)}))
     with fs.open_write(url) as stream:
         pq.write_table(table, stream)

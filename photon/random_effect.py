@@ -65,7 +65,7 @@ def solve_entities(
     point = EntitySolution(np.array(start, dtype=np.float64), np.zeros(len(offsets)), 0)
     if not len(rows.entities):
         return point
-    sizes, idle = np.diff(rows.cell_ptr), _without_weight(rows)
+    sizes, idle = np.diff(rows.cell_ptr), without_weight(rows)
     resting = np.repeat(idle, sizes)
     point.coefficients[resting] = terms.resting()[resting]
     unconverged = _solve_compiled(rows, terms, point, loss, options)
@@ -77,7 +77,8 @@ def solve_entities(
     return replace(point, unconverged=unconverged)
 
 
-def _without_weight(rows: EntityRows) -> Mask:
+def without_weight(rows: EntityRows) -> Mask:
+    """Return which entities have no row that trains."""
     has_weight = np.concatenate([[0], np.cumsum(rows.examples.weights > 0.0)])
     idle: Mask = has_weight[rows.row_ptr[1:]] == has_weight[rows.row_ptr[:-1]]
     return idle

@@ -16,7 +16,7 @@ from jobs.game.grammar import (
 from jobs.game.options import COORDINATE_ARGUMENTS, SHARD_ARGUMENTS
 from photon.avro.layout import CoordinateJson, OptimizationJson, OptimizerJson, RegularizationJson
 from photon.loss import Task
-from photon.settings import CoordinateSettings, FitSettings, Normalisation
+from photon.settings import CoordinateSettings, FitSettings, Normalisation, Variances
 from photon.tuning import SearchSpace
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
@@ -71,6 +71,13 @@ class CoordinateOption(Record, frozen=True, kw_only=True):
     def grid(self) -> tuple[float, ...]:
         """Penalties to fit with, largest first, as Photon orders them."""
         return tuple(sorted(set(self.weights), reverse=True)) if self.regularization != "NONE" else (0.0,)
+
+
+class EveryCoordinate(Record, frozen=True, kw_only=True):
+    """What Photon's options say of all coordinates at once."""
+
+    normalisation: Normalisation = "none"
+    variances: Variances = "none"
 
 
 def parse_shards(texts: Sequence[str]) -> tuple[tuple[ShardOption, ...], tuple[str, ...]]:
@@ -235,15 +242,16 @@ def in_order(
 
 
 def grid(
-    coordinates: Sequence[CoordinateOption], task: Task, sweeps: int, normalisation: Normalisation = "none"
+    coordinates: Sequence[CoordinateOption],
+    task: Task,
+    sweeps: int,
+    every: EveryCoordinate = EveryCoordinate(),  # noqa: B008  # frozen
 ) -> tuple[FitSettings, ...]:
     """Return the settings of every fit: all combinations of the coordinates' penalties, largest first."""
     return tuple(
         FitSettings(
             task=task,
-            coordinates=tuple(
-                _settings(one, weight, normalisation) for one, weight in zip(coordinates, weights, strict=True)
-            ),
+            coordinates=tuple(_settings(one, weight, every) for one, weight in zip(coordinates, weights, strict=True)),
             max_sweeps=sweeps,
             # Photon makes every sweep it is told to; one that changes nothing is left out here.
             tolerance=0.0,
@@ -266,14 +274,15 @@ def _alphas(one: CoordinateOption) -> tuple[float, ...]:
     return (one.alpha_range or (0.0, 1.0)) if one.regularization == "ELASTIC_NET" else ()
 
 
-def _settings(one: CoordinateOption, weight: float, normalisation: Normalisation) -> CoordinateSettings:
+def _settings(one: CoordinateOption, weight: float, every: EveryCoordinate) -> CoordinateSettings:
     return CoordinateSettings(
         name=one.name,
         kind="fixed" if one.entity is None else "random",
         shard=one.shard,
         l2=weight * (1.0 - one.alpha),
         l1=weight * one.alpha,
-        normalisation=normalisation,
+        normalisation=every.normalisation,
+        variances=every.variances,
         entity=one.entity,
         active_rows_lower_bound=one.active_rows_lower_bound,
         active_rows_upper_bound=one.active_rows_upper_bound,

@@ -154,14 +154,15 @@ class Fitting:
     def _coefficients(self) -> Iterator[tuple[EffectInfo, DataFrame]]:
         for one in self._glmix.coordinates:
             if isinstance(one, SparkFixed):
-                yield _info(one.settings), self._fixed_rows(one.coefficients)
+                yield _info(one.settings), self._fixed_rows(one.coefficients, self._glmix.fixed_variances(one))
             else:
                 yield _info(one.settings), self._glmix.coefficients(one)
 
-    def _fixed_rows(self, coefficients: Floats) -> DataFrame:
+    def _fixed_rows(self, coefficients: Floats, variances: Floats | None) -> DataFrame:
         kept = np.flatnonzero(coefficients)
-        table = pa.table({"index": pa.array(kept, pa.int32()), "value": pa.array(coefficients[kept], pa.float64())})
-        return self._prepared.rows.sparkSession.createDataFrame(table)
+        columns = {"index": pa.array(kept, pa.int32()), "value": pa.array(coefficients[kept], pa.float64())}
+        columns |= {} if variances is None else {"variance": pa.array(variances[kept], pa.float64())}
+        return self._prepared.rows.sparkSession.createDataFrame(pa.table(columns))
 
 
 def _info(settings: CoordinateSettings) -> EffectInfo:

@@ -216,7 +216,7 @@ OPTIONS: Final = (
     Option(
         name="variance-computation-type",
         drivers=(TRAINING,),
-        becomes="`NONE` only, so far",
+        becomes="variances of every coordinate that trains: `NONE`, `SIMPLE`, `FULL`; of every coefficient written",
     ),
     Option(
         name="compute-variance",

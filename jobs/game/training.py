@@ -9,6 +9,7 @@ from jobs.game.config import RowsConfig, days_of, rows_settings
 from jobs.game.coordinates import (
     NORMALISATIONS,
     CoordinateOption,
+    EveryCoordinate,
     grid,
     in_order,
     parse_coordinates,
@@ -25,7 +26,7 @@ from photon.avro.models import SPARSITY_THRESHOLD, task_of_option
 from photon.checks import Checks
 from photon.evaluation import Question
 from photon.loss import Task
-from photon.settings import FitSettings, Normalisation, checked
+from photon.settings import FitSettings, Normalisation, Variances, checked
 from photon.tuning import TuningSettings, checked_tuning
 from yarnmill.errors import ConfigurationError
 
@@ -34,6 +35,7 @@ OutputMode = Literal["NONE", "BEST", "EXPLICIT", "TUNED", "ALL"]
 
 _TUNINGS: Final = ("NONE", "RANDOM", "BAYESIAN")
 _MODES: Final = ("NONE", "BEST", "EXPLICIT", "TUNED", "ALL")
+_VARIANCES: Final[dict[str, Variances]] = {"NONE": "none", "SIMPLE": "simple", "FULL": "full"}
 _LEVELS: Final[dict[str, Checks]] = {"VALIDATE_FULL": "full", "VALIDATE_SAMPLE": "sample", "VALIDATE_DISABLED": "off"}
 
 
@@ -60,6 +62,8 @@ class Config(RowsConfig, frozen=True, kw_only=True):
         How many rows are checked before the fit.
     normalisation
         Of the features of every coordinate, inside the fit alone.
+    variances
+        Of the coefficients of every coordinate that trains.
     tuning, tuning_fits
         How penalties are searched after the grid, and with how many fits.
     saves_groups
@@ -78,6 +82,7 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     sparsity_threshold: float = SPARSITY_THRESHOLD
     checks: Checks = "off"
     normalisation: Normalisation = "none"
+    variances: Variances = "none"
     tuning: Tuning = "NONE"
     tuning_fits: int = 0
     saves_groups: bool = False
@@ -87,7 +92,8 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     @property
     def fits(self) -> tuple[FitSettings, ...]:
         """Settings of every fit, in order."""
-        return grid(self.coordinates, self.task, self.iterations, self.normalisation)
+        every = EveryCoordinate(normalisation=self.normalisation, variances=self.variances)
+        return grid(self.coordinates, self.task, self.iterations, every)
 
     @property
     def question(self) -> Question:
@@ -161,6 +167,11 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
         normalisation=NORMALISATIONS[
             parse_choice(words.text("normalization", "NONE"), tuple(NORMALISATIONS), "--normalization")
         ],
+        variances=_VARIANCES[
+            parse_choice(
+                words.text("variance-computation-type", "NONE"), tuple(_VARIANCES), "--variance-computation-type"
+            )
+        ],
         tuning=cast(
             "Tuning", parse_choice(words.text("hyper-parameter-tuning", "NONE"), _TUNINGS, "--hyper-parameter-tuning")
         ),
@@ -194,11 +205,6 @@ def _check_search(config: Config, search: TuningSettings) -> None:
 
 def _check_choices(words: Words) -> None:
     """Check the options of which some choices alone are wired so far."""
-    variances = words.text("variance-computation-type", "NONE")
-    if variances != "NONE":
-        raise ConfigurationError(
-            f"--variance-computation-type {variances}: refused", expected="NONE: variances on Spark are not wired yet"
-        )
     has_model, has_locked = (
         words.maybe(name) is not None for name in ("model-input-directory", "partial-retrain-locked-coordinates")
     )

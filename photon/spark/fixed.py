@@ -9,7 +9,7 @@ import numpy as np
 from pyspark import StorageLevel
 
 from photon.descent import Fitness, Update
-from photon.fixed_effect import solve_fixed
+from photon.fixed_effect import fixed_variances, solve_fixed
 from photon.objective import Derivatives, row_derivatives, row_hessian_diagonal, row_products
 from photon.optimise import Memory, Options
 from photon.regularisation import Regularisation
@@ -90,20 +90,30 @@ class SparkFixed:
         """Move along the last steps."""
         self.path = self.path.moved(mixture, self.context.window)
 
+    def variances(self, scores: Table | None) -> Floats | None:
+        """Return the variance of each coefficient, with the other scores as offsets; None where none are wanted."""
+        others = self._others(scores)
+        sums = SparkSums(self.context, self.settings, together(self.context, self.blocks, others))
+        return fixed_variances(sums, self.regularisation, self.coefficients, self.settings.variances)
+
     def release(self) -> None:
         """Let go of what is cached."""
         self.blocks.unpersist()
         if self.others is not None:
             self.others.unpersist()
 
-    def _align(self, scores: Table | None) -> Table:
+    def _others(self, scores: Table | None) -> Table:
         coefficients = self.coefficients
 
         def arrive(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
             found = gather(records)
             yield partition, Others(align(found.block, found.arrived) - found.block.examples.rows.dot(coefficients))
 
-        others = together(self.context, self.blocks, scores).mapPartitionsWithIndex(arrive, preservesPartitioning=True)
+        arrived = together(self.context, self.blocks, scores)
+        return arrived.mapPartitionsWithIndex(arrive, preservesPartitioning=True)
+
+    def _align(self, scores: Table | None) -> Table:
+        others = self._others(scores)
         if self.others is not None:
             self.others.unpersist()
         self.others = others.persist(StorageLevel.MEMORY_AND_DISK)

@@ -4,35 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import add
 
-import numpy as np
-from pyspark import StorageLevel
+from pyspark import RDD, StorageLevel
 
-from photon.cell_terms import CellTerms
 from photon.descent import Fitness, Update
-from photon.entities import with_weights
-from photon.objective import Derivatives, data_loss
-from photon.optimise import Options
-from photon.random_effect import cell_margins, solve_entities
+from photon.model import RandomEffect
+from photon.objective import Derivatives
 from photon.regularisation import Regularisation
 from photon.rows import Floats
-from photon.sampling import trained_rows
 from photon.settings import CoordinateSettings
-from photon.spark.backend import (
-    Context,
-    Partition,
-    Solved,
-    Sums,
-    Table,
-    align,
-    gather,
-    heldout,
-    mean_losses,
-    sent,
-    shortened,
-    together,
-)
+from photon.spark.backend import Context, Partition, Sums, Table, gather, mean_losses, sent, shortened, together
 from photon.spark.blocks import Keyed
-from photon.subspace import Mixture, Path, cost, penalty_along, quadratic
+from photon.spark.entity_task import EntityTask, solved_of
+from photon.subspace import Mixture, quadratic
 
 
 class SparkRandom:
@@ -61,7 +44,11 @@ class SparkRandom:
 
     def update(self, scores: Table | None) -> Update[Table | None]:
         """Fit every entity with the other scores as offsets: one Spark job."""
-        solve = self._solver()
+        task = self._task()
+
+        def solve(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+            yield partition, task.solve(gather(records))
+
         before, self.pending, self._begins = self.solved, (), False
         joined = together(self.context, self.blocks, before, scores)
         solved = joined.mapPartitionsWithIndex(solve, preservesPartitioning=True)
@@ -99,49 +86,39 @@ class SparkRandom:
         """Return the penalty after each move: without L1 and bounds the quadratic that :meth:`penalty_along` is."""
         if self.settings.l1 == 0.0 and not self.settings.bounds:
             return [quadratic(self.penalty_along(), move) for move in moves]
-        regularisation, tried = self.regularisation, tuple(moves)
-
-        def partial(records: Iterable[Keyed]) -> Iterator[list[float]]:
-            found = gather(records)
-            if found.solved is not None:
-                terms = CellTerms.of(found.block.rows, regularisation)
-                yield [cost(found.solved.path, move, terms) for move in tried]
-
-        return [sum(costs) for costs in zip(*self.rows().mapPartitions(partial).collect(), strict=True)]
+        task, tried = self._task(), tuple(moves)
+        costs = self.rows().mapPartitions(lambda records: iter([task.costs(gather(records), tried)])).collect()
+        return [sum(each) for each in zip(*costs, strict=True)]
 
     def move(self, mixture: Mixture) -> None:
         """Move along the last steps: done where the coefficients lie, when they are next looked at."""
         self.pending = mixture
 
-    def _solver(self) -> Callable[[int, Iterable[Keyed]], Iterator[Keyed]]:
-        loss, active, regularisation = self.context.loss, self.context.active, self.regularisation
-        settings, intercept = self.settings, self.intercept
-        options = Options(settings.optimizer, settings.tolerance, settings.max_iterations)
-        start = _starter(self.pending, self.context.window, begins=self._begins)
+    def effects(self, scores: Table | None) -> "RDD[RandomEffect]":
+        """Return the effect as it is now, partition by partition.
 
-        def solve(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
-            found = gather(records)
-            block, path = found.block, start(found)
-            rows = with_weights(block.rows, block.active_weights(active))
-            others = align(block, found.arrived) - cell_margins(rows, path.point)
-            offsets = block.examples.offsets + others
-            trained = trained_rows(rows, block.uids, settings, intercept)
-            own = np.searchsorted(rows.cells, trained.cells)
-            terms = CellTerms.of(trained, regularisation)
-            solution = solve_entities(trained, offsets, terms, path.point[own], loss, options)
-            coefficients = np.zeros(len(rows.cells))
-            coefficients[own] = solution.coefficients
-            path, margins = path.arrived(coefficients), offsets + solution.margins
-            sums = Sums(
-                data_loss=data_loss(loss, margins, rows.examples.labels, rows.examples.weights),
-                penalty=terms.value(solution.coefficients),
-                along=penalty_along(path, CellTerms.of(rows, regularisation)),
-                unconverged=solution.unconverged,
-                heldout=heldout(block, [margins], active, loss),
-            )
-            yield partition, Solved(path, others + solution.margins, sums)
+        Parameters
+        ----------
+        scores
+            The sums that the fit ended with, on their way to this coordinate; read where variances are wanted.
+        """
+        if self.solved is None:
+            raise RuntimeError(f"{self.name} was never fitted")
+        task, arrived = self._task(), scores if self.settings.variances != "none" else None
+        parts = together(self.context, self.blocks, self.solved, arrived)
+        return parts.mapPartitions(lambda records: iter([task.effect(gather(records))]))
 
-        return solve
+    def _task(self) -> EntityTask:
+        return EntityTask(
+            settings=self.settings,
+            loss=self.context.loss,
+            regularisation=self.regularisation,
+            intercept=self.intercept,
+            active=self.context.active,
+            window=self.context.window,
+            pending=self.pending,
+            begins=self._begins,
+        )
 
     def release(self) -> None:
         """Let go of what is cached."""
@@ -151,19 +128,7 @@ class SparkRandom:
 
 
 def _totals(found: Partition) -> Floats:
-    if found.solved is None:
-        raise RuntimeError("a random effect that was never fitted has no scores to send")
-    return found.solved.totals
-
-
-def _starter(pending: Mixture, window: int, *, begins: bool) -> Callable[[Partition], Path]:
-    def start(found: Partition) -> Path:
-        if found.solved is None:
-            return Path.start(np.zeros(len(found.block.rows.cells)))
-        before = found.solved.path
-        return Path.start(before.at(pending)) if begins else before.moved(pending, window)
-
-    return start
+    return solved_of(found).totals
 
 
 def _fitness(sums: list[Sums], context: Context) -> Fitness:

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from photon.checks import Checks, Fault, feature_faults, row_faults
-from photon.entities import EntityRows, Keys
+from photon.entities import Keys
 from photon.loss import RowLoss
+from photon.model import RandomEffect
 from photon.rows import Floats
 from photon.spark.blocks import Block, Keyed
 
@@ -93,20 +94,27 @@ def measured_rows(block: Block, margins: Floats, measure: Measure, names: Sequen
     return pa.table(columns | {name: _ids(ids[own]) for name, ids in zip(names, block.carried, strict=True)})
 
 
-def coefficient_rows(rows: EntityRows, coefficients: Floats) -> pa.Table:
-    """Return the entities that have a coefficient other than 0, ascending, with their columns and values."""
-    kept = np.flatnonzero(coefficients)
-    entity = np.searchsorted(rows.cell_ptr, kept, side="right") - 1
+def coefficient_rows(effect: RandomEffect) -> pa.Table:
+    """Return the entities that have coefficients, ascending, with their columns, values and, if there are, variances.
+
+    A coefficient of 0 is left out, unless its variance says how sure that is.
+    """
+    kept = np.flatnonzero(effect.coefficients) if effect.variances is None else np.arange(len(effect.cells))
+    entity, columns = np.divmod(effect.cells[kept], max(1, effect.columns))
     present, lengths = np.unique(entity, return_counts=True)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    indices = pa.array(rows.cell_columns[kept], pa.int32())
-    return pa.table(
-        {
-            "entity": _ids(rows.entities[present]),
-            "indices": pa.ListArray.from_arrays(offsets, indices),
-            "values": pa.ListArray.from_arrays(offsets, pa.array(coefficients[kept])),
-        }
-    )
+
+    def lists(values: pa.Array) -> pa.Array:
+        return pa.ListArray.from_arrays(offsets, values)
+
+    table = {
+        "entity": _ids(effect.entities[present]),
+        "indices": lists(pa.array(columns, pa.int32())),
+        "values": lists(pa.array(effect.coefficients[kept])),
+    }
+    if effect.variances is not None:
+        table["variances"] = lists(pa.array(effect.variances[kept]))
+    return pa.table(table)
 
 
 def _ids(ids: Keys) -> pa.Array:

@@ -19,6 +19,7 @@ from photon.spark.accelerator import Coordinate, SparkAccelerator
 from photon.spark.arrow_rows import data_frame, to_bytes
 from photon.spark.backend import Context, Table, align, gather, together
 from photon.spark.blocks import Block, Keyed, Layout, blocks, shuffled
+from photon.spark.delivery import Delivery
 from photon.spark.fixed import SparkFixed
 from photon.spark.random_effect import SparkRandom
 from photon.spark.rows import Measure, RoleRows, coefficient_rows, inspector, measured_rows, summed_roles
@@ -87,6 +88,7 @@ class SparkGlmix:
             for position, one in enumerate(settings.cycle)
         )
         self._accelerator = SparkAccelerator(self.coordinates) if self._context.window else None
+        self._ended: Delivery | None = None
 
     def _coordinate(self, one: CoordinateSettings, rows: Table) -> Coordinate:
         shape = self._shards[one.shard]
@@ -182,7 +184,7 @@ class SparkGlmix:
             coordinate.begin(afresh=start is None)
         if self._accelerator is not None:
             self._accelerator.begin(afresh=start is None)
-        return descend(
+        descent = descend(
             self.coordinates,
             start,
             max_sweeps=self.settings.max_sweeps,
@@ -190,6 +192,8 @@ class SparkGlmix:
             accelerator=self._accelerator,
             progress=progress,
         )
+        self._ended = Delivery(self.coordinates, descent.scores)
+        return descent
 
     def retune(self, settings: FitSettings) -> None:
         """Take other penalties for the fits to come; data stay cached, and a fit goes on from the last coefficients.
@@ -236,19 +240,24 @@ class SparkGlmix:
         return data_frame(self._spark, tables, ", ".join(columns))
 
     def coefficients(self, coordinate: SparkRandom) -> DataFrame:
-        """Return a random effect as rows (entity, indices, values), sorted by entity within each partition."""
-        if coordinate.solved is None:
+        """Return a random effect as rows (entity, indices, values), sorted by entity within each partition.
+
+        With ``variances`` as well where the coordinate's settings want them.
+        """
+        parts = coordinate.effects(self._delivered(coordinate))
+        tables = parts.filter(lambda part: len(part.entities) > 0).map(lambda part: to_bytes(coefficient_rows(part)))
+        columns = f"entity {self._key_types[coordinate.settings.entity_key]}, indices array<int>, values array<double>"
+        columns += "" if coordinate.settings.variances == "none" else ", variances array<double>"
+        return data_frame(self._spark, tables, columns)
+
+    def fixed_variances(self, coordinate: SparkFixed) -> Floats | None:
+        """Return the variances of a fixed effect's coefficients; None where its settings want none."""
+        return coordinate.variances(self._delivered(coordinate))
+
+    def _delivered(self, coordinate: Coordinate) -> Table | None:
+        if self._ended is None:
             raise RuntimeError(f"{coordinate.name} was never fitted")
-        pending = coordinate.pending
-
-        def emit(records: Iterable[Keyed]) -> Iterator[bytes]:
-            found = gather(records)
-            if found.solved is not None and len(found.block.rows.entities):
-                yield to_bytes(coefficient_rows(found.block.rows, found.solved.path.at(pending)))
-
-        tables = together(self._context, coordinate.blocks, coordinate.solved).mapPartitions(emit)
-        kind = self._key_types[coordinate.settings.entity_key]
-        return data_frame(self._spark, tables, f"entity {kind}, indices array<int>, values array<double>")
+        return self._ended.to(coordinate)
 
     def release(self) -> None:
         """Let go of everything that is cached."""
@@ -261,7 +270,7 @@ class SparkGlmix:
 def _on_spark(settings: FitSettings) -> FitSettings:
     """Return the settings; ConfigurationError for what only :mod:`photon.local` does so far."""
     for place, one in enumerate(settings.coordinates):
-        wanted = {"locked": one.locked, "prior_weight": one.prior_weight > 0.0, "variances": one.variances != "none"}
+        wanted = {"locked": one.locked, "prior_weight": one.prior_weight > 0.0}
         for name in (name for name, is_wanted in wanted.items() if is_wanted):
             raise ConfigurationError(
                 f"coordinates[{place}].{name}: not on Spark", expected="unset, or a fit in one process"

@@ -152,8 +152,10 @@ def config_for(made: Made, tmp_path: Path, *, refit: bool) -> Config:
         output=f"file://{tmp_path}/output",
         training_set=made.url,
         coordinates=(
-            CoordinateSettings(name="global", kind="fixed", shard="global", l2=1.0),
-            CoordinateSettings(name="per_user", kind="random", shard="user", entity="user_id", l2=2.0),
+            CoordinateSettings(name="global", kind="fixed", shard="global", l2=1.0, variances="simple"),
+            CoordinateSettings(
+                name="per_user", kind="random", shard="user", entity="user_id", l2=2.0, variances="full"
+            ),
             CoordinateSettings(name="per_film", kind="random", shard="film", entity="film", l2=4.0),
         ),
         max_sweeps=4,
@@ -209,6 +211,14 @@ def test_the_published_model_answers_as_the_locally_fitted_one(
     default = fixed[SHARDS["global"].index((INTERCEPT, ""))] + 0.25 * fixed[SHARDS["global"].index(("year", ""))]
     np.testing.assert_allclose(predictor.predict(strange)["probability"], [1 / (1 + np.exp(-default))], atol=1e-9)
     assert trained.counts["rows_test"] == int(np.sum(made.split == 2))
+
+    written = [pq.read_table(folder / "output" / "coefficients" / name) for name in ("global", "per_user", "per_film")]
+    assert [table.column_names[2:] for table in written] == [["variance"], ["values", "variances"], ["values"]]
+    np.testing.assert_allclose(written[0]["variance"], fitted.model.effects[0].variances, rtol=1e-6)
+    users = written[1].sort_by("entity").combine_chunks()
+    variances = np.concatenate(users["variances"].to_pylist())
+    np.testing.assert_allclose(variances, fitted.model.effects[1].variances, rtol=1e-6)
+    assert not list(tmp_path.rglob("variances.npy"))  # serving maps what it needs alone
 
 
 def test_the_page_shows_the_run_by_the_names_of_its_features(trained: Outcome, folder: Path) -> None:

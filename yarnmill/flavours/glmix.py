@@ -105,7 +105,9 @@ def _check_indexes(record: ModelRecord, training_set: TrainingSet) -> None:
 
 
 def _read_effect(output_url: str, record: EffectRecord) -> Effect:
-    table = _read_parquet(fs.join(output_url, "coefficients", record.name))
+    # Serving needs no variances, which would double what it maps.
+    columns = ("index", "value") if record.entity is None else ("entity", "indices", "values")
+    table = _read_parquet(fs.join(output_url, "coefficients", record.name), columns)
     if record.entity is None:
         coefficients = np.zeros(record.columns)
         coefficients[table.column("index").to_numpy()] = table.column("value").to_numpy()
@@ -127,12 +129,12 @@ def _keys(column: pa.ChunkedArray) -> Keys:
     return np.array(column.to_pylist(), dtype=np.str_)
 
 
-def _read_parquet(url: str) -> pa.Table:
+def _read_parquet(url: str, columns: Sequence[str]) -> pa.Table:
     tables = []
     for child in fs.children(url):
         if child.name.endswith(".parquet"):
             with fs.open_read(child.url) as stream:
-                tables.append(pq.read_table(pa.BufferReader(stream.read())))
+                tables.append(pq.read_table(pa.BufferReader(stream.read()), columns=list(columns)))
     if not tables:
         raise NotFoundError(f"{url}: no Parquet there", expected="the output of a finished training run")
     return pa.concat_tables(tables).combine_chunks()
@@ -154,7 +156,7 @@ def _features(record: ModelRecord, training_set: TrainingSet, folder: Path) -> M
         shards=tuple(
             _shard_features(
                 folder,
-                _read_parquet(index_url(record.training_set, shard.name)),
+                _read_parquet(index_url(record.training_set, shard.name), ("name", "term", "index")),
                 ShardFeatures(
                     name=shard.name,
                     columns=shard.dimension,

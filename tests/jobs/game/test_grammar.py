@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jobs.game.coordinates import (
     CoordinateOption,
+    EveryCoordinate,
     ShardOption,
     coordinate_json,
     grid,
@@ -236,7 +237,7 @@ def test_an_elastic_net_is_a_share_of_l1_and_normalisation_is_every_coordinates(
             "name=r,feature.shard=s,random.effect.type=e,regularization=L1,reg.weights=3",
         ]
     )
-    fits = grid(coordinates, "logistic", 1, "standardization")
+    fits = grid(coordinates, "logistic", 1, EveryCoordinate(normalisation="standardization"))
     assert [(one.coordinates[0].l2, one.coordinates[0].l1) for one in fits] == [(6.0, 2.0), (3.0, 1.0)]
     assert [(one.coordinates[1].l2, one.coordinates[1].l1) for one in fits] == [(0.0, 3.0)] * 2
     assert {own.normalisation for one in fits for own in one.coordinates} == {"standardization"}
@@ -253,13 +254,14 @@ def test_a_training_is_told_as_photon_is(tmp_path: Path) -> None:
         *("--coordinate-configurations", "name=g,feature.shard=s", "--coordinate-update-sequence", "g"),
         *("--coordinate-descent-iterations", "2", "--data-validation", "VALIDATE_SAMPLE"),
     ]
-    config, notes = from_arguments([*arguments, "--normalization", "STANDARDIZATION"], NOW)
+    every = ["--normalization", "STANDARDIZATION", "--variance-computation-type", "FULL"]
+    config, notes = from_arguments([*arguments, *every], NOW)
     assert (config.task, config.checks, config.normalisation) == ("poisson", "sample", "standardization")
-    assert [one.normalisation for one in config.fits[0].coordinates] == ["standardization"]
+    assert [(one.normalisation, one.variances) for one in config.fits[0].coordinates] == [("standardization", "full")]
     assert (config.may_replace, config.search, config.locked_effects, notes) == (False, None, (), ())
     for more, said in (
         (["--normalization", "HALVES"], "--normalization HALVES"),
-        (["--variance-computation-type", "FULL"], "--variance-computation-type FULL: refused"),
+        (["--variance-computation-type", "HALF"], "--variance-computation-type HALF"),
         (["--model-input-directory", "m"], "refused without locked coordinates"),
         (["--partial-retrain-locked-coordinates", "g"], "no model to take them from"),
         (["--model-input-directory", "m", "--partial-retrain-locked-coordinates", "g"], "'g' is configured as well"),

@@ -297,7 +297,7 @@ def test_locked_coordinates_stay_as_they_are(trained: Path, world: Path, clicks:
     arguments = [
         *("game-training", "--input-data-directories", str(world / "train" / "2026" / "02" / "28")),
         *model("4", trains_items=False, penalty="regularization=ELASTIC_NET,reg.alpha=0.25"),
-        *("--normalization", "SCALE_WITH_STANDARD_DEVIATION"),
+        *("--normalization", "SCALE_WITH_STANDARD_DEVIATION", "--variance-computation-type", "SIMPLE"),
         *("--model-input-directory", str(trained / "best"), "--partial-retrain-locked-coordinates", "per-item"),
         *("--root-output-directory", str(output)),
     ]
@@ -312,13 +312,19 @@ def test_locked_coordinates_stay_as_they_are(trained: Path, world: Path, clicks:
     data = replace(data, offsets=data.offsets + scores)
     own = reference_settings(3.0, 3)
     fixed, users = (
-        msgspec.structs.replace(one, normalisation="standard_deviation", l1=l1)
+        msgspec.structs.replace(one, normalisation="standard_deviation", l1=l1, variances="simple")
         for one, l1 in zip(own.coordinates[:2], (1.0, 0.0), strict=True)
     )
     expected = fit(data, msgspec.structs.replace(own, coordinates=(fixed, users))).model.effects[0]
     (saved,) = avro(output / "best" / "fixed-effect" / "global" / "coefficients")
     found = dict.fromkeys(GLOBAL, 0.0) | means(saved)
     assert found == pytest.approx(dict(zip(GLOBAL, expected.coefficients, strict=True)), abs=1e-4)
+    variances = {feature_key(one["name"], one["term"]): one["value"] for one in saved["variances"]}
+    known = dict(zip(GLOBAL, expected.variances, strict=True))
+    assert variances == pytest.approx({key: known[key] for key in means(saved)}, rel=1e-3)
+    assert len(variances) > 2
+    users_saved = avro(output / "best" / "random-effect" / "per-user" / "coefficients")
+    assert all(len(one["variances"]) == len(one["means"]) == 2 for one in users_saved)
 
 
 @pytest.mark.usefixtures("spark")

@@ -31,7 +31,10 @@ def on_spark(
 
 
 def assert_same_model(found: SparkGlmix, expected: LocalFit, tolerance: float) -> None:
-    np.testing.assert_allclose(found.fixed.coefficients, expected.model.effects[0].coefficients, atol=tolerance)
+    effect = expected.model.effects[0]
+    np.testing.assert_allclose(found.fixed.coefficients, effect.coefficients, atol=tolerance)
+    if effect.variances is not None:
+        np.testing.assert_allclose(found.fixed_variances(found.fixed), effect.variances, rtol=1e-7)
     for coordinate, effect in zip(found.random, expected.model.effects[1:], strict=True):
         assert isinstance(effect, RandomEffect)
         rows = found.coefficients(coordinate).orderBy("entity").collect()
@@ -40,6 +43,10 @@ def assert_same_model(found: SparkGlmix, expected: LocalFit, tolerance: float) -
         assert cells == effect.cells.tolist()
         values = [value for row in rows for value in row["values"]]
         np.testing.assert_allclose(values, effect.coefficients, atol=tolerance)
+        assert ("variances" in rows[0]) == (effect.variances is not None)
+        if effect.variances is not None:
+            variances = [value for row in rows for value in row["variances"]]
+            np.testing.assert_allclose(variances, effect.variances, rtol=1e-7)
 
 
 def test_an_accelerated_fit_goes_on_where_it_ended(
@@ -97,9 +104,39 @@ def test_losses_corners_and_normalisation_fit_the_local_model(
     glmix.release()
 
 
+def test_variances_are_those_of_the_local_model(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    fixed, user, film = glmix_settings.coordinates
+    change = msgspec.structs.replace
+    # A coefficient that L1 holds at 0 has a variance too; the last update is followed by a move of all coefficients.
+    coordinates = (
+        change(fixed, variances="full"),
+        change(user, variances="full", l1=1.0, features_to_samples_ratio=0.05),
+        change(film, variances="simple"),
+    )
+    settings, data = change(glmix_settings, coordinates=coordinates, max_sweeps=2), glmix_data
+    glmix = on_spark(as_frame(data), data, settings)
+    with pytest.raises(RuntimeError, match="per_user was never fitted"):
+        glmix.coefficients(glmix.random[0])
+    descent = glmix.fit(["train"])
+    expected = fit(data, settings)
+    assert any(descent.sweeps[-1].move)
+    assert_same_model(glmix, expected, 1e-8)
+    assert (expected.model.effects[1].coefficients == 0.0).any()
+
+    curvatures = data.weights * settings.loss.second(
+        margins(expected.model, data.shards, data.ids, data.offsets), data.labels
+    )
+    matrix = data.shards["global"].to_dense()
+    hessian = matrix.T @ (matrix * curvatures[:, None]) + np.diag([1.0, 1.0, 1.0, 1.0, 0.0])
+    np.testing.assert_allclose(glmix.fixed_variances(glmix.fixed), np.linalg.inv(hessian).diagonal(), rtol=1e-6)
+    glmix.release()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"variances": "simple"}, "variances: not on Spark"), ({"locked": True}, "locked: not on Spark")],
+    [({"locked": True}, "locked: not on Spark")],
 )
 def test_what_spark_does_not_do_is_refused(
     as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings, changes: dict[str, object], said: str

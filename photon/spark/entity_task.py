@@ -1,0 +1,129 @@
+"""What a task does with the entities of its partition: solve them, and say what is known of them afterwards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from photon.cell_terms import CellTerms
+from photon.entities import EntityRows, with_weights
+from photon.loss import RowLoss
+from photon.model import RandomEffect
+from photon.objective import data_loss
+from photon.optimise import Options
+from photon.random_effect import cell_margins, entity_variances, solve_entities, without_weight
+from photon.regularisation import Regularisation
+from photon.sampling import trained_rows
+from photon.settings import CoordinateSettings
+from photon.spark.backend import Partition, Solved, Sums, align, heldout
+from photon.spark.blocks import Block
+from photon.subspace import Mixture, Path, cost, penalty_along
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTask:
+    """A random effect as the executors need it; it travels to the workers as a value.
+
+    Parameters
+    ----------
+    settings, loss, regularisation, intercept
+        What to fit; the intercept is a column of the shard, or None.
+    active
+        Roles that train.
+    window
+        Directions that an accelerated descent remembers.
+    pending
+        The move that the coefficients have still to make.
+    begins
+        Whether a descent begins, which forgets the steps before.
+    """
+
+    settings: CoordinateSettings
+    loss: RowLoss
+    regularisation: Regularisation
+    intercept: int | None
+    active: frozenset[int]
+    window: int
+    pending: Mixture
+    begins: bool
+
+    def solve(self, found: Partition) -> Solved:
+        """Return every entity's optimum with the other scores as offsets."""
+        block, path = found.block, self._start(found)
+        rows, trained = self._rows(block)
+        others = align(block, found.arrived) - cell_margins(rows, path.point)
+        offsets = block.examples.offsets + others
+        own, terms = np.searchsorted(rows.cells, trained.cells), self._terms(trained)
+        options = Options(self.settings.optimizer, self.settings.tolerance, self.settings.max_iterations)
+        solution = solve_entities(trained, offsets, terms, path.point[own], self.loss, options)
+        coefficients = np.zeros(len(rows.cells))
+        coefficients[own] = solution.coefficients
+        path, margins = path.arrived(coefficients), offsets + solution.margins
+        sums = Sums(
+            data_loss=data_loss(self.loss, margins, rows.examples.labels, rows.examples.weights),
+            penalty=terms.value(solution.coefficients),
+            along=penalty_along(path, self._terms(rows)),
+            unconverged=solution.unconverged,
+            heldout=heldout(block, [margins], self.active, self.loss),
+        )
+        return Solved(path, others + solution.margins, sums)
+
+    def costs(self, found: Partition, moves: Sequence[Mixture]) -> list[float]:
+        """Return penalty and prior after each move."""
+        path, terms = solved_of(found).path, self._terms(found.block.rows)
+        return [cost(path, move, terms) for move in moves]
+
+    def effect(self, found: Partition) -> RandomEffect:
+        """Return the entities with coefficients, and with variances if they are wanted.
+
+        Variances are taken with the other scores as offsets, so the scores that the fit ended with must have arrived.
+        """
+        rows, trained = self._rows(found.block)
+        coefficients = solved_of(found).path.at(self.pending)
+        own = np.searchsorted(rows.cells, trained.cells)
+        # Where an entity has data, a coefficient of 0 is a finding; elsewhere it is nothing.
+        kept = coefficients != 0.0
+        kept[own] |= np.repeat(~without_weight(trained), np.diff(trained.cell_ptr))
+        variances = None
+        if self.settings.variances != "none":
+            others = align(found.block, found.arrived) - cell_margins(rows, coefficients)
+            variances = np.zeros(len(rows.cells))
+            variances[own] = entity_variances(
+                trained,
+                found.block.examples.offsets + others,
+                self._terms(trained),
+                coefficients[own],
+                self.loss,
+                self.settings.variances,
+            )
+        return RandomEffect(
+            name=self.settings.name,
+            shard=self.settings.shard,
+            entity=self.settings.entity_key,
+            columns=self.regularisation.columns,
+            entities=rows.entities,
+            cells=rows.cells[kept],
+            coefficients=coefficients[kept],
+            variances=None if variances is None else variances[kept],
+        )
+
+    def _rows(self, block: Block) -> tuple[EntityRows, EntityRows]:
+        """Return all rows, weighing what they weigh in this fit, and the rows and cells that train."""
+        rows = with_weights(block.rows, block.active_weights(self.active))
+        return rows, trained_rows(rows, block.uids, self.settings, self.intercept)
+
+    def _terms(self, rows: EntityRows) -> CellTerms:
+        return CellTerms.of(rows, self.regularisation)
+
+    def _start(self, found: Partition) -> Path:
+        if found.solved is None:
+            return Path.start(np.zeros(len(found.block.rows.cells)))
+        before = found.solved.path
+        return Path.start(before.at(self.pending)) if self.begins else before.moved(self.pending, self.window)
+
+
+def solved_of(found: Partition) -> Solved:
+    """Return what an update left; RuntimeError if there was none."""
+    if found.solved is None:
+        raise RuntimeError("a random effect that was never fitted has no coefficients")
+    return found.solved
