@@ -31,6 +31,7 @@ from photon.spark.backend import (
 )
 from photon.spark.blocks import Keyed
 from photon.spark.fixed import SparkFixed
+from photon.spark.pieces import in_pieces
 from photon.spark.random_effect import SparkRandom
 from photon.subspace import Mixture, Path, candidates, row_values, rows_along
 
@@ -129,7 +130,7 @@ def _closer(
             path = Path.start(found.closing.path.at(pending))
         else:
             path = found.closing.path.moved(pending, window)
-        yield partition, Closing(path.arrived(totals))
+        yield from in_pieces(partition, Closing(path.arrived(totals)))
 
     return close
 

@@ -18,6 +18,7 @@ from photon.loss import RowLoss
 from photon.objective import Derivatives, data_loss
 from photon.rows import Examples, Floats, Longs
 from photon.spark.blocks import Block, Keyed, same
+from photon.spark.pieces import whole
 from photon.spark.worker import settle_worker
 from photon.subspace import Path
 
@@ -111,7 +112,7 @@ def gather(records: Iterable[Keyed]) -> Partition:
     others: Others | None = None
     closing: Closing | None = None
     arrived = []
-    for _, record in records:
+    for record in whole(records):
         if isinstance(record, Block):
             block = record
         elif isinstance(record, Solved):

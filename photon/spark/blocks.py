@@ -6,7 +6,7 @@ blocks. The content and order of a block is a function of its rows alone, so a l
 rebuilt identically, whatever order the shuffle delivers in. After this only scores move.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from photon.entities import EntityRows, Keys, group_sorted
 from photon.rows import Examples, Floats, Ints, Longs, SparseRows
 from photon.settings import CoordinateSettings
 from photon.spark.arrow_rows import to_bytes
+from photon.spark.pieces import in_pieces
 from photon.spark.worker import settle_worker
 
 Roles = npt.NDArray[np.int8]
@@ -149,23 +150,24 @@ def shuffled(data: DataFrame, layout: Layout) -> "RDD[Keyed]":
 
 
 def blocks(payloads: "RDD[Keyed]", layout: Layout, coordinate: int) -> "RDD[Keyed]":
-    """Return ``(partition, Block)`` of one coordinate, one record a partition, kept in the executors."""
+    """Return the :class:`Block` of each partition for one coordinate, in pieces, kept in the executors."""
     columns, carried = layout.columns[coordinate], len(layout.carried_ids) if coordinate == 0 else 0
     by_entity = layout.coordinates[coordinate].entity is not None
 
     def build(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
         settle_worker()
         own = [pa.ipc.open_stream(data).read_all() for _, (target, data) in records if target == coordinate]
-        yield partition, _build(own, columns, carried, by_entity=by_entity)
+        yield from in_pieces(partition, _build(own, columns, carried, by_entity=by_entity))
 
     built = payloads.mapPartitionsWithIndex(build, preservesPartitioning=True)
     return built.persist(StorageLevel.MEMORY_AND_DISK)
 
 
-def _build(tables: Sequence[pa.Table], columns: int, carried: int, *, by_entity: bool) -> Block:
+def _build(tables: list[pa.Table], columns: int, carried: int, *, by_entity: bool) -> Block:
     if not tables:
         return _empty(columns, carried)
     table = pa.concat_tables(tables).sort_by([("key", "ascending"), ("uid", "ascending")]).combine_chunks()
+    tables.clear()  # what is built below is as large again
     uids = _numbers(table, "uid").astype(np.int64)
     examples = Examples(
         rows=_sparse(table, columns),

@@ -18,6 +18,7 @@ from photon.sampling import fixed_weights
 from photon.settings import CoordinateSettings
 from photon.spark.backend import Context, Others, Partition, Table, active_examples, align, gather, sent, together
 from photon.spark.blocks import Keyed
+from photon.spark.pieces import in_pieces
 from photon.subspace import Mixture, Path, cost, penalty_along
 
 SumT = TypeVar("SumT")
@@ -107,7 +108,8 @@ class SparkFixed:
 
         def arrive(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
             found = gather(records)
-            yield partition, Others(align(found.block, found.arrived) - found.block.examples.rows.dot(coefficients))
+            totals = align(found.block, found.arrived) - found.block.examples.rows.dot(coefficients)
+            yield from in_pieces(partition, Others(totals))
 
         arrived = together(self.context, self.blocks, scores)
         return arrived.mapPartitionsWithIndex(arrive, preservesPartitioning=True)

@@ -15,6 +15,7 @@ from photon.settings import CoordinateSettings
 from photon.spark.backend import Context, Partition, Sums, Table, gather, mean_losses, sent, shortened, together
 from photon.spark.blocks import Keyed
 from photon.spark.entity_task import EntityTask, solved_of
+from photon.spark.pieces import whole
 from photon.subspace import Mixture, quadratic
 
 
@@ -53,7 +54,7 @@ class SparkRandom:
         joined = together(self.context, self.blocks, before, scores)
         solved = joined.mapPartitionsWithIndex(solve, preservesPartitioning=True)
         self.solved = solved.persist(StorageLevel.MEMORY_AND_DISK)
-        sums = self.solved.map(lambda record: record[1].sums).collect()
+        sums = self.solved.mapPartitions(lambda records: (one.sums for one in whole(records))).collect()
         if before is not None:
             before.unpersist()
         self._updates += 1

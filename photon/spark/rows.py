@@ -1,6 +1,6 @@
 """What leaves the blocks: checks of the rows, rows to evaluate, rows of coefficients."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from photon.entities import Keys
 from photon.loss import RowLoss
 from photon.model import RandomEffect
 from photon.rows import Floats
+from photon.spark.backend import gather
 from photon.spark.blocks import Block, Keyed
 
 
@@ -40,14 +41,14 @@ class Measure:
 
 def inspector(
     shard: str, loss: RowLoss, checks: Checks, *, features_alone: bool
-) -> Callable[[Keyed], Iterator[RoleRows | Fault]]:
-    """Return what yields the roles in a block and all that is wrong there.
+) -> Callable[[Iterable[Keyed]], Iterator[RoleRows | Fault]]:
+    """Return what yields the roles in a partition's block and all that is wrong there.
 
     ``features_alone`` where the blocks of another coordinate hold the same rows.
     """
 
-    def inspect(record: Keyed) -> Iterator[RoleRows | Fault]:
-        block: Block = record[1]
+    def inspect(records: Iterable[Keyed]) -> Iterator[RoleRows | Fault]:
+        block = gather(records).block
         if not features_alone:
             yield from rows_of_roles(block)
             yield from row_faults(block.uids, block.examples, loss, checks)

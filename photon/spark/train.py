@@ -18,7 +18,7 @@ from photon.settings import CoordinateSettings, FitSettings, checked
 from photon.spark.accelerator import Coordinate, SparkAccelerator
 from photon.spark.arrow_rows import data_frame, to_bytes
 from photon.spark.backend import Context, Table, align, gather, together
-from photon.spark.blocks import Block, Keyed, Layout, blocks, shuffled
+from photon.spark.blocks import Keyed, Layout, blocks, shuffled
 from photon.spark.delivery import Delivery
 from photon.spark.fixed import SparkFixed
 from photon.spark.random_effect import SparkRandom
@@ -104,11 +104,11 @@ class SparkGlmix:
         shape, statistics = self._shards[one.shard], None
         if one.normalisation != "none":
 
-            def partial(record: Keyed) -> FeatureStatistics:
-                block: Block = record[1]
-                return FeatureStatistics.of(block.examples.rows, block.active_weights(active))
+            def partial(records: Iterable[Keyed]) -> Iterator[FeatureStatistics]:
+                block = gather(records).block
+                yield FeatureStatistics.of(block.examples.rows, block.active_weights(active))
 
-            statistics = coordinate.blocks.map(partial).treeReduce(add)
+            statistics = coordinate.blocks.mapPartitions(partial).treeReduce(add)
         return regularisation_of(one, shape.columns, shape.intercept, statistics)
 
     @property
@@ -154,7 +154,7 @@ class SparkGlmix:
             shard = coordinate.settings.shard
             if shard not in shards and (checks != "off" or not parts):
                 inspect = inspector(shard, loss, checks, features_alone=bool(parts))
-                parts.append(coordinate.blocks.flatMap(inspect))
+                parts.append(coordinate.blocks.mapPartitions(inspect))
             shards.add(shard)
         return parts
 
