@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from typing import Self
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyspark
 from glmix_data import frame_of
 from pyspark.sql import SparkSession
 
@@ -59,8 +61,12 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--sweeps", type=int, default=4)
     parser.add_argument("--folder", type=Path, help="where the sets lie, some 2 GB; a temporary folder if not given")
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--fit", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.write is not None:
+        write(options.write, options.rows)
+        return
     if options.fit is not None:
         fit(options.fit, options.rows, options.sweeps)
         return
@@ -96,11 +102,10 @@ class Grown:
 
 def measured(rows: int, sweeps: int, folder: Path) -> Grown:
     """Write the set if it is not there, fit it, print the line."""
+    command = [sys.executable, __file__, "--rows", str(rows), "--sweeps", str(sweeps)]
     if not (folder / "_SUCCESS").exists():
-        spark = session("local[2]")
-        write(spark, rows, folder)
-        spark.stop()
-    command = [sys.executable, __file__, "--fit", str(folder), "--rows", str(rows), "--sweeps", str(sweeps)]
+        subprocess.run([*command, "--write", str(folder)], check=True)
+    command += ["--fit", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program, Watch(program.pid) as watch:
         answer, _ = program.communicate()
     if program.returncode:
@@ -116,7 +121,7 @@ def measured(rows: int, sweeps: int, folder: Path) -> Grown:
 
 
 def session(master: str) -> SparkSession:
-    """Return a quiet session; its executors have 1 GiB of heap each."""
+    """Return a quiet session; its executors have 800 MiB of heap each."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
@@ -127,7 +132,7 @@ def session(master: str) -> SparkSession:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "1g",
-        "spark.executor.memory": "1g",
+        "spark.executor.memory": "800m",
         "spark.python.daemon.module": "photon.spark.daemon",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     }
@@ -139,8 +144,9 @@ def session(master: str) -> SparkSession:
     return spark
 
 
-def write(spark: SparkSession, rows: int, folder: Path) -> None:
+def write(folder: Path, rows: int) -> None:
     """Draw the set from a true model and write it, a file a partition."""
+    spark = session("local[2]")
     users, items = entities_of(rows)
 
     def draw(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -151,9 +157,9 @@ def write(spark: SparkSession, rows: int, folder: Path) -> None:
             uids = batch.column(0).to_numpy()
             yield from drawn(uids, fixed, own).to_batches()
 
-    spark.range(rows, numPartitions=max(2, rows // ROWS_PER_PARTITION)).mapInArrow(draw, SCHEMA).write.parquet(
-        str(folder)
-    )
+    numbers = spark.range(rows, numPartitions=max(2, rows // ROWS_PER_PARTITION))
+    numbers.mapInArrow(draw, SCHEMA).write.parquet(str(folder))
+    spark.stop()
 
 
 _VECTOR = "struct<indices: array<int>, values: array<double>>"
@@ -185,7 +191,12 @@ def drawn(uids: np.ndarray, fixed: np.ndarray, own: dict[str, np.ndarray]) -> pa
 
 def fit(folder: Path, rows: int, sweeps: int) -> None:
     """Fit on two executors and print what it took, as JSON in the last line."""
-    spark = session("local-cluster[2,1,1024]")
+    home = Path(tempfile.mkdtemp(dir=folder.parent))
+    # Spark's workers keep their logs below its home: one of links keeps them out of the installed package.
+    for part in Path(pyspark.__file__).parent.iterdir():
+        (home / part.name).symlink_to(part)
+    os.environ["SPARK_HOME"] = str(home)
+    spark = session("local-cluster[2,1,800]")
     spark.range(2, numPartitions=2).mapInArrow(lambda batches: batches, "id long").count()  # Spark has begun
     shapes = {name: ShardShape(columns, columns - 1) for name, columns in COLUMNS.items()}
     settings = msgspec.structs.replace(SETTINGS, max_sweeps=sweeps)
@@ -205,6 +216,7 @@ def fit(folder: Path, rows: int, sweeps: int) -> None:
     told = {"wall_s": time.monotonic() - started, "cpu_s": cpu_of_descendants() - used, "objective": descent.objective}
     print(json.dumps(told))
     spark.stop()
+    shutil.rmtree(home)
 
 
 def processes() -> dict[int, tuple[int, str, float]]:
