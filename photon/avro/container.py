@@ -10,6 +10,7 @@ References
 """
 
 import io
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from typing import IO, Any, Final
 
 import fastavro
 import msgspec
+from fastavro.schema import SchemaParseException
 from typing_extensions import Buffer, override
 
 from photon.avro.schemas import Schema
 from yarnmill.errors import BadDataError
+
+_DAMAGE: Final = (ValueError, EOFError, IndexError, KeyError, TypeError, zlib.error, SchemaParseException)
+"""What fastavro raises on bytes that it cannot make sense of."""
 
 Fields = dict[str, Any]
 """One record, as fastavro gives and takes it."""
@@ -141,5 +146,5 @@ def naming(source: str) -> Iterator[None]:
         yield
     except BadDataError as problem:
         raise BadDataError(f"{source}: {problem.what}", expected=problem.expected, mend=problem.mend) from None
-    except (ValueError, EOFError, IndexError, KeyError, TypeError) as problem:
+    except _DAMAGE as problem:
         raise BadDataError(f"{source}: damaged, or no Avro ({type(problem).__name__}: {problem})") from problem

@@ -79,3 +79,16 @@ def test_damage_is_named() -> None:
     data = container(50, "deflate", 100)
     with pytest.raises(BadDataError, match=r"cut\.avro: damaged"), naming("cut.avro"):
         list(read_records(io.BytesIO(data[:-40])))
+
+
+@settings(deadline=None, max_examples=200)
+@given(place=st.floats(0.0, 1.0), bit=st.integers(0, 7))
+def test_one_wrong_bit_is_named_wherever_it_is(place: float, bit: int) -> None:
+    """Or not seen at all: Avro has no checksum of deflated blocks."""
+    data = bytearray(container(50, "deflate", 10_000))
+    data[int(place * (len(data) - 1))] ^= 1 << bit
+    try:
+        with naming("bit.avro"):
+            list(read_records(io.BytesIO(bytes(data))))
+    except BadDataError as problem:
+        assert problem.what.startswith("bit.avro: ")  # noqa: PT017  # most bits raise, some do not
