@@ -6,6 +6,7 @@ Below a job's output, where it is asked for::
     groups/<measure>/<id>/part-*    per group: rows, weight and one column a metric, by the executors
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -160,7 +161,7 @@ def _figure(figure: Figure) -> FigureRecord:
     return FigureRecord(
         evaluator=figure.evaluator.name,
         label=figure.evaluator.label,
-        value=None if figure.value != figure.value else figure.value,  # NaN, which JSON has not
+        value=figure.value if math.isfinite(figure.value) else None,  # what JSON has not
         groups=figure.groups,
         unanswered=figure.unanswered,
     )

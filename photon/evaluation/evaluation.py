@@ -120,8 +120,8 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Values by their names in reports; NaN has no place there."""
-        return {one.evaluator.label: one.value for one in self.figures if not math.isnan(one.value)}
+        """Values by their names in reports; those that are no finite numbers have no place there, nor in JSON."""
+        return {one.evaluator.label: one.value for one in self.figures if math.isfinite(one.value)}
 
 
 @dataclass(frozen=True, slots=True)

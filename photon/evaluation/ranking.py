@@ -65,6 +65,13 @@ def joined(parts: Sequence[Ties]) -> Ties:
     return _collapsed(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
+def add_ties(parts: list[Ties], own: Ties) -> None:
+    """Add ties to parts of falling size, joining those of like size: every score is sorted ``O(log parts)`` times."""
+    parts.append(own)
+    while len(parts) > 1 and 2 * len(parts[-1].scores) > len(parts[-2].scores):
+        parts[-2:] = [joined(parts[-2:])]
+
+
 def _collapsed(scores: Floats, weights: Floats, positives: Floats, labels: Floats) -> Ties:
     kept = weights > 0.0
     distinct, tie = np.unique(scores[kept], return_inverse=True)

@@ -31,7 +31,7 @@ from photon.evaluation.evaluation import (
 )
 from photon.evaluation.evaluators import Evaluator
 from photon.evaluation.groups import GroupMean, group_table
-from photon.evaluation.ranking import NOTHING_ABOVE, Above, Scored, Ties, above_each, collapse, joined
+from photon.evaluation.ranking import NOTHING_ABOVE, Above, Scored, Ties, above_each, add_ties, collapse, joined
 from photon.spark.worker import settle_worker
 
 Batches = Iterable[pa.RecordBatch]
@@ -134,11 +134,11 @@ def _ranked(
 
 def _collapse(batches: Batches) -> Iterator[pa.RecordBatch]:
     settle_worker()
-    ties: dict[str, Ties] = {}
+    ties: dict[str, list[Ties]] = {}
     for measure, table in _by_measure(batches):
-        own = collapse(_scored(table))
-        ties[measure] = joined([ties[measure], own]) if measure in ties else own
-    for measure, own in ties.items():
+        add_ties(ties.setdefault(measure, []), collapse(_scored(table)))
+    for measure, parts in ties.items():
+        own = joined(parts)
         names = pa.array([measure] * len(own.scores), pa.string())
         columns = [names, *(pa.array(each) for each in (own.scores, own.weights, own.positives, own.labels))]
         yield pa.RecordBatch.from_arrays(columns, names=["measure", "score", "weight", "positives", "labels"])

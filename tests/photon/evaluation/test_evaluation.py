@@ -1,5 +1,6 @@
 """The metrics against scikit-learn, and what must hold of them whatever the data."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from photon.evaluation import Evaluation, Question, Scored, evaluate, group_table, lift_table, parse_evaluators
+from photon.evaluation import Evaluation, Question, Scored, evaluate, group_table, lift_table, parse_evaluators, ranking
 from photon.evaluation.evaluation import CurveSums, PointSums, RangeSums, answer, curve_sums, point_sums, range_sums
-from photon.evaluation.ranking import NOTHING_ABOVE, above_each, collapse, joined
+from photon.evaluation.ranking import NOTHING_ABOVE, Ties, above_each, add_ties, collapse, joined
 from photon.loss import LOGISTIC
 from yarnmill.errors import BadDataError
 
@@ -209,6 +210,27 @@ def test_ranges_and_blocks_add_up_to_the_whole(
     close(answer("", question, whole, sums, curves, {}), evaluate(rows, question))
 
 
+def test_ties_that_come_in_parts_are_sorted_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition of many batches costs n log n, not n times its batches."""
+    sorted_scores = 0
+
+    def counted(parts: Sequence[Ties]) -> Ties:
+        nonlocal sorted_scores
+        sorted_scores += sum(len(part.scores) for part in parts)
+        return joined(parts)
+
+    monkeypatch.setattr(ranking, "joined", counted)
+    random = np.random.default_rng(0)
+    rows = Scored.unweighted(random.integers(0, 9000, 25_600) * 1.0, random.integers(0, 2, 25_600) * 1.0)
+    parts: list[Ties] = []
+    for first in range(0, 25_600, 100):
+        add_ties(parts, collapse(rows.take(np.arange(first, first + 100))))
+    found, whole = joined(parts), collapse(rows)
+    np.testing.assert_array_equal(found.scores, whole.scores)
+    np.testing.assert_array_equal(found.positives, whole.positives)
+    assert sorted_scores <= 10 * 25_600
+
+
 @QUICK
 @given(rows_of(), st.floats(0.1, 3.0), st.floats(-2.0, 2.0))
 def test_an_increasing_change_of_scores_leaves_the_order_metrics(
@@ -251,6 +273,14 @@ def test_one_class_has_no_order() -> None:
     found = evaluate(none, asked(*ALL, bins=3), {"id": np.zeros(0, np.int64)})
     assert found.metrics == {}
     assert (found.rows, found.bins) == (0, ())
+
+
+def test_a_value_beyond_all_numbers_is_no_metric() -> None:
+    """JSON has none: a report or a trial with one was not read again."""
+    with np.errstate(over="ignore"):
+        found = evaluate(Scored.unweighted(np.array([800.0]), np.ones(1)), asked("RMSE", task="poisson"))
+    assert found.figures[0].value == np.inf
+    assert found.metrics == {}
 
 
 def test_a_score_that_is_no_number_is_refused() -> None:
