@@ -11,7 +11,6 @@ References
 .. [2] J. Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from yarnmill.records import Record
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
 
 Search = Literal["grid", "random", "bayesian"]
 Order = Literal["strong_to_weak", "given"]
@@ -36,6 +34,7 @@ Order = Literal["strong_to_weak", "given"]
 _STARTING: Final = 8
 """Trials of a Bayesian search before there is something to learn from."""
 _LARGEST_SEED: Final = 2**32
+_ROUNDING: Final = 1e-12
 _AXES: Final = ("strength", "alpha")
 
 
@@ -203,9 +202,9 @@ def _sobol(tuning: TuningSettings, number: int) -> dict[tuple[str, str], float]:
 
 def _learned(study: Study, trials: Sequence[Trial]) -> tuple[Strength, ...]:
     """Return what Optuna proposes, told of all trials so far."""
-    logging.getLogger("optuna").setLevel(logging.WARNING)
     import optuna  # noqa: PLC0415  # a second, and for this search alone
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     axes: dict[str, BaseDistribution] = {
         f"{name}.{axis}": optuna.distributions.FloatDistribution(low, high, log=axis == "strength")
         for (name, axis), (low, high) in _ranges(study.tuning).items()
@@ -215,19 +214,27 @@ def _learned(study: Study, trials: Sequence[Trial]) -> tuple[Strength, ...]:
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True)
     told = optuna.create_study(direction="minimize", sampler=sampler)
     for trial in trials:
-        cost = trial.cost(study.evaluator)
-        if math.isfinite(cost):
-            told.add_trial(_told(trial, axes, cost))
+        cost, params = trial.cost(study.evaluator), _within(trial, _ranges(study.tuning))
+        if math.isfinite(cost) and params is not None:
+            told.add_trial(optuna.trial.create_trial(params=params, distributions=dict(axes), value=cost))
     asked = told.ask(axes).params
     return _valued(study.settings, {_axis(name): value for name, value in asked.items()})
 
 
-def _told(trial: Trial, axes: "Mapping[str, BaseDistribution]", cost: float) -> "FrozenTrial":
-    from optuna.trial import create_trial  # noqa: PLC0415
+def _within(trial: Trial, ranges: Mapping[tuple[str, str], tuple[float, float]]) -> dict[str, float] | None:
+    """Return where a trial was on each axis; None if outside of a range, as those of a grid before the search may be.
 
+    An end that came through ``l1`` and ``l2`` may have left its range by a rounding.
+    """
     own = {one.coordinate: one for one in trial.strengths}
-    params = {name: float(getattr(own[_axis(name)[0]], _axis(name)[1])) for name in axes}
-    return create_trial(params=params, distributions=dict(axes), value=cost)
+    params = {}
+    for (name, axis), (low, high) in ranges.items():
+        value = float(getattr(own[name], axis))
+        inside = min(max(value, low), high)
+        if not math.isclose(value, inside, rel_tol=_ROUNDING, abs_tol=_ROUNDING * high):
+            return None
+        params[f"{name}.{axis}"] = inside
+    return params
 
 
 def _axis(name: str) -> tuple[str, str]:

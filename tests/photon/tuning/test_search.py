@@ -177,3 +177,21 @@ def test_proposals_stay_inside_their_ranges() -> None:
         assert 0.1 <= strengths[0].alpha <= 0.3
         value = strengths[0].strength
         trials.append(Trial(number=number, strengths=strengths, value=value, objective=0.0, sweeps=1, converged=True))
+
+
+def test_a_bayesian_search_learns_from_a_grid_inside_and_beside_its_ranges() -> None:
+    """Photon fits a grid first: what lies outside the ranges tells nothing, a rounded end everything."""
+    plan = study("bayesian", space("global", (0.5, 2.0), (0.1, 0.3)), trials=30)
+
+    def tried(number: int, strength: float, alpha: float) -> Trial:
+        own = Strength(coordinate="global", strength=strength, alpha=alpha)
+        return Trial(number=number, strengths=(own,), value=strength, objective=0.0, sweeps=1, converged=True)
+
+    beside = [tried(number, 10.0 + number, 0.2) for number in range(8)]
+    inside = [*beside[:6], tried(6, 2.0, math.nextafter(0.3, 1.0)), tried(7, math.nextafter(0.5, 0.0), 0.1)]
+    for trials in (beside, inside):
+        strengths = proposal(plan, trials)
+        assert strengths is not None
+        assert 0.5 <= strengths[0].strength <= 2.0
+        assert 0.1 <= strengths[0].alpha <= 0.3
+    assert proposal(plan, beside) != proposal(plan, inside)
