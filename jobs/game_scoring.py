@@ -61,6 +61,8 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
         for name in ("off-heap-index-map-directory", "feature-bags-directory")
         if words.maybe(name) is not None
     )
+    if words.maybe("data-validation") is not None:
+        unused += ("--data-validation has no effect in scoring: a score that is not finite is always refused",)
     config = Config(**settings, model=qualified(model), model_id=words.text("model-id", NO_MODEL_ID))
     return config, (*words.notes, *notes, *unused)
 

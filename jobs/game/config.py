@@ -9,6 +9,7 @@ from jobs.game.files import input_folders, qualified
 from jobs.game.grammar import Days, Words, parse_arguments, parse_days
 from jobs.game.options import Option
 from jobs.job import JobConfig
+from yarnmill.errors import ConfigurationError
 
 _COLUMN_NAMES = ("response", "offset", "weight", "uid", "metadataMap")
 
@@ -96,6 +97,10 @@ def days_of(words: Words, which: str, now: dt.datetime) -> Days | None:
 def rows_settings(words: Words, now: dt.datetime) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields of :class:`RowsConfig` that a command line says, and notes on what has no effect."""
     shards, notes = parse_shards(words.given["feature-shard-configurations"])
+    if words.given.keys() >= {"off-heap-index-map-directory", "feature-bags-directory"}:
+        raise ConfigurationError(
+            "--off-heap-index-map-directory and --feature-bags-directory: both given", expected="one of them"
+        )
     settings = game_settings(words, now) | {
         "shards": shards,
         "columns": _columns(words),

@@ -110,8 +110,9 @@ def parse_coordinates(texts: Sequence[str]) -> tuple[tuple[CoordinateOption, ...
     notes: list[str] = []
     for text in texts:
         found, said = parse_arguments(text, COORDINATE_ARGUMENTS, option)
-        notes += said
-        coordinates.append(_coordinate(found, f"{option} name={found['name']}"))
+        where = f"{option} name={found['name']}"
+        coordinates.append(_coordinate(found, where))
+        notes += (*said, *_idle_penalties(found, where))
     _refuse_doubles([one.name for one in coordinates], option)
     return tuple(coordinates), tuple(notes)
 
@@ -152,6 +153,23 @@ def _coordinate(found: dict[str, str], where: str) -> CoordinateOption:
             else None
         ),
         down_sampling_rate=parse_number(found.get("down.sampling.rate", "1"), f"{where}: down.sampling.rate"),
+    )
+
+
+def _idle_penalties(found: Mapping[str, str], where: str) -> list[str]:
+    """Return notes on penalties that the kind of regularization leaves without effect."""
+    kind = found.get("regularization", "NONE")
+    idle: tuple[str, ...] = ("reg.alpha", "reg.alpha.range") if kind != "ELASTIC_NET" else ()
+    idle += ("reg.weights", "reg.weight.range") if kind == "NONE" else ()
+    return [f"{where}: {name} has no effect: regularization is {kind}" for name in idle if name in found]
+
+
+def not_updated(coordinates: Sequence[CoordinateOption], sequence: Sequence[str]) -> tuple[str, ...]:
+    """Return notes on coordinates that are configured and trained by nobody."""
+    return tuple(
+        f"--coordinate-configurations name={one.name} has no effect: it is not in --coordinate-update-sequence"
+        for one in coordinates
+        if one.name not in sequence
     )
 
 

@@ -6,6 +6,7 @@
 
 import datetime as dt
 import difflib
+import math
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,9 @@ def parse_words(driver: Driver, arguments: Sequence[str]) -> Words:
     for option in options_of(driver):
         if option.required and option.name not in given:
             raise ConfigurationError(f"--{option.name}: missing", expected=f"{driver} needs it")
+        needs = [name for name in option.needs if name in known]
+        if option.name in given and needs and not given.keys() & needs:
+            notes.append(f"--{option.name} has no effect without --{' or --'.join(needs)}")
     return Words(given, tuple(notes))
 
 
@@ -161,8 +165,11 @@ def parse_integer(text: str, where: str) -> int:
 
 
 def parse_number(text: str, where: str) -> float:
-    """Return a number."""
-    return _parsed(float, text, where, "a number")
+    """Return a finite number."""
+    number = _parsed(float, text, where, "a number")
+    if not math.isfinite(number):
+        raise ConfigurationError(f"{where} {text}", expected="a finite number")
+    return number
 
 
 def parse_choice(text: str, choices: Sequence[str], where: str) -> str:

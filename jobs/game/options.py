@@ -41,6 +41,8 @@ class Option(Record, frozen=True, kw_only=True):
         Whether it must, and may more than once, be given.
     was
         Other names of it, of other versions.
+    needs
+        Options without one of which it has no effect, which is said; those that its driver does not have do not count.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Option(Record, frozen=True, kw_only=True):
     required: bool = False
     repeated: bool = False
     was: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 OPTIONS: Final = (
@@ -69,7 +72,12 @@ OPTIONS: Final = (
         becomes="the same: `yyyyMMdd-yyyyMMdd`, folders `yyyy/MM/dd`, days without a folder left out",
     ),
     Option(name="input-data-days-range", kind="days", drivers=ALL, becomes="the same: days ago, `90-1`"),
-    Option(name="time-zone", drivers=ALL, becomes="the same: an IANA name; default UTC"),
+    Option(
+        name="time-zone",
+        drivers=ALL,
+        becomes="the same: an IANA name; default UTC",
+        needs=("input-data-days-range", "validation-data-days-range"),
+    ),
     Option(
         name="off-heap-index-map-directory",
         drivers=BOTH,
@@ -98,6 +106,7 @@ OPTIONS: Final = (
         drivers=BOTH,
         was=("evaluators",),
         becomes="the same; the first selects the model",
+        needs=("validation-data-directories",),
     ),
     Option(name="root-output-directory", drivers=ALL, required=True, becomes="the same; whole at once, or not there"),
     Option(
@@ -139,8 +148,20 @@ OPTIONS: Final = (
     ),
     Option(name="training-task", drivers=(TRAINING,), required=True, becomes="task"),
     Option(name="validation-data-directories", kind="list", drivers=(TRAINING,), becomes="the same"),
-    Option(name="validation-data-date-range", kind="dates", drivers=(TRAINING,), becomes="the same"),
-    Option(name="validation-data-days-range", kind="days", drivers=(TRAINING,), becomes="the same"),
+    Option(
+        name="validation-data-date-range",
+        kind="dates",
+        drivers=(TRAINING,),
+        becomes="the same",
+        needs=("validation-data-directories",),
+    ),
+    Option(
+        name="validation-data-days-range",
+        kind="days",
+        drivers=(TRAINING,),
+        becomes="the same",
+        needs=("validation-data-directories",),
+    ),
     Option(
         name="min-validation-partitions",
         kind="integer",
@@ -212,6 +233,7 @@ OPTIONS: Final = (
         kind="integer",
         drivers=(TRAINING,),
         becomes="the same: fits beside those of the grid",
+        needs=("hyper-parameter-tuning",),
     ),
     Option(
         name="variance-computation-type",
@@ -246,7 +268,8 @@ OPTIONS: Final = (
         name="save-per-group-evaluation-result",
         kind="flag",
         drivers=(TRAINING,),
-        becomes="the same: `group-eval/<i>/<metric>/<id>`, for the output modes EXPLICIT and ALL",
+        becomes="the same: `group-eval/<i>/<metric>/<id>`, of the models below `models/`",
+        needs=("validation-data-directories",),
     ),
     Option(name="model-id", drivers=(SCORING,), becomes="the same; default `N/A`"),
     Option(

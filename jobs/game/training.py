@@ -12,6 +12,7 @@ from jobs.game.coordinates import (
     EveryCoordinate,
     grid,
     in_order,
+    not_updated,
     parse_coordinates,
     search_spaces,
     without_locked,
@@ -187,7 +188,7 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
         checked(fit, source=TRAINING)
     if config.search is not None:
         _check_search(config, config.search)
-    return config, (*words.notes, *shard_notes, *notes)
+    return config, (*words.notes, *shard_notes, *notes, *not_updated(coordinates, sequence))
 
 
 def _check_search(config: Config, search: TuningSettings) -> None:

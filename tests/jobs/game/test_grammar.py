@@ -29,6 +29,7 @@ from jobs.game.options import (
     options_of,
 )
 from jobs.game.training import from_arguments
+from jobs.game_scoring import from_arguments as scoring_arguments
 from photon.settings import checked
 from yarnmill.errors import ConfigurationError
 
@@ -266,7 +267,36 @@ def test_a_training_is_told_as_photon_is(tmp_path: Path) -> None:
         (["--partial-retrain-locked-coordinates", "g"], "no model to take them from"),
         (["--model-input-directory", "m", "--partial-retrain-locked-coordinates", "g"], "'g' is configured as well"),
         (["--hyper-parameter-tuning", "BAYESIAN"], "nothing to search"),
+        (["--feature-bags-directory", "a", "--off-heap-index-map-directory", "b"], "both given"),
+        (["--model-sparsity-threshold", "nan"], "--model-sparsity-threshold nan"),
     ):
         with pytest.raises(ConfigurationError) as raised:
             from_arguments([*arguments, *more], NOW)
         assert said in str(raised.value)
+
+
+def test_what_has_no_effect_beside_the_other_options_is_said(tmp_path: Path) -> None:
+    common = ["--input-data-directories", "a", "--root-output-directory", str(tmp_path / "o")]
+    common += ["--feature-shard-configurations", "name=s,feature.bags=b", "--validation-evaluators", "AUC"]
+    arguments = [
+        *(*common, "--training-task", "LOGISTIC_REGRESSION", "--coordinate-descent-iterations", "1"),
+        *("--coordinate-configurations", "name=g,feature.shard=s,reg.weights=10,reg.alpha=0.5"),
+        *("--coordinate-configurations", "name=h,feature.shard=s", "--coordinate-update-sequence", "g"),
+        *("--hyper-parameter-tuning-iterations", "3", "--validation-data-days-range", "2-1", "--time-zone", "UTC"),
+        *("--save-per-group-evaluation-result", "true"),
+    ]
+    _, notes = from_arguments(arguments, NOW)
+    assert [note.split(" has no effect")[0] for note in notes] == [
+        "--validation-evaluators",
+        "--validation-data-days-range",
+        "--hyper-parameter-tuning-iterations",
+        "--save-per-group-evaluation-result",
+        "--coordinate-configurations name=g: reg.alpha",
+        "--coordinate-configurations name=g: reg.weights",
+        "--coordinate-configurations name=h",
+    ]
+    _, notes = from_arguments([*arguments, "--validation-data-directories", "v"], NOW)
+    assert "--validation-evaluators" not in "".join(notes)
+    scoring = [*common, "--model-input-directory", "m", "--data-validation", "VALIDATE_FULL"]
+    _, notes = scoring_arguments(scoring, NOW)
+    assert [note.split(" has no effect")[0] for note in notes] == ["--data-validation"]
