@@ -21,13 +21,13 @@ from jobs.game.indexes import checked_maps, index_of_lists, index_of_rows, read_
 from jobs.game.margins import LoadedEffect, with_margin
 from jobs.game.model_index import used_shards
 from jobs.game.models import IndexRows, indexed, read_effect, shard_index
-from jobs.game.summaries import write_summary
+from jobs.game.summaries import check_summaries, is_below_output, write_summary
 from jobs.game.training import Config, from_arguments, locked_model_of
 from jobs.indexing import IndexMap
 from jobs.job import Outcome
 from photon.spark.train import ShardShape, SparkGlmix
 from yarnmill import fs
-from yarnmill.errors import BadDataError, ConflictError
+from yarnmill.errors import BadDataError
 from yarnmill.trainingset import INTERCEPT
 
 INDEX_FOLDER = "index"
@@ -43,11 +43,10 @@ def inputs(config: Config) -> tuple[str, ...]:
     NotFoundError
         If a folder, or every day in its range, is missing.
     ConflictError
-        If the summaries' folder is there and may not be replaced.
+        If something stands in the summaries' folder that may not be replaced.
     """
-    summaries = config.summary_directory
-    if summaries is not None and not config.may_replace and fs.exists(summaries):
-        raise ConflictError(f"{summaries}: already there", mend="--override-output-directory true, or another folder")
+    if config.summary_directory is not None:
+        check_summaries(config.summary_directory, may_replace=config.may_replace)
     used_shards(locked_model_of(config), config.shards)
     more = [url for url in (config.index_directory, config.bags_directory, config.locked_model) if url is not None]
     return (*config.folders, *config.validation_folders, *more)
@@ -126,11 +125,13 @@ def _loaded(spark: SparkSession, config: Config, prepared: Prepared) -> SparkGlm
 
 
 def _summarise(config: Config, prepared: Prepared, folder: str) -> None:
-    fresh = fs.join(config.output, "_summaries")
+    fresh = fs.join(config.output, folder if is_below_output(folder) else "_summaries")
     rows = prepared.rows.where(F.col("role") == 0)
     for shard in config.shards:
         one = shard_index(prepared.index, shard.name, prepared.maps[shard.name].dimension)
         write_summary(rows, shard.name, one, fs.join(fresh, shard.name))
-    if config.may_replace:
-        fs.delete(folder)
+    if is_below_output(folder):
+        return
+    check_summaries(folder, may_replace=config.may_replace)
+    fs.delete(folder)
     fs.rename(fresh, folder)

@@ -210,7 +210,7 @@ OPTIONS: Final = (
     Option(
         name="data-summary-directory",
         drivers=(TRAINING,),
-        becomes="the same: `<shard>/part-*.avro`, as many files as it takes",
+        becomes="the same: `<shard>/part-*.avro`, in as many files as it takes; a folder with anything else stays",
     ),
     Option(
         name="tree-aggregate-depth",

@@ -1,5 +1,6 @@
 """Feature summaries in Photon's Avro: statistics of every column of a shard, zeros included, rows unweighted."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,10 +13,58 @@ from jobs.game.files import write_parts
 from jobs.game.models import ShardIndex
 from photon.avro.container import Fields
 from photon.avro.schemas import FEATURE_SUMMARY
+from yarnmill import fs
+from yarnmill.errors import ConfigurationError, ConflictError
 from yarnmill.trainingset import INTERCEPT
 
+_OWN: Final = re.compile(r"_SUCCESS|part-\d+\.avro")
 _A_FILE: Final = 1_000_000
 _METRICS: Final = ("max", "min", "mean", "normL1", "normL2", "numNonzeros", "variance")
+
+
+def summaries_place(folder: str, output: str) -> str:
+    """Return where summaries go: a URL, or the path below the output, which is whole at once or not there.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is the output itself.
+    """
+    whole = output.rstrip("/") + "/"
+    below = f"{folder.rstrip('/')}/".removeprefix(whole).rstrip("/") if f"{folder}/".startswith(whole) else None
+    if below == "":
+        raise ConfigurationError(f"--data-summary-directory {folder}: the output", expected="a folder of its own")
+    return folder if below is None else below
+
+
+def is_below_output(place: str) -> bool:
+    """Return whether summaries go below the output."""
+    return ":" not in place.partition("/")[0]
+
+
+def check_summaries(place: str, *, may_replace: bool) -> None:
+    """Check that summaries may take a place outside of the output.
+
+    Raises
+    ------
+    ConflictError
+        If something stands there that may not be replaced, or that is no summary of ours.
+    """
+    if is_below_output(place) or not fs.exists(place):
+        return
+    if not may_replace:
+        raise ConflictError(f"{place}: already there", mend="--override-output-directory true, or another folder")
+    strange = None if not fs.info(place).is_folder else _strange(place)
+    if strange is not None or not fs.info(place).is_folder:
+        raise ConflictError(
+            f"{strange or place}: no summary of features",
+            expected=f"{place} to hold nothing else",
+            mend="name another folder",
+        )
+
+
+def _strange(folder: str) -> str | None:
+    return next((file.url for file in fs.walk_files(folder) if not _OWN.fullmatch(file.name)), None)
 
 
 def column_statistics(rows: DataFrame, shard: str, count: int) -> DataFrame:

@@ -22,6 +22,7 @@ from jobs.game.files import input_folders, qualified
 from jobs.game.grammar import Days, Words, parse_choice, parse_words
 from jobs.game.models import SavedModel, read_saved_model
 from jobs.game.options import TRAINING
+from jobs.game.summaries import summaries_place
 from photon.avro.layout import EffectInfo
 from photon.avro.models import SPARSITY_THRESHOLD, task_of_option
 from photon.checks import Checks
@@ -56,7 +57,7 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     output_mode
         Which models are saved.
     summary_directory
-        Where feature summaries go; unset: none are made.
+        Where feature summaries go, a URL or a path below the output; unset: none are made.
     sparsity_threshold
         Coefficients no larger than this are not saved.
     checks
@@ -163,7 +164,11 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
         validation_directories=tuple(map(qualified, words.list("validation-data-directories"))),
         validation_days=days_of(words, "validation-data", now),
         output_mode=cast("OutputMode", parse_choice(words.text("output-mode", "BEST"), _MODES, "--output-mode")),
-        summary_directory=qualified(path) if (path := words.maybe("data-summary-directory")) else None,
+        summary_directory=(
+            summaries_place(qualified(path), settings["output"])
+            if (path := words.maybe("data-summary-directory"))
+            else None
+        ),
         sparsity_threshold=words.number("model-sparsity-threshold", SPARSITY_THRESHOLD),
         normalisation=NORMALISATIONS[
             parse_choice(words.text("normalization", "NONE"), tuple(NORMALISATIONS), "--normalization")

@@ -28,10 +28,11 @@ from jobs.game.options import (
     TRAINING,
     options_of,
 )
+from jobs.game.summaries import check_summaries, is_below_output, summaries_place
 from jobs.game.training import from_arguments
 from jobs.game_scoring import from_arguments as scoring_arguments
 from photon.settings import checked
-from yarnmill.errors import ConfigurationError
+from yarnmill.errors import ConfigurationError, ConflictError
 
 NOW = dt.datetime(2026, 3, 10, 2, 30, tzinfo=dt.UTC)
 INDEX = ["--input-data-directories", "a,b", "--root-output-directory", "o", "--feature-shard-configurations", "name=s"]
@@ -300,3 +301,22 @@ def test_what_has_no_effect_beside_the_other_options_is_said(tmp_path: Path) -> 
     scoring = [*common, "--model-input-directory", "m", "--data-validation", "VALIDATE_FULL"]
     _, notes = scoring_arguments(scoring, NOW)
     assert [note.split(" has no effect")[0] for note in notes] == ["--data-validation"]
+
+
+def test_summaries_replace_summaries_alone_and_may_lie_below_the_output(tmp_path: Path) -> None:
+    output, place = f"file://{tmp_path}/o", tmp_path / "summary"
+    assert summaries_place(f"{output}/all/summary/", output) == "all/summary"
+    assert is_below_output("all/summary")
+    assert summaries_place(f"{output}2", output) == f"{output}2"
+    with pytest.raises(ConfigurationError, match="the output"):
+        summaries_place(f"{output}/", output)
+    check_summaries(f"file://{place}", may_replace=False)
+    (place / "shard").mkdir(parents=True)
+    (place / "shard" / "part-00000.avro").touch()
+    (place / "shard" / "_SUCCESS").touch()
+    check_summaries(f"file://{place}", may_replace=True)
+    with pytest.raises(ConflictError, match="already there"):
+        check_summaries(f"file://{place}", may_replace=False)
+    (place / "shard" / "thesis.tex").touch()
+    with pytest.raises(ConflictError, match=r"shard/thesis\.tex: no summary of features"):
+        check_summaries(f"file://{place}", may_replace=True)

@@ -334,6 +334,7 @@ def test_a_search_goes_on_from_the_grid(world: Path, capsys: pytest.CaptureFixtu
         *("game-training", "--input-data-directories", str(world / "train" / "2026" / "02" / "27")),
         *model("5,reg.weight.range=0.1-100", sweeps=1),
         *("--hyper-parameter-tuning", "RANDOM", "--output-mode", "TUNED", "--root-output-directory", str(output)),
+        *("--data-summary-directory", str(output / "summary")),
     ]
     assert main(arguments) == 2
     assert "no number of fits" in capsys.readouterr().err
@@ -348,6 +349,7 @@ def test_a_search_goes_on_from_the_grid(world: Path, capsys: pytest.CaptureFixtu
     assert all(0.1 <= metrics[f"model_{number}_l2_global"] <= 100.0 for number in (1, 2))
     assert metrics["model_1_l2_global"] != metrics["model_2_l2_global"]
     assert sorted(path.name for path in (output / "models").iterdir()) == ["0", "1"]
+    assert len(avro(output / "summary" / "globalShard")) == len(GLOBAL) - 1
     metadata = json.loads((output / "models" / "1" / "model-metadata.json").read_text())
     values = {one["name"]: one["configuration"] for one in metadata["optimizationConfigurations"]["values"]}
     assert values["global"]["regularizationWeight"] == metrics["model_2_l2_global"]
