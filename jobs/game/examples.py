@@ -203,4 +203,7 @@ def _maps(bags: Sequence[dict[str, float]]) -> pa.MapArray:
         offsets.append(offsets[-1] + len(bag))
     keys = pa.array([key for bag in bags for key in bag], pa.string())
     values = pa.array([value for bag in bags for value in bag.values()], pa.float64())
+    if values.null_count:
+        name, term = name_and_term(next(key for bag in bags for key, value in bag.items() if value is None))
+        raise BadDataError(f"feature (name {name!r}, term {term!r}) has no value", expected="a number; 0 is left out")
     return pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), keys, values)

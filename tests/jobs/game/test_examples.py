@@ -11,8 +11,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from jobs.failures import own_cause
 from jobs.game import files
 from jobs.game.coordinates import ShardOption
-from jobs.game.examples import Columns, ExampleForm, feature_key, name_and_term, read_examples
-from jobs.game.files import avro_files, input_folders, qualified, ranges
+from jobs.game.examples import Columns, ExampleForm, _Reader, feature_key, name_and_term, read_examples
+from jobs.game.files import Range, avro_files, input_folders, qualified, ranges
 from jobs.game.grammar import parse_days
 from jobs.game.indexes import checked_maps, index_of_lists, index_of_rows, read_index, vectors, write_index
 from photon.avro.schemas import RESPONSE_PREDICTION, TRAINING_EXAMPLE, Schema
@@ -153,6 +153,15 @@ def test_what_is_wrong_is_said_with_the_file(
     assert isinstance(cause, BadDataError)
     assert cause.what.startswith(f"{folder}/part-0.avro: ")
     assert __import__("re").search(said, cause.what)
+
+
+def test_a_feature_without_value_is_refused() -> None:
+    """As null it was left out of its row's vector, so it counted as 0."""
+    features = [{"name": "a", "term": None, "value": 1.0}, {"name": "a", "term": "b", "value": None}]
+    record = {"response": 1.0, "features": features}
+    form = ExampleForm(columns=Columns(), shards=(ShardOption(name="g", bags=("features",)),), keys=())
+    with pytest.raises(BadDataError, match=r"feature \(name 'a', term 'b'\) has no value"):
+        list(_Reader(form=form)(Range(number=0, url="x", start=0, stop=1), iter([record])))
 
 
 def test_bags_that_share_a_feature_are_refused(spark: SparkSession, clicks: Any, tmp_path: Path) -> None:
