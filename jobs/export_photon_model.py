@@ -86,13 +86,16 @@ def _key(photons: list[str]) -> Column:
 
 
 def _coordinate(effect: EffectRecord) -> CoordinateJson:
-    kind = "L2" if effect.l2 > 0.0 else "NONE"
+    strength, penalises = effect.l2 + effect.l1, (effect.l2 > 0.0, effect.l1 > 0.0)
+    kind = {(False, False): "NONE", (True, False): "L2", (False, True): "L1", (True, True): "ELASTIC_NET"}[penalises]
     return CoordinateJson(
         name=effect.name,
         configuration=OptimizationJson(
             optimizer_config=OptimizerJson(optimizer_type="LBFGS", maximum_iterations=100, tolerance=1e-10),
-            regularization_context=RegularizationJson(regularization_type=kind),
-            regularization_weight=effect.l2,
+            regularization_context=RegularizationJson(
+                regularization_type=kind, elastic_net_param=effect.l1 / strength if all(penalises) else None
+            ),
+            regularization_weight=strength,
             down_sampling_rate=1.0 if effect.entity is None else None,
         ),
     )

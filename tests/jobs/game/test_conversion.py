@@ -17,6 +17,7 @@ from photon.avro.container import write_records
 from photon.avro.layout import METADATA_NAME, EffectInfo, render_id_info, render_metadata
 from photon.avro.models import NamedModel, model_record
 from photon.avro.schemas import BAYESIAN_LINEAR_MODEL
+from photon.model import EffectRecord
 from photon.settings import CoordinateSettings
 from yarnmill.bundle.manifest import Lineage, Manifest, Signature
 from yarnmill.errors import ConfigurationError
@@ -108,6 +109,19 @@ def records(folder: Path) -> dict[str, Any]:
     found = [record for part in parts for record in fastavro.reader(io.BytesIO(part.read_bytes()))]
     assert len({record["modelId"] for record in found}) == len(found)
     return {record["modelId"]: record for record in found}
+
+
+def test_a_penalty_keeps_its_kind() -> None:
+    def told(l2: float, l1: float) -> tuple[str, float, float | None]:
+        effect = EffectRecord(name="e", shard="s", columns=1, l2=l2, l1=l1)
+        found = export_photon_model._coordinate(effect).configuration  # noqa: SLF001  # the rest needs a model
+        how = found.regularization_context
+        return how.regularization_type, found.regularization_weight, how.elastic_net_param
+
+    assert told(3.0, 1.0) == ("ELASTIC_NET", 4.0, 0.25)
+    assert told(0.0, 2.0) == ("L1", 2.0, None)
+    assert told(5.0, 0.0) == ("L2", 5.0, None)
+    assert told(0.0, 0.0) == ("NONE", 0.0, None)
 
 
 def test_what_does_not_fit_is_said(saved: Path) -> None:
