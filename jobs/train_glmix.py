@@ -46,6 +46,7 @@ from photon.tuning import Study, TuningSettings, checked_tuning
 from yarnmill import fs
 from yarnmill.errors import BadDataError, ConfigurationError
 from yarnmill.records import canonical_json
+from yarnmill.report import identity_of
 from yarnmill.trainingset import INTERCEPT, SPLITS, TrainingSet, index_url, read_training_set
 
 COEFFICIENTS_NAME = "coefficients"
@@ -188,7 +189,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     searched = None
     if config.tuning is not None:
         with clock.measure("tune"):
-            searched = search_penalties(glmix, _plan(config, config.tuning, training_set))
+            searched = search_penalties(glmix, _plan(config, config.tuning))
     final, metrics, baselines = _fit(glmix, judge, rows, clock, searched)
     with clock.measure("write"):
         _write(glmix, config, training_set)
@@ -197,7 +198,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
         named = largest_coefficients(spark, glmix.fixed, config.training_set)
         report = TrainingReport(
             name=config.training_set,
-            settings=config.fit_settings,
+            settings=glmix.settings,
             rows={name: rows[role].rows for role, name in enumerate(SPLITS)},
             sweeps=final.sweeps,
             steps=final.steps,
@@ -235,13 +236,13 @@ def _shapes(spark: SparkSession, config: Config, training_set: TrainingSet) -> d
     return {shard.name: ShardShape(shard.dimension, found.get(shard.name)) for shard in training_set.shards}
 
 
-def _plan(config: Config, tuning: TuningSettings, training_set: TrainingSet) -> SearchPlan:
+def _plan(config: Config, tuning: TuningSettings) -> SearchPlan:
     return SearchPlan(
         study=Study(config.fit_settings, tuning, config.question.evaluators[0]),
         question=config.question,
         output=config.output,
         job="train_glmix",
-        data=(config.training_set, training_set),
+        data=tuple(map(identity_of, inputs(config))),
         mlflow=config.mlflow,
     )
 

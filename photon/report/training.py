@@ -152,6 +152,10 @@ def _moves(sweeps: Sequence[Sweep]) -> Section | None:
 
 
 def _coordinates(settings: FitSettings) -> Section:
-    head = ["coordinate", "kind", "shard", "per", "l2"]
-    rows = [[one.name, one.kind, one.shard, one.entity or "", number(one.l2)] for one in settings.coordinates]
-    return Section("Coordinates", "The effects in the order of their updates.", table(head, rows, numeric=(4,)))
+    head = ["coordinate", "kind", "shard", "per", "l2", "l1"]
+    rows = [
+        [one.name, one.kind, one.shard, one.entity or "", number(one.l2), number(one.l1)]
+        for one in settings.coordinates
+    ]
+    note = "The effects in the order of their updates, with the penalties of the model that was kept."
+    return Section("Coordinates", note, table(head, rows, numeric=(4, 5)))

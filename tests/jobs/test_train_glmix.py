@@ -1,6 +1,7 @@
 """The training job on a small training set in the contract's layout, and its model through the flavour."""
 
 import datetime as dt
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.evaluating import EVALUATION_NAME, EvaluationRecord
 from jobs.job import Outcome
-from jobs.train_glmix import Config, inputs, run
+from jobs.train_glmix import Config, _plan, inputs, run
 from jobs.trials import MlflowConfig
 from photon.evaluation import Evaluation, Question, parse_evaluators
 from photon.local import LocalData, fit
@@ -336,6 +337,8 @@ def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
     np.testing.assert_allclose([one.value for one in trials], [one.value for one in truth.trials], rtol=1e-4)
     record = parse_json((tmp_path / "output" / "model.json").read_bytes(), ModelRecord, source="model")
     assert [effect.l2 for effect in record.effects] == [1.0, 3.0]
+    page = (tmp_path / "output" / "report.html").read_text()
+    assert '<td class="name">per_user</td><td>random</td><td>user</td><td>user_id</td><td class="n">3</td>' in page
     best = fit(made.local((0,)), msgspec.structs.replace(truth.settings, max_sweeps=100, tolerance=1e-12))
     assert outcome.metrics["objective"] == pytest.approx(best.descent.objective, rel=1e-5)
 
@@ -347,6 +350,18 @@ def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
     assert (len(runs), sorted(children)) == (4, ["0", "1", "2"])
     assert children["1"].data.params["per_user.strength"] == "3"
     assert children["1"].data.metrics["log_loss"] == pytest.approx(trials[1].value)
+
+
+def test_a_training_set_made_anew_knows_no_trials(made: Made, tmp_path: Path) -> None:
+    """Its record may be equal where rows are other ones."""
+    shutil.copytree(made.url.removeprefix("file://"), tmp_path / "set")
+    config = msgspec.structs.replace(config_for(made, tmp_path, refit=False), training_set=f"file://{tmp_path}/set")
+    tuning = TuningSettings(search="grid", coordinates=(SearchSpace(coordinate="per_user", strength=(1.0,)),))
+    before = _plan(config, tuning).study_id
+    assert _plan(msgspec.structs.replace(config, output=f"file://{tmp_path}/b"), tuning).study_id == before
+    (part,) = (tmp_path / "set" / "data" / "split=train").glob("*.parquet")
+    part.rename(part.with_name("part-later.parquet"))
+    assert _plan(config, tuning).study_id != before
 
 
 def test_what_does_not_fit_is_said_before_anything_runs(made: Made, tmp_path: Path) -> None:
