@@ -17,6 +17,7 @@ from jobs.game.files import Range, read_ranges
 from photon.avro.container import Fields
 from yarnmill.errors import BadDataError
 from yarnmill.records import Record
+from yarnmill.trainingset import INTERCEPT
 
 SEPARATOR: Final = "\x01"
 """Between name and term of a feature, as in Photon's own keys."""
@@ -179,6 +180,11 @@ def _entries(record: Fields, bag: str) -> dict[str, float]:
     }
     if len(bagged) < len(entries):
         _refuse_twice(bag, [feature_key(entry["name"], entry.get("term")) for entry in entries])
+    if INTERCEPT in bagged:
+        raise BadDataError(
+            f"feature bag {bag!r}: a feature is named {INTERCEPT}",
+            expected="the shard's own column of ones alone, which is there unless intercept=false",
+        )
     return bagged
 
 
