@@ -139,9 +139,12 @@ def _problem(evaluator: Evaluator, rule: _Rule) -> str:
 
 
 def parse_evaluators(names: Sequence[str], *, source: str = "evaluators") -> tuple[Evaluator, ...]:
-    """Return the evaluators of the names, in order; ConfigurationError if one stands twice."""
+    """Return the evaluators of the names, in order; ConfigurationError if one stands twice, or two share a label."""
     found = tuple(parse_evaluator(name, source=f"{source}[{place}]") for place, name in enumerate(names))
+    first: dict[str, Evaluator] = {}
     for place, evaluator in enumerate(found):
-        if evaluator in found[:place]:
-            raise ConfigurationError(f"{source}[{place}]: {evaluator.name} stands twice")
+        same = first.setdefault(evaluator.label, evaluator)
+        if same is not evaluator:
+            beside = "stands twice" if same == evaluator else f"is called {same.label} in reports, as {same.name} is"
+            raise ConfigurationError(f"{source}[{place}]: {evaluator.name} {beside}")
     return found

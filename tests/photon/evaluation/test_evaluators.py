@@ -46,6 +46,8 @@ def test_what_cannot_be_meant_is_refused_by_place(name: str, problem: str) -> No
 def test_an_evaluator_stands_once() -> None:
     with pytest.raises(ConfigurationError, match=r"evaluators\[1\]: LOGISTIC_LOSS stands twice"):
         parse_evaluators(["LOGLOSS", "LOGISTIC_LOSS"])
+    with pytest.raises(ConfigurationError, match="AUC:user is called auc_per_user in reports, as AUC:user_id is"):
+        parse_evaluators(["AUC:user_id", "AUC:user"])
 
 
 def test_each_knows_the_better_value() -> None:
