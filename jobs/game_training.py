@@ -3,7 +3,7 @@
 Output below ``config.output``::
 
     best/                          the best model by the first evaluator, or the last one without validation
-    models/<i>/                    every model, for the output modes EXPLICIT and ALL
+    models/<i>/                    those of the grid (output mode EXPLICIT), of the search (TUNED), or both (ALL)
     group-eval/<i>/<metric>/<id>   results of every group of validation rows, of the models that are saved
     index/<shard>/part-*           index maps of the features, for later trainings
 

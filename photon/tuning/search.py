@@ -60,7 +60,7 @@ class TuningSettings(Record, frozen=True, kw_only=True):
     coordinates
         The spaces of the coordinates that are searched; the others keep their penalties.
     trials
-        Most fits; a grid ends with its last combination.
+        Most fits of a random or Bayesian search, known ones included; a grid ends with its last combination.
     patience
         The search ends after so many trials in a row that were not better; unset: it does not.
     seed
