@@ -179,7 +179,11 @@ def descend(
             scores, sweep = _accelerated(accelerator, scores, sweep)
         sweeps.append(sweep)
         progress(sweep)
-        if alone or _has_settled(sweeps, tolerance):
+        if alone:
+            # One solve is the whole fit, and says itself how it ended.
+            is_solved = last.unconverged == 0 and math.isfinite(sweep.objective)
+            return Descent(scores, tuple(steps), tuple(sweeps), converged=is_solved)
+        if _has_settled(sweeps, tolerance):
             return Descent(scores, tuple(steps), tuple(sweeps), converged=True)
     return Descent(scores, tuple(steps), tuple(sweeps), converged=False)
 
@@ -210,4 +214,5 @@ def remaining(objectives: Sequence[float]) -> float:
 
 def _has_settled(sweeps: Sequence[Sweep], tolerance: float) -> bool:
     objectives = [sweep.objective for sweep in sweeps[-3:]]
-    return remaining(objectives) <= tolerance * abs(objectives[-1])
+    # An infinite objective is as far from its minimum as any, and infinity is no more than a part of infinity.
+    return math.isfinite(objectives[-1]) and remaining(objectives) <= tolerance * abs(objectives[-1])

@@ -93,6 +93,13 @@ def start_of_cells(rows: EntityRows, earlier: RandomEffect | None) -> Floats:
 
 def _places(rows: EntityRows, earlier: RandomEffect) -> Longs:
     """Return where each cell of ``rows`` stands in the earlier effect, or -1."""
+    if len(earlier.entities) and len(rows.entities) and earlier.entities.dtype.kind != rows.entities.dtype.kind:
+        # NumPy would compare them as text, in which order neither is sorted.
+        raise BadDataError(
+            f"{earlier.name}: {earlier.entity} is {rows.entities.dtype} here and {earlier.entities.dtype} in the "
+            "earlier model",
+            expected="ids of one kind, integers or text",
+        )
     entity = np.repeat(positions(earlier.entities, rows.entities), np.diff(rows.cell_ptr))
     # An unknown entity is -1, so its cells are negative and never found.
     return positions(earlier.cells, entity * np.int64(earlier.columns) + rows.cell_columns)

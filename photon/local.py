@@ -117,7 +117,7 @@ class FixedCoordinate(_Column):
         self, settings: CoordinateSettings, position: int, data: LocalData, loss: RowLoss, earlier: GlmixModel | None
     ) -> None:
         super().__init__(settings, position, data, loss)
-        known = earlier_fixed(earlier, settings, self.shard.columns)
+        self.earlier = known = earlier_fixed(earlier, settings, self.shard.columns)
         self.regularisation = prior_of_columns(self.regularisation, known, settings.prior_weight)
         self.path = Path.start(np.zeros(self.shard.columns) if known is None else known.coefficients)
         self.weights = fixed_weights(data.row_uids, data.labels, data.weights, settings, loss)
@@ -149,6 +149,8 @@ class FixedCoordinate(_Column):
 
     def effect(self, scores: Floats) -> Effect:
         """Return the effect as it is now, its variances taken with the other scores as offsets."""
+        if self.settings.locked and self.earlier is not None:
+            return self.earlier
         variances = fixed_variances(self._sums(scores), self.regularisation, self.coefficients, self.settings.variances)
         return FixedEffect(self.name, self.settings.shard, self.coefficients, variances)
 

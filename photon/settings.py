@@ -1,5 +1,6 @@
 """What a GLMix fit is told: task, coordinates in update order, when to stop."""
 
+from math import inf
 from typing import Final, Literal
 
 from photon.loss import TWEEDIE_POWER, RowLoss, Task, loss_of
@@ -183,6 +184,9 @@ def _check_coordinate(coordinate: CoordinateSettings, where: str) -> None:
         raise ConfigurationError(f"{where}.max_iterations: {coordinate.max_iterations}", expected="1 or more")
     _check_optimizer(coordinate, where)
     _check_sampling(coordinate, where)
+    _check_locked(coordinate, where)
+    if coordinate.l2 == float("inf"):
+        raise ConfigurationError(f"{where}.l2: {coordinate.l2}", expected="a number, or no such coordinate")
     for place, bound in enumerate(coordinate.bounds):
         _check_bound(bound, f"{where}.bounds[{place}]")
 
@@ -198,12 +202,32 @@ def _check_optimizer(coordinate: CoordinateSettings, where: str) -> None:
         )
 
 
+def _check_locked(coordinate: CoordinateSettings, where: str) -> None:
+    """Refuse what a locked effect would silently leave undone, or be scored wrongly with."""
+    wanted = {
+        "prior_weight": coordinate.prior_weight > 0.0,
+        "variances": coordinate.variances != "none",
+        "active_rows_lower_bound": coordinate.active_rows_lower_bound > 1,
+        "active_rows_upper_bound": coordinate.active_rows_upper_bound is not None,
+        "features_to_samples_ratio": coordinate.features_to_samples_ratio is not None,
+        "down_sampling_rate": coordinate.down_sampling_rate < 1.0,
+    }
+    for name in (name for name, is_wanted in wanted.items() if coordinate.locked and is_wanted):
+        raise ConfigurationError(
+            f"{where}.{name}: {getattr(coordinate, name)} of a locked coordinate",
+            expected="unset: a locked effect is not trained, and stays what it is with its variances",
+        )
+
+
 def _check_bound(bound: Bound, where: str) -> None:
     if bound.column is not None and bound.column < 0:
         raise ConfigurationError(f"{where}.column: {bound.column}", expected="a column of the shard")
     if bound.lower is None and bound.upper is None:
         raise ConfigurationError(f"{where}: neither lower nor upper", expected="one of them or both")
-    if bound.lower is not None and bound.upper is not None and not bound.lower <= bound.upper:
+    lower, upper = (-inf if bound.lower is None else bound.lower), (inf if bound.upper is None else bound.upper)
+    if not (lower < inf and upper > -inf):
+        raise ConfigurationError(f"{where}: {bound.lower} to {bound.upper}", expected="bounds that leave a number")
+    if not lower <= upper:
         raise ConfigurationError(f"{where}.lower: {bound.lower}", expected=f"at most upper, {bound.upper}")
 
 

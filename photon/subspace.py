@@ -87,8 +87,11 @@ def rows_along(totals: Path, examples: Examples, loss: RowLoss) -> Derivatives:
     # A row of weight 0 may have a margin where the loss overflows.
     weights, margins, labels = examples.weights[trained], margins[trained], examples.labels[trained]
     directions = directions[:, trained]
+    value, size = data_loss(loss, margins, labels, weights), len(directions)
+    if not np.isfinite(value):
+        return Derivatives(value, np.full(size, np.nan), np.full((size, size), np.nan))
     return Derivatives(
-        value=data_loss(loss, margins, labels, weights),
+        value=value,
         gradient=directions @ (weights * loss.first(margins, labels)),
         hessian=(directions * (weights * loss.second(margins, labels))) @ directions.T,
     )
@@ -142,6 +145,8 @@ def candidates(along: Derivatives) -> tuple[Mixture, ...]:
     """Return what to try: nothing, and Newton's step in the subspace, whole and shortened."""
     if along.hessian is None:
         raise TypeError("a subspace step needs the Hessian")
+    if not np.isfinite(along.value):
+        return ((0.0,) * len(along.gradient),)
     scale = np.sqrt(np.maximum(np.diag(along.hessian), 0.0))
     scale[scale * scale <= _ROUNDING * abs(along.value)] = np.inf
     values, vectors = np.linalg.eigh(along.hessian / np.outer(scale, scale))

@@ -180,6 +180,15 @@ RANDOM = CoordinateSettings(name="per_user", kind="random", shard="s", entity="u
         ((msgspec.structs.replace(FIXED, bounds=(Bound(),)),), r"coordinates\[0\].bounds\[0\]: neither"),
         ((msgspec.structs.replace(FIXED, bounds=(Bound(lower=1.0, upper=0.0),)),), r"bounds\[0\].lower: 1.0"),
         ((msgspec.structs.replace(FIXED, bounds=(Bound(column=-1, lower=0.0),)),), r"bounds\[0\].column: -1"),
+        ((msgspec.structs.replace(FIXED, bounds=(Bound(lower=float("nan")),)),), r"bounds\[0\]: nan to None"),
+        ((msgspec.structs.replace(FIXED, bounds=(Bound(lower=float("inf")),)),), r"bounds\[0\]: inf to None"),
+        ((msgspec.structs.replace(FIXED, l2=float("inf")),), r"coordinates\[0\].l2: inf"),
+        ((FIXED, msgspec.structs.replace(RANDOM, locked=True, variances="full")), r"\[1\].variances: full of a locked"),
+        ((FIXED, msgspec.structs.replace(RANDOM, locked=True, prior_weight=1.0)), r"\[1\].prior_weight: 1.0 of a"),
+        (
+            (FIXED, msgspec.structs.replace(RANDOM, locked=True, features_to_samples_ratio=0.5)),
+            r"\[1\].features_to_samples_ratio: 0.5 of a locked",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(coordinates: tuple[CoordinateSettings, ...], said: str) -> None:
@@ -190,3 +199,19 @@ def test_settings_that_make_no_sense_are_refused(coordinates: tuple[CoordinateSe
 def test_a_tweedie_power_outside_1_to_2_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"file.yaml: tweedie_power: 2.0"):
         checked(FitSettings(task="tweedie", coordinates=(FIXED,), tweedie_power=2.0), source="file.yaml")
+
+
+def test_one_effect_has_converged_if_its_solve_has(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    alone = msgspec.structs.replace(glmix_settings.coordinates[0], max_iterations=1)
+    for iterations in (1, 100):
+        one = msgspec.structs.replace(alone, max_iterations=iterations)
+        found = fit(glmix_data, msgspec.structs.replace(glmix_settings, coordinates=(one,))).descent
+        assert found.converged == (found.steps[-1].fitness.unconverged == 0) == (iterations > 1)
+
+
+def test_an_infinite_objective_has_not_converged(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    beyond = replace(glmix_data, offsets=np.full(240, 800.0))
+    for coordinates in (glmix_settings.coordinates, glmix_settings.coordinates[:1]):
+        settings = msgspec.structs.replace(glmix_settings, task="poisson", coordinates=coordinates, max_sweeps=3)
+        found = fit(beyond, settings).descent
+        assert (found.converged, found.objective) == (False, np.inf)

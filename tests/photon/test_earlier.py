@@ -141,3 +141,21 @@ def test_variances_are_saved(glmix_data: LocalData, glmix_settings: FitSettings,
     np.save(tmp_path / "effects" / "per_user" / "variances.npy", np.ones(2))
     with pytest.raises(BadDataError, match=r"per_user/variances.npy: 2 variances"):
         load_model(tmp_path)
+
+
+def test_a_locked_fixed_effect_keeps_its_variances(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    first = fit(glmix_data, changed(glmix_settings, variances="simple")).model
+    settings = changed(glmix_settings)
+    fixed, *others = settings.coordinates
+    locked = msgspec.structs.replace(settings, coordinates=(msgspec.structs.replace(fixed, locked=True), *others))
+    again = fit(glmix_data, locked, earlier=first).model.effects[0]
+    np.testing.assert_array_equal(again.coefficients, first.effects[0].coefficients)
+    assert again.variances is first.effects[0].variances
+
+
+def test_ids_of_another_kind_are_refused(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
+    settings = changed(glmix_settings)
+    first = fit(glmix_data, settings).model
+    text = replace(glmix_data, ids={**glmix_data.ids, "user_id": glmix_data.ids["user_id"].astype(np.str_)})
+    with pytest.raises(BadDataError, match="user_id is <U21 here and int64 in the earlier model"):
+        fit(text, settings, earlier=first)
