@@ -1,6 +1,6 @@
 """Compiled variances of the coefficients of each entity, by the curvature of its objective."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from photon.compiled import compiled, compiled_and_kept
 from photon.entity_rows import MOST_CELLS, Data, Entity, Groups, Room, add_derivatives, entity_of, multiply
 from photon.row_passes import row_slopes
 from photon.rows import Floats, Longs
+
+_PART: Final = 1e-16
+"""Square of the smallest part, in units where all curvatures are 1, that a column has in a direction."""
 
 
 class Curvature(NamedTuple):
@@ -48,9 +51,14 @@ def _derive(data: Data, curvature: Curvature, entity: Entity, room: Room) -> Non
 
 @compiled
 def _inverse_diagonal(entity: Entity, room: Room, variances: Floats) -> None:
-    """Write the diagonal of the inverse: squared columns of the inverse of the Cholesky factor."""
-    size, factor = entity.size, room.hessian
+    """Write the diagonal of the inverse: squared columns of the inverse of the Cholesky factor.
+
+    A pivot of 0 is a direction without curvature, a column with a share of those before it: whichever of them have a
+    part in it have an infinite variance, and to the others it is nothing.
+    """
+    size, factor, diagonal = entity.size, room.hessian, room.gradient
     for j in range(size):
+        diagonal[j] = factor[j, j]
         pivot = factor[j, j]
         for k in range(j):
             pivot -= factor[j, k] * factor[j, k]
@@ -67,8 +75,13 @@ def _inverse_diagonal(entity: Entity, room: Room, variances: Floats) -> None:
             entry = 1.0 if i == j else 0.0
             for k in range(j, i):
                 entry -= factor[i, k] * room.direction[k]
-            room.direction[i] = entry / factor[i, i]
-            total += room.direction[i] * room.direction[i]
+            if factor[i, i] > 0.0:
+                room.direction[i] = entry / factor[i, i]
+                total += room.direction[i] * room.direction[i]
+            else:
+                room.direction[i] = 0.0
+                if i == j or entry * entry * diagonal[j] > _PART * diagonal[i]:
+                    total = np.inf
         variances[entity.cell + j] = total
 
 

@@ -104,7 +104,7 @@ def solve_fixed(
         curvature=Curvature(products, diagonal),
         memory=memory,
     )
-    coefficients = regularisation.original(result.coefficients)
+    coefficients = regularisation.within(regularisation.original(result.coefficients))
     penalty = regularisation.value(coefficients)
     return FixedSolution(coefficients, result.value - penalty, penalty, result)
 
@@ -141,9 +141,12 @@ def fixed_variances(
 
 def inverse_diagonal(hessian: Floats) -> Floats:
     """Return the diagonal of the inverse; infinite for columns with a part in a direction without curvature."""
-    curvatures, axes = np.linalg.eigh(hessian)
-    has_curvature = curvatures > 1e-14 * max(float(curvatures[-1]), np.finfo(np.float64).tiny)
+    # In units where every column has curvature 1, or a column of small numbers would pass for one without any.
+    units = np.sqrt(np.diagonal(hessian))
+    units = np.where(units > 0.0, units, 1.0)
+    curvatures, axes = np.linalg.eigh(hessian / np.outer(units, units))
+    has_curvature = curvatures > 1e-14 * float(curvatures.max(initial=np.finfo(np.float64).tiny))
     inverse = np.where(has_curvature, 1.0 / np.where(has_curvature, curvatures, 1.0), 0.0)
     diagonal: Floats = (axes * axes) @ inverse
     is_open = np.abs(axes[:, ~has_curvature]) > 1e-8
-    return np.where(is_open.any(axis=1), np.inf, diagonal)
+    return np.where(is_open.any(axis=1), np.inf, diagonal / (units * units))

@@ -117,7 +117,10 @@ def _solve_compiled(rows: EntityRows, terms: CellTerms, point: EntitySolution, l
         terms.anchors,
         point.coefficients,
     )
-    return solve_each_cornered(data, cornered, groups, room, limits, point.margins)
+    unconverged = solve_each_cornered(data, cornered, groups, room, limits, point.margins)
+    # The way back from normalised coefficients may end a rounding error beyond a bound.
+    np.clip(point.coefficients, terms.lower, terms.upper, out=point.coefficients)
+    return unconverged
 
 
 def _compiled_data(rows: EntityRows, loss: RowLoss) -> "tuple[Data, Groups]":
@@ -153,7 +156,7 @@ def _solve_large(
     """Solve one entity of more cells than a dense Hessian is for, in place; return whether it did not converge."""
     own = slice(rows.cell_ptr[entity], rows.cell_ptr[entity + 1])
     sums = ExampleSums(_of_entity(rows, entity), loss)
-    large = replace(options, max_iterations=10 * options.max_iterations)
+    large = replace(options, optimizer="auto", max_iterations=10 * options.max_iterations)
     solution = solve_fixed(sums, terms.of_entity(entity), point.coefficients[own], large)
     point.coefficients[own] = solution.coefficients
     return solution.result.reason != "converged"

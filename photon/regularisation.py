@@ -60,6 +60,10 @@ class Regularisation:
         """Return the coefficients that rows are multiplied with."""
         return normalised if self.scaling is None else self.scaling.original(normalised)
 
+    def within(self, original: Floats) -> Floats:
+        """Return coefficients within the bounds, which normalisation leaves by a rounding error."""
+        return np.minimum(np.maximum(original, self.lower), self.upper)
+
     def normalised(self, original: Floats) -> Floats:
         """Return the coefficients that are penalised."""
         return original if self.scaling is None else self.scaling.normalised(original)
@@ -98,7 +102,7 @@ class Regularisation:
         if self.scaling is not None:
             factors, shifts = self.scaling.factors, self.scaling.shifts
             if intercept is not None:
-                diagonal = diagonal - shifts * (2.0 * intercept - shifts * data[self.scaling.intercept])
+                diagonal = diagonal - shifts * (2.0 * intercept - shifts * diagonal[self.scaling.intercept])
             diagonal = factors * factors * diagonal
         diagonal = diagonal + self.penalty.l2
         largest = float(diagonal.max(initial=0.0))
@@ -170,10 +174,8 @@ def _bounds(settings: CoordinateSettings, columns: int, intercept: int | None) -
     return lower, upper
 
 
-def with_prior(
-    plain: Regularisation, means: Floats, variances: Floats, weight: float, known: Floats | None = None
-) -> Regularisation:
-    """Return a regularisation with a Gaussian prior in place of L2 in the columns an earlier model knows.
+def with_prior(plain: Regularisation, means: Floats, variances: Floats, weight: float) -> Regularisation:
+    """Return a regularisation with a Gaussian prior in place of L2 in the columns whose variance is known: positive.
 
     Parameters
     ----------
@@ -183,12 +185,8 @@ def with_prior(
         ``(columns,)`` of the earlier model, in original coefficients.
     weight
         Precisions are ``weight / variance``: below 1 the earlier model is forgotten step by step.
-    known
-        ``(columns,)`` whether the earlier model knows a column; unset: where its variance is positive.
     """
     is_known = (variances > 0.0) & np.isfinite(variances)
-    if known is not None:
-        is_known &= known.astype(bool)
     precisions = np.where(is_known, weight / np.where(is_known, variances, 1.0), 0.0)
     l2 = np.where(is_known, 0.0, plain.penalty.l2)
     return Regularisation(

@@ -14,7 +14,7 @@ from photon.normalise import FeatureStatistics, Scaling, scaling_for
 from photon.objective import Penalty
 from photon.optimise import Options
 from photon.random_effect import solve_entities
-from photon.regularisation import Regularisation, regularisation_of
+from photon.regularisation import Regularisation, regularisation_of, with_prior
 from photon.rows import Examples, Floats, SparseRows
 from photon.settings import Bound, CoordinateSettings, Normalisation
 from yarnmill.errors import ConfigurationError
@@ -196,3 +196,32 @@ def test_bounds_of_all_leave_the_intercept_free_and_later_ones_win() -> None:
         regularisation_of(
             CoordinateSettings(name="g", kind="fixed", shard="s", l2=1.0, bounds=(Bound(column=3, lower=0.0),)), 3, 2
         )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bounds_hold_to_the_last_bit_under_normalisation(make_glm: Callable, kind: Normalisation) -> None:
+    glm = make_glm(LOGISTIC, rows=60, columns=60)
+    settings = CoordinateSettings(
+        name="g", kind="fixed", shard="s", l2=0.1, normalisation=kind, bounds=(Bound(lower=-0.1, upper=0.1),)
+    )
+    statistics = FeatureStatistics.of(glm.examples.rows, glm.examples.weights)
+    terms = regularisation_of(settings, 60, 59, statistics)
+    found = solve_fixed(ExampleSums(glm.examples, LOGISTIC), terms, np.zeros(60)).coefficients[:59]
+    assert np.count_nonzero(np.abs(found) == 0.1) > 20
+    assert np.all(np.abs(found) <= 0.1)
+    rows, _ = group(np.zeros(60, np.int64), glm.examples)
+    cells = CellTerms.of(rows, terms)
+    own = solve_entities(rows, rows.examples.offsets, cells, np.zeros(len(rows.cells)), LOGISTIC).coefficients
+    assert np.all((cells.lower <= own) & (own <= cells.upper))
+
+
+def test_the_normalised_diagonal_is_that_of_the_whole_hessian(make_glm: Callable) -> None:
+    glm = make_glm(LOGISTIC)
+    terms = with_prior(regularisation(glm, "standardization", 0.7), np.zeros(6), np.full(6, 0.4), 1.0)
+    sums, point, intercept = ExampleSums(glm.examples, LOGISTIC), np.full(6, 0.1), np.eye(6)[5]
+    whole = terms.added_to(sums.derivatives(terms.original(point), hessian=True), point).hessian
+    found = terms.normalised_diagonal(
+        sums.hessian_diagonal(terms.original(point)), sums.products(terms.original(point), intercept)
+    )
+    assert whole is not None
+    np.testing.assert_allclose(found, np.diag(whole), rtol=1e-10)

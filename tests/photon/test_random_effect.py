@@ -1,15 +1,17 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from photon.cell_terms import CellTerms
 from photon.entities import group
+from photon.fixed_effect import FixedSolution, solve_fixed
 from photon.local import LocalData, fit, penalised
 from photon.loss import LOGISTIC, POISSON, RowLoss, loss_of
 from photon.objective import Penalty
-from photon.optimise import minimise
+from photon.optimise import NEWTON_LIMIT, Options, minimise
 from photon.random_effect import solve_entities
 from photon.rows import Examples, Floats, SparseRows
 from photon.scoring import score_effect
@@ -154,3 +156,19 @@ def test_penalty_of_cells_is_that_of_their_columns(make_glm: Callable) -> None:
     rows, _ = group(np.arange(120) % 5, make_glm(LOGISTIC).examples)
     l2 = Penalty.ridge(3.0, 6, intercept=5, penalise_intercept=False).l2
     np.testing.assert_array_equal(CellTerms.ridge(rows, l2).l2, np.where(rows.cell_columns == 5, 0.0, 3.0))
+
+
+def test_an_entity_too_large_for_a_hessian_gets_none_whatever_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    random, columns = np.random.default_rng(0), NEWTON_LIMIT + 1
+    examples = Examples(SparseRows.from_dense(random.normal(size=(3, columns))), np.ones(3), np.ones(3), np.zeros(3))
+    rows, _ = group(np.zeros(3, np.int64), examples)
+    methods = []
+
+    def watched(*given: Any) -> FixedSolution:
+        methods.append((solution := solve_fixed(*given)).result.method)
+        return solution
+
+    monkeypatch.setattr("photon.random_effect.solve_fixed", watched)
+    terms = CellTerms.ridge(rows, np.ones(columns))
+    solve_entities(rows, np.zeros(3), terms, np.zeros(columns), LOGISTIC, Options("newton", 1e-9, 100))
+    assert methods == ["lbfgs"]

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -127,3 +128,28 @@ def test_an_entity_of_very_many_columns_is_solved_too() -> None:
     np.testing.assert_allclose(gradient + solution.coefficients, 0.0, atol=1e-4)
     variances = entity_variances(rows, np.zeros(300), terms, solution.coefficients, LOGISTIC, "simple")
     assert np.all((variances > 0.0) & (variances <= 1.0))
+
+
+def test_the_units_of_columns_are_those_of_their_variances(make_glm: Callable) -> None:
+    examples, units = make_glm(LOGISTIC).examples, 10.0 ** np.array([-9.0, 0.0, 9.0, 3.0, -3.0, 0.0])
+    free = regularisation_of(CoordinateSettings(name="g", kind="fixed", shard="s", l2=0.0), 6, None)
+    rows = SparseRows.from_dense(examples.rows.to_dense() * units)
+    scaled = fixed_variances(ExampleSums(replace(examples, rows=rows), LOGISTIC), free, np.zeros(6), "full")
+    plain = fixed_variances(ExampleSums(examples, LOGISTIC), free, np.zeros(6), "full")
+    assert scaled is not None
+    np.testing.assert_allclose(scaled * units * units, plain, rtol=1e-6)
+
+
+def test_an_entity_s_directions_without_curvature_are_those_of_a_fixed_effect() -> None:
+    # Columns 1 and 3 are alike, column 4 says nothing, and the second entity has fewer rows than columns.
+    matrix = np.random.default_rng(0).normal(size=(12, 6))
+    matrix[:10, 3], matrix[:10, 4] = 2.0 * matrix[:10, 1], 0.0
+    dense = SparseRows(np.arange(13) * 6, np.tile(np.arange(6, dtype=np.int32), 12), matrix.ravel(), 6)
+    examples = Examples(dense, np.ones(12), np.ones(12), np.zeros(12))
+    rows, _ = group(np.arange(12) // 10, examples)
+    cells, point = CellTerms.ridge(rows, np.zeros(6)), np.zeros(12)
+    found = entity_variances(rows, np.zeros(12), cells, point, SQUARED, "full")
+    for entity, own in enumerate((slice(0, 10), slice(10, 12))):
+        expected = inverse_diagonal(matrix[own].T @ matrix[own])
+        np.testing.assert_allclose(found[6 * entity : 6 * entity + 6], expected, rtol=1e-9)
+    assert np.isinf(found).tolist() == [False, True, False, True, True, False] + [True] * 6
