@@ -7,14 +7,25 @@ one integer, ``entity · columns + column``: sorted, searchable, and what a stor
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from photon.rows import Examples, Floats, Ints, Longs, SparseRows
+from photon.rows import Examples, Floats, Ints, Longs, Mask
 
 Keys = npt.NDArray[np.generic]
 """Entity ids: int64 or fixed-width text."""
+
+NO_NUMBER: Final = np.iinfo(np.int64).min
+NO_TEXT: Final = "\x00 none"
+"""Ids of rows without one: no model knows them. (Of a text that ends in NUL, NumPy drops the NUL.)"""
+
+
+def has_no_id(ids: Keys) -> Mask:
+    """Return which ids stand for none."""
+    found: Mask = ids == (NO_TEXT if ids.dtype.kind == "U" else NO_NUMBER)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +97,3 @@ def with_weights(rows: EntityRows, weights: Floats) -> EntityRows:
     """Return the same rows with other weights: a row of weight 0 is scored and trains nothing."""
     examples = Examples(rows.examples.rows, rows.examples.labels, weights, rows.examples.offsets)
     return EntityRows(rows.entities, rows.row_ptr, examples, rows.cells, rows.cell_ptr, rows.local)
-
-
-__all__ = [
-    "EntityRows",
-    "Keys",
-    "SparseRows",
-    "group",
-    "group_sorted",
-    "with_weights",
-]

@@ -12,6 +12,7 @@ References
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from typing import Final
 
 from yarnmill.errors import ConfigurationError
@@ -95,7 +96,7 @@ def parse_formula(text: str) -> GlmixFormula:
         else:
             random += _random(bars, text)
     terms = " ".join(fixed).removeprefix("+ ") or "1"
-    return GlmixFormula(response=response, effects=(EffectFormula(name=FIXED_NAME, terms=terms), *_named_apart(random)))
+    return GlmixFormula(response=response, effects=_named_apart([EffectFormula(name=FIXED_NAME, terms=terms), *random]))
 
 
 def render_formula(formula: GlmixFormula) -> str:
@@ -130,7 +131,7 @@ def from_coordinates(coordinates: Sequence[Fixed | Random]) -> GlmixFormula:
                 )
             )
     first = EffectFormula(name=fixed[0].name, terms=_columns(fixed[0].columns, intercept=fixed[0].intercept))
-    return GlmixFormula(response="", effects=(first, *_named_apart(random)))
+    return GlmixFormula(response="", effects=_named_apart([first, *random]))
 
 
 def _columns(names: Sequence[str], *, intercept: bool) -> str:
@@ -194,7 +195,7 @@ def _bars(term: str) -> tuple[str, str, bool] | None:
 
 def _random(bars: tuple[str, str, bool], text: str) -> list[EffectFormula]:
     terms, group, correlated = bars
-    levels = [_entity(part, text) for part in group.split("/")]
+    levels = [_entity(part, text) for part in _split(group, "/")]
     # a/b: b has a meaning within its a only, so a pair names it.
     nested = [tuple(name for level in levels[: depth + 1] for name in level) for depth in range(len(levels))]
     return [
@@ -205,7 +206,7 @@ def _random(bars: tuple[str, str, bool], text: str) -> list[EffectFormula]:
 
 def _entity(text: str, formula: str) -> tuple[str, ...]:
     names = []
-    for part in text.split(":"):
+    for part in _split(text, ":"):
         found = _NAME.match(part.strip())
         if found is None:
             raise ConfigurationError(
@@ -215,12 +216,12 @@ def _entity(text: str, formula: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _named_apart(effects: Sequence[EffectFormula]) -> list[EffectFormula]:
-    """Return the effects, a second one of the same group as ``user_2``."""
-    seen: dict[str, int] = {FIXED_NAME: 1}
-    named = []
+def _named_apart(effects: Sequence[EffectFormula]) -> tuple[EffectFormula, ...]:
+    """Return the effects, a second one of the same group as ``user_2``, or the next number that is free."""
+    taken, named = set[str](), list[EffectFormula]()
     for one in effects:
-        seen[one.name] = seen.get(one.name, 0) + 1
-        name = one.name if seen[one.name] == 1 else f"{one.name}_{seen[one.name]}"
+        numbered = (f"{one.name}_{number}" for number in count(2))
+        name = next(name for name in chain([one.name], numbered) if name not in taken)
+        taken.add(name)
         named.append(EffectFormula(name=name, terms=one.terms, entity=one.entity, correlated=one.correlated))
-    return named
+    return tuple(named)

@@ -1,19 +1,15 @@
 """Tables of any kind as pandas frames, and their columns as the arrays that fits take."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from photon.entities import Keys
+from photon.entities import NO_NUMBER, NO_TEXT, Keys
 from photon.rows import Floats
 from yarnmill.errors import BadDataError, ConfigurationError
-
-_NO_NUMBER: Final = np.iinfo(np.int64).min
-_NO_TEXT: Final = "\x00"
-"""Ids of rows without one: no model knows them."""
 
 
 def is_spark(table: object) -> bool:
@@ -65,7 +61,7 @@ def numbers(values: Any, what: str, *, missing: float | None = None) -> Floats: 
 
 
 def entity_ids(frame: pd.DataFrame, entity: tuple[str, ...], *, like: Keys | None = None) -> Keys:
-    """Return the id of each row: integers, or text; several columns as ``a:b``.
+    r"""Return the id of each row: integers, or text; several columns as ``a:b``, with ``\:`` for a colon within one.
 
     Parameters
     ----------
@@ -74,24 +70,32 @@ def entity_ids(frame: pd.DataFrame, entity: tuple[str, ...], *, like: Keys | Non
     entity
         The columns that name the entity.
     like
-        Ids of a model, whose kind the ids take; a row without an id is then unknown, and in training an error.
+        Ids whose kind the ids take; a row without an id is then unknown, and otherwise an error.
     """
     columns = [column_of(frame, name, "entity") for name in entity]
+    if like is None:
+        refuse_missing(frame, entity)
     missing = np.logical_or.reduce([column.isna().to_numpy(dtype=bool) for column in columns])
-    if like is None and missing.any():
+    if len(columns) == 1 and _are_whole(columns[0]) and (like is None or like.dtype.kind == "i"):
+        return columns[0].fillna(NO_NUMBER).to_numpy(dtype=np.int64)
+    if like is not None and like.dtype.kind == "i":
+        return _parsed(columns[0], missing)
+    write = _text if len(columns) == 1 else _part
+    texts = columns[0].map(write, na_action="ignore").astype(object)
+    for column in columns[1:]:
+        texts = texts + ":" + column.map(write, na_action="ignore").astype(object)
+    return np.array(np.where(missing, NO_TEXT, texts.to_numpy(dtype=object)).tolist(), dtype=np.str_)
+
+
+def refuse_missing(frame: pd.DataFrame, entity: tuple[str, ...]) -> None:
+    """Raise BadDataError if a row that is to train has no id; ``entity`` are the columns that name it, or none."""
+    missing = frame[list(entity)].isna().to_numpy().any(axis=1)
+    if missing.any():
         raise BadDataError(
             f"{':'.join(entity)}: missing in {int(missing.sum())} rows, the first of them "
             f"{frame.index[int(np.flatnonzero(missing)[0])]}",
             expected="an id in every row that trains",
         )
-    if len(columns) == 1 and _are_whole(columns[0]) and (like is None or like.dtype.kind == "i"):
-        return columns[0].fillna(_NO_NUMBER).to_numpy(dtype=np.int64)
-    if like is not None and like.dtype.kind == "i":
-        return _parsed(columns[0], missing)
-    texts = columns[0].map(_text, na_action="ignore").astype(object)
-    for column in columns[1:]:
-        texts = texts + ":" + column.map(_text, na_action="ignore").astype(object)
-    return np.array(np.where(missing, _NO_TEXT, texts.to_numpy(dtype=object)).tolist(), dtype=np.str_)
 
 
 def _are_whole(column: pd.Series) -> bool:
@@ -109,8 +113,13 @@ def _parsed(column: pd.Series, missing: np.ndarray) -> Keys:
         return parsed.to_numpy(dtype=np.int64)
     found = parsed.to_numpy(dtype=np.float64)
     whole = ~missing & np.isfinite(found) & (found % 1 == 0)
-    return np.where(whole, np.where(whole, found, 0.0).astype(np.int64), _NO_NUMBER)
+    return np.where(whole, np.where(whole, found, 0.0).astype(np.int64), NO_NUMBER)
 
 
 def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _part(value: object) -> str:
+    """Return one of several texts of an id, so that no two pairs of texts are joined to the same id."""
+    return _text(value).replace("\\", "\\\\").replace(":", "\\:")

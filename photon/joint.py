@@ -14,8 +14,10 @@ import numpy as np
 
 from photon.entities import EntityRows
 from photon.loss import RowLoss
+from photon.objective import data_loss, weighted
 from photon.posterior import Posteriors, posteriors, ranges
 from photon.rows import Floats, Longs, SparseRows
+from yarnmill.errors import BadDataError
 
 _MOST_NEWTON_STEPS: Final = 50
 _MOST_PRODUCTS: Final = 2000
@@ -210,12 +212,22 @@ def minimum(
         Where to begin.
     tolerance
         How far above the optimum the value may be, relative to the value (at least 1).
+
+    Raises
+    ------
+    BadDataError
+        If the loss overflows where it begins.
     """
     point, margins = start, targets.offsets + product(effects, start)
     value = _value(effects, targets, loss, point, margins)
+    if not np.isfinite(value):
+        raise BadDataError(
+            "the loss of the rows is beyond all numbers at the start",
+            expected=f"offsets that margins of the task {loss.task} can have",
+        )
     for step in range(1, _MOST_NEWTON_STEPS + 1):
-        here = system(effects, targets.weights * loss.second(margins, targets.labels))
-        slope = targets.weights * loss.first(margins, targets.labels)
+        here = system(effects, weighted(targets.weights, loss.second, margins, targets.labels))
+        slope = weighted(targets.weights, loss.first, margins, targets.labels)
         gradient = tuple(
             one.rows.transposed_dot(slope) + one.precision * vector for one, vector in zip(effects, point, strict=True)
         )
@@ -240,7 +252,7 @@ def minimum(
 
 def _value(effects: tuple[JointEffect, ...], targets: Targets, loss: RowLoss, point: Vectors, margins: Floats) -> float:
     penalty = sum(float(one.precision @ (vector * vector)) for one, vector in zip(effects, point, strict=True))
-    return float(targets.weights @ loss.value(margins, targets.labels)) + 0.5 * penalty
+    return data_loss(loss, margins, targets.labels, targets.weights) + 0.5 * penalty
 
 
 def _dot(one: Vectors, other: Vectors) -> float:

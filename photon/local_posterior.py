@@ -11,13 +11,13 @@ from photon.empirical_bayes import EffectMoments, EmpiricalBayesSettings, Moment
 from photon.entities import EntityRows, group
 from photon.joint import JointEffect, Mode, Targets, Vectors, minimum, pair_forms, side_by_side
 from photon.local import LocalData
-from photon.loss import RowLoss, loss_of
+from photon.loss import RowLoss
 from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
 from photon.objective import Penalty
 from photon.posterior import Posteriors, second_moments, summed
 from photon.rows import Examples, Floats, Longs, SparseRows
-from photon.settings import CoordinateSettings, FitSettings
-from yarnmill.errors import ConfigurationError
+from photon.settings import CoordinateSettings, FitSettings, checked
+from yarnmill.errors import BadDataError, ConfigurationError
 
 _STEP: Final = 1e-4
 """Step of the margin for the third derivative of a loss: its error is about 1e-8 of the second."""
@@ -95,8 +95,8 @@ class LocalPosterior:
         correlates: Mapping[str, bool],
         options: EmpiricalBayesSettings,
     ) -> None:
-        self.data, self.settings, self.options = data, settings, options
-        self.loss = loss_of(settings.task)
+        self.data, self.settings, self.options = data, checked(settings, source="fit"), options
+        self.loss = settings.loss
         self.random = {
             one.name: _grouped(data, one, correlates.get(one.name))
             for one in settings.coordinates
@@ -116,6 +116,11 @@ class LocalPosterior:
         if self.settings.task == "linear":
             around = self.data.labels - self.data.offsets
             residual = float(np.average((around - np.average(around, weights=weights)) ** 2, weights=weights))
+            # Rounding leaves equal labels a variance a little above 0.
+            if not residual > 1e-24 * float(np.max(np.abs(around))) ** 2:
+                raise BadDataError(
+                    "response: the same in every row", expected="labels that vary, or penalties for all effects"
+                )
         return starting_variances(columns, residual)
 
     def mode(self, covariances: Mapping[str, Covariance]) -> Mode:
@@ -217,7 +222,7 @@ class LocalPosterior:
         third = _third(self.loss, mode.margins, self.data.labels) * self.data.weights
         if not np.any(third):
             return mode.coefficients
-        slope = -0.5 * variances * third
+        slope = np.where(self.data.weights > 0.0, -0.5 * variances * third, 0.0)  # a far row of weight 0 has none
         right = tuple(one.rows.transposed_dot(slope) for one in mode.system.effects)
         shift = mode.system.solve(right, 1e-8)
         return tuple(at + moved for at, moved in zip(mode.coefficients, shift, strict=True))
@@ -312,7 +317,8 @@ def _mean_squares(shard: SparseRows, weights: Floats) -> Floats:
 
 def _third(loss: RowLoss, margins: Floats, labels: Floats) -> Floats:
     """Return the third derivative of each row's loss; exactly 0 where the loss is quadratic."""
-    found: Floats = (loss.second(margins + _STEP, labels) - loss.second(margins - _STEP, labels)) / (2.0 * _STEP)
+    with np.errstate(over="ignore", invalid="ignore"):  # rows of weight 0 may be anywhere
+        found: Floats = (loss.second(margins + _STEP, labels) - loss.second(margins - _STEP, labels)) / (2.0 * _STEP)
     return found
 
 

@@ -31,7 +31,7 @@ class Derivatives:
         return Derivatives(self.value + other.value, self.gradient + other.gradient, hessian)
 
 
-def _weighted(weights: Floats, of_rows: Callable[[Floats, Floats], Floats], margins: Floats, labels: Floats) -> Floats:
+def weighted(weights: Floats, of_rows: Callable[[Floats, Floats], Floats], margins: Floats, labels: Floats) -> Floats:
     """Return ``wᵢ·f(zᵢ, yᵢ)``: 0 for a row of weight 0 even where ``f`` is infinite, as exp is for far margins."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.where(weights > 0.0, weights * of_rows(margins, labels), 0.0)
@@ -39,7 +39,7 @@ def _weighted(weights: Floats, of_rows: Callable[[Floats, Floats], Floats], marg
 
 def data_loss(loss: RowLoss, margins: Floats, labels: Floats, weights: Floats) -> float:
     """Return ``Σ wᵢ·loss(zᵢ, yᵢ)``: infinite where an exponential overflows."""
-    return float(np.sum(_weighted(weights, loss.value, margins, labels)))
+    return float(np.sum(weighted(weights, loss.value, margins, labels)))
 
 
 def row_derivatives(examples: Examples, coefficients: Floats, loss: RowLoss, *, hessian: bool) -> Derivatives:
@@ -52,8 +52,8 @@ def row_derivatives(examples: Examples, coefficients: Floats, loss: RowLoss, *, 
         # No optimiser goes there, so its derivatives are never looked at.
         nowhere = np.full(len(coefficients), np.nan)
         return Derivatives(value, nowhere, np.full((len(nowhere), len(nowhere)), np.nan) if hessian else None)
-    slopes = _weighted(examples.weights, loss.first, margins, examples.labels)
-    curvatures = _weighted(examples.weights, loss.second, margins, examples.labels) if hessian else None
+    slopes = weighted(examples.weights, loss.first, margins, examples.labels)
+    curvatures = weighted(examples.weights, loss.second, margins, examples.labels) if hessian else None
     return Derivatives(
         value=value,
         gradient=examples.rows.transposed_dot(slopes),
@@ -86,14 +86,14 @@ def _compiled_derivatives(examples: Examples, coefficients: Floats, loss: RowLos
 def row_products(examples: Examples, coefficients: Floats, vector: Floats, loss: RowLoss) -> Floats:
     """Return the data part's Hessian at ``coefficients`` times ``vector``, to be added over blocks of rows."""
     margins = examples.rows.dot(coefficients) + examples.offsets
-    curvatures = _weighted(examples.weights, loss.second, margins, examples.labels)
+    curvatures = weighted(examples.weights, loss.second, margins, examples.labels)
     return examples.rows.transposed_dot(curvatures * examples.rows.dot(vector))
 
 
 def row_hessian_diagonal(examples: Examples, coefficients: Floats, loss: RowLoss) -> Floats:
     """Return the diagonal of the data part's Hessian at ``coefficients``, to be added over blocks of rows."""
     margins = examples.rows.dot(coefficients) + examples.offsets
-    curvatures = _weighted(examples.weights, loss.second, margins, examples.labels)
+    curvatures = weighted(examples.weights, loss.second, margins, examples.labels)
     return examples.rows.squared().transposed_dot(curvatures)
 
 

@@ -46,7 +46,12 @@ def _binary(series: pd.Series, classes: Classes) -> tuple[Floats, Classes]:
     if series.isna().any():
         raise BadDataError(f"response: missing in {int(series.isna().sum())} rows", expected="a label in every row")
     values = series.to_numpy()
-    found: list[Any] = sorted({value.item() if isinstance(value, np.generic) else value for value in np.unique(values)})
+    distinct = {value.item() if isinstance(value, np.generic) else value for value in pd.unique(values)}
+    try:
+        found: list[Any] = sorted(distinct)
+    except TypeError:
+        kinds = ", ".join(sorted({type(value).__name__ for value in distinct}))
+        raise BadDataError(f"response: values of unlike kinds ({kinds})", expected="labels of one kind") from None
     known: list[Any] = list(classes) if classes else found
     if len(known) != 2 or not set(found) <= set(known):
         shown = ", ".join(map(repr, found[:5]))
@@ -72,10 +77,15 @@ def evaluated(expression: str, frame: pd.DataFrame) -> Floats:
 
 
 def null_margin(labels: Floats, weights: Floats, task: Task) -> float:
-    """Return the margin whose mean is the weighted mean of the labels."""
+    """Return the one margin for all rows that costs least: its mean is the weighted mean of the labels.
+
+    The smoothed hinge has no mean; with a share ``p`` of positives, ``p`` at least ½, its margin is ``(2p - 1) / p``.
+    """
     mean = float(np.average(labels, weights=weights))
     if task == "linear":
         return mean
+    if task == "smoothed_hinge":
+        return (2.0 * mean - 1.0) / max(mean, 1.0 - mean)
     clipped = max(mean, 1e-300)
     return (
         float(np.log(clipped) - np.log1p(-min(clipped, 1.0 - 1e-16))) if task == "logistic" else float(np.log(clipped))
@@ -95,7 +105,7 @@ def explained(margins: Floats, labels: Floats, weights: Floats, task: Task) -> f
 
 
 def _saturated(labels: Floats, weights: Floats, task: Task) -> float:
-    if task in ("logistic", "linear"):
+    if task in ("logistic", "linear", "smoothed_hinge"):
         return 0.0
     # All others have the logarithm as link; a label of 0 has its best margin at minus infinity.
     return data_loss(loss_of(task), np.log(np.maximum(labels, 1e-12)), labels, weights)

@@ -73,7 +73,9 @@ def summarise(fitted: Fitted) -> Summary:
         title=f"{record.formula}  ({record.task})",
         facts=tuple(facts),
         fixed=coefficient_table(fitted, record.effects[0].formula.name),
-        random=pd.concat([random_table(one) for one in record.effects[1:]], ignore_index=True).dropna(axis=1, how="all")
+        random=pd.concat(
+            [random_table(one, training.residual_variance) for one in record.effects[1:]], ignore_index=True
+        ).dropna(axis=1, how="all")
         if len(record.effects) > 1
         else pd.DataFrame(),
     )
@@ -99,9 +101,9 @@ def _two_sided(z: float) -> float:
     return math.erfc(abs(z) / math.sqrt(2.0)) if math.isfinite(z) else math.nan
 
 
-def random_table(one: FittedEffect) -> pd.DataFrame:
-    """Return the prior of a random effect, a row a column."""
-    variances, correlations = _prior(one)
+def random_table(one: FittedEffect, residual: float) -> pd.DataFrame:
+    """Return the prior of a random effect, a row a column; a penalty ``λ`` is the variance ``residual / λ``."""
+    variances, correlations = _prior(one, residual)
     rows = []
     for place, column in enumerate(one.encoding.columns):
         row: dict[str, object] = {
@@ -116,11 +118,11 @@ def random_table(one: FittedEffect) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _prior(one: FittedEffect) -> tuple[Floats, Floats]:
+def _prior(one: FittedEffect, residual: float) -> tuple[Floats, Floats]:
     if one.prior is not None:
         return one.prior.variances, one.prior.correlations
     columns = len(one.encoding.columns)
-    return np.full(columns, 1.0 / one.l2 if one.l2 > 0.0 else math.inf), np.eye(columns)
+    return np.full(columns, residual / one.l2 if one.l2 > 0.0 else math.inf), np.eye(columns)
 
 
 def _effect(fitted: Fitted, name: str) -> FittedEffect:

@@ -18,6 +18,7 @@ from photon.posterior import posteriors
 from photon.rows import Examples, Floats, SparseRows
 from photon.scoring import margins
 from photon.settings import CoordinateSettings, FitSettings
+from yarnmill.errors import BadDataError, ConfigurationError
 
 Join = Callable[[LocalData, FitSettings], tuple[Floats, Floats]]
 
@@ -202,3 +203,27 @@ def test_an_effect_that_is_not_there_gets_no_variance() -> None:
     model = Glmix("y ~ (1 | g)", task="linear").fit(frame)
     assert model.coefficients("g").abs().to_numpy().max() < 1e-2
     np.testing.assert_allclose(model.predict(frame), 0.0, atol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # the mean of such a row is what it is
+def test_a_row_of_weight_0_may_be_anywhere() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.normal(size=120), "user": np.arange(120) % 8, "w": 1.0, "o": 0.0})
+    frame["y"] = random.poisson(np.exp(0.3 * frame["x"])).astype(float)
+    frame.loc[:15, ["w", "o"]] = [0.0, 1000.0]
+    fitted = [
+        Glmix("y ~ x + (1 | user)", task="poisson", weights="w", offset="o").fit(rows) for rows in (frame, frame[16:])
+    ]
+    for name in ("fixed", "user"):
+        one, other = (model.coefficients(name).to_numpy(float) for model in fitted)
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    with pytest.raises(BadDataError, match="beyond all numbers"):
+        Glmix("y ~ x + (1 | user)", task="poisson", offset="o").fit(frame)
+
+
+def test_variances_of_a_constant_and_penalties_that_make_no_sense_are_refused() -> None:
+    frame = pd.DataFrame({"x": np.arange(20.0), "user": np.arange(20) % 4, "y": 3.1})
+    with pytest.raises(BadDataError, match="the same in every row"):
+        Glmix("y ~ x + (1 | user)", task="linear").fit(frame)
+    with pytest.raises(ConfigurationError, match=r"coordinates\[0\].l2: -1.0"):
+        Glmix("x ~ y + (1 | user)", task="linear", l2={"fixed": -1.0}).fit(frame)

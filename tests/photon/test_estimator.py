@@ -12,6 +12,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from photon import Fixed, Glmix, Random
 from photon.empirical_bayes import EmpiricalBayesSettings
+from photon.frames import entity_ids
+from photon.scoring import positions
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 
 FORMULA = "y ~ x + g + (1 + x | user) + (1 | item)"
@@ -183,3 +185,18 @@ def test_the_summary_shows_as_text_and_html(fitted: Glmix) -> None:
     assert fitted.coefficients("user").shape == (25, 2)
     with pytest.raises(KeyError, match="there are fixed, user, item"):
         fitted.coefficients("nobody")
+
+
+def test_pairs_of_ids_with_colons_are_told_apart() -> None:
+    pairs = pd.DataFrame({"a": ["p:q", "p", "p\\", "p"], "b": ["r", "q:r", "q", "\\:q"]})
+    assert len(set(entity_ids(pairs, ("a", "b")).tolist())) == 4
+    known = np.array(["", "a"])
+    missing = entity_ids(pd.DataFrame({"a": ["a", None]}), ("a",), like=known)
+    assert positions(known, missing).tolist() == [1, -1]
+
+
+def test_a_penalty_of_the_linear_task_is_a_variance_in_units_of_the_residual(frame: pd.DataFrame) -> None:
+    found = Glmix("z ~ x + (1 | user)", task="linear", l2={"user": 2.0}).fit(frame.assign(z=10.0 * frame["z"]))
+    residual = found.fitted_.record.training.residual_variance
+    assert residual > 10.0
+    assert found.summary().random["variance"].tolist() == [residual / 2.0]

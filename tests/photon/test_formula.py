@@ -61,7 +61,7 @@ def test_what_is_no_formula_is_refused_with_the_part_that_is_wrong(text: str, sa
         parse_formula(text)
 
 
-NAMES = st.sampled_from(["user", "item_2", "a.b", "odd name"])
+NAMES = st.sampled_from(["user", "item_2", "a.b", "odd name", "a/b", "a:b"])
 TERMS = st.sampled_from(["1", "0 + x", "1 + x", "x*z", "bs(x, df=3) - 1", "I(x ** -2)"])
 
 
@@ -97,3 +97,8 @@ def test_coordinates_stand_for_a_formula() -> None:
     assert [one.name for one in found.effects] == ["fixed", "per_user", "u.v"]
     with pytest.raises(ConfigurationError, match="0 Fixed"):
         from_coordinates([Random("user")])
+
+
+def test_no_two_effects_have_one_name() -> None:
+    given = [Fixed(("x",), name="user"), *(Random("user", name=name) for name in ("", "a", "a", "a_2"))]
+    assert [one.name for one in from_coordinates(given).effects] == ["user", "user_2", "a", "a_2", "a_2_2"]
