@@ -48,7 +48,8 @@ def evaluate(rows: DataFrame, question: Question) -> list[Evaluation]:
     ----------
     rows
         ``measure`` (string: what the row counts for), ``score``, ``label``, ``weight`` (double; null: 1), and
-        one column an id that evaluators of the question name. A row without an id is in no group of it.
+        one column an id that evaluators of the question name. A row without an id is in no group of it; one
+        without a label judges nothing, as if its weight were 0.
     question
         What to evaluate.
 
@@ -87,7 +88,9 @@ def group_results(rows: DataFrame, entity: str, question: Question) -> DataFrame
 
 
 def _weighted(rows: DataFrame) -> DataFrame:
-    return rows.withColumn("weight", F.coalesce(F.col("weight").cast("double"), F.lit(1.0)))
+    label, nothing = F.nanvl(F.col("label").cast("double"), F.lit(None).cast("double")), F.lit(0.0)
+    weight = F.when(label.isNull(), nothing).otherwise(F.coalesce(F.col("weight").cast("double"), F.lit(1.0)))
+    return rows.withColumns({"weight": weight, "label": F.coalesce(label, nothing)})
 
 
 # ---- sums over rows -------------------------------------------------------------------------------------------------

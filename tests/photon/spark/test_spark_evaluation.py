@@ -17,15 +17,17 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["few scores", "one score", "all different"])
-def rows(request: pytest.FixtureRequest) -> tuple[Scored, dict[str, Keys]]:
+DISTRIBUTIONS = ("few scores", "one score", "all different")
+
+
+def rows_with(distribution: str) -> tuple[Scored, dict[str, Keys]]:
     random = np.random.default_rng(7)
     count = 600
     scores = {
         "few scores": random.integers(-3, 4, count) / 3.0,
         "one score": np.where(random.random(count) < 0.5, 0.0, -0.0),
         "all different": random.normal(size=count),
-    }[request.param]
+    }[distribution]
     weights = np.where(random.random(count) < 0.1, 0.0, random.uniform(0.1, 3.0, count))
     films = np.array([f"film {i}" for i in range(30)])[random.integers(0, 30, count)]
     ids = {"user": random.integers(0, 150, count), "film": films}
@@ -33,16 +35,19 @@ def rows(request: pytest.FixtureRequest) -> tuple[Scored, dict[str, Keys]]:
 
 
 def frame_of(spark: SparkSession, rows: Scored, ids: dict[str, Keys]) -> DataFrame:
-    table = pa.table(
+    return spark.createDataFrame(table_of(rows, ids, "m"))
+
+
+def table_of(rows: Scored, ids: dict[str, Keys], name: str) -> pa.Table:
+    return pa.table(
         {
-            "measure": pa.array([f"m{place % 2}" for place in range(len(rows.scores))]),
+            "measure": pa.array([f"{name} {place % 2}" for place in range(len(rows.scores))]),
             "score": pa.array(rows.scores),
             "label": pa.array(rows.labels),
             "weight": pa.array(rows.weights),
         }
-        | {name: pa.array(column.tolist()) for name, column in ids.items()}
+        | {key: pa.array(column.tolist()) for key, column in ids.items()}
     )
-    return spark.createDataFrame(table)
 
 
 def assert_equal(found: Evaluation, expected: Evaluation) -> None:
@@ -58,15 +63,19 @@ def assert_equal(found: Evaluation, expected: Evaluation) -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 5])
-def test_spark_says_what_numpy_says(spark: SparkSession, rows: tuple[Scored, dict[str, Keys]], partitions: int) -> None:
-    scored, ids = rows
+def test_spark_says_what_numpy_says(spark: SparkSession, partitions: int) -> None:
+    """Of six measures at once: two of each distribution of the scores."""
+    rows = {name: rows_with(name) for name in DISTRIBUTIONS}
+    tables = [table_of(scored, ids, name) for name, (scored, ids) in rows.items()]
+    frame = spark.createDataFrame(pa.concat_tables(tables))
     question = Question(parse_evaluators(NAMES), bins=4)
-    frame = frame_of(spark, scored, ids).repartition(partitions, functions.hash("score", "label", "user"))
-    found = evaluate(frame, question)
-    assert [one.measure for one in found] == ["m0", "m1"]
-    for place, one in enumerate(found):
-        own = slice(place, None, 2)
-        local = {name: column[own] for name, column in ids.items()}
+    found = evaluate(frame.repartition(partitions, functions.hash("score", "label", "user")), question)
+    assert [one.measure for one in found] == sorted(f"{name} {place}" for name in rows for place in range(2))
+    for one in found:
+        name, _, place = one.measure.rpartition(" ")
+        scored, ids = rows[name]
+        own = np.arange(int(place), len(scored.scores), 2)
+        local = {key: column[own] for key, column in ids.items()}
         assert_equal(one, evaluate_locally(scored.take(own), question, local, measure=one.measure))
 
 
@@ -87,13 +96,16 @@ def test_results_of_each_group_are_a_table(spark: SparkSession) -> None:
     np.testing.assert_allclose([row["precision_at_2"] for row in found], expected.values[:, 1], rtol=1e-12)
 
 
-def test_rows_without_weight_count_one_and_without_an_id_are_in_no_group(spark: SparkSession) -> None:
+def test_rows_without_weight_count_one_without_a_label_nothing_and_without_an_id_are_in_no_group(
+    spark: SparkSession,
+) -> None:
     schema = "measure string, score double, label double, weight double, user long"
     table = [("m", 1.0, 1.0, None, 1), ("m", 0.0, 0.0, None, 1), ("m", 2.0, 0.0, None, None)]
+    table += [("m", 9.0, None, 5.0, 1), ("m", 8.0, float("nan"), None, 2)]
     (found,) = evaluate(
         spark.createDataFrame(table, schema), Question(parse_evaluators(["AUC", "AUC:user", "PRECISION@1:user"]))
     )
-    assert (found.rows, found.weight) == (3, 3.0)
+    assert (found.rows, found.weight) == (5, 3.0)
     assert [one.value for one in found.figures] == [0.5, 1.0, 1.0]
     assert [one.groups for one in found.figures] == [0, 1, 1]
 
