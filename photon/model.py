@@ -6,7 +6,7 @@ searches, on arrays that the operating system pages in as they are asked for: a 
 coefficients cost a server no more memory than the ones its requests touch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,10 @@ from yarnmill.errors import BadDataError
 from yarnmill.records import Record, canonical_json, parse_json
 
 MODEL_NAME: Final = "model.json"
+EFFECTS_NAME: Final = "effects"
+CELLS_NAME: Final = "cells.npy"
+COEFFICIENTS_NAME: Final = "coefficients.npy"
+ENTITIES_NAME: Final = "entities.npy"
 VARIANCES_NAME: Final = "variances.npy"
 
 
@@ -130,31 +134,38 @@ def random_effect_from_entities(  # columns of one table
 def save_model(folder: Path, record: ModelRecord, effects: Iterator[Effect]) -> None:
     """Write a model below ``folder``: ``model.json`` and one folder of ``.npy`` files an effect."""
     for effect in effects:
-        below = folder / "effects" / effect.name
+        below = folder / EFFECTS_NAME / effect.name
         below.mkdir(parents=True)
-        np.save(below / "coefficients.npy", effect.coefficients, allow_pickle=False)
+        np.save(below / COEFFICIENTS_NAME, effect.coefficients, allow_pickle=False)
         if effect.variances is not None:
             np.save(below / VARIANCES_NAME, effect.variances, allow_pickle=False)
         if isinstance(effect, RandomEffect):
-            np.save(below / "entities.npy", effect.entities, allow_pickle=False)
-            np.save(below / "cells.npy", effect.cells, allow_pickle=False)
+            np.save(below / ENTITIES_NAME, effect.entities, allow_pickle=False)
+            np.save(below / CELLS_NAME, effect.cells, allow_pickle=False)
     (folder / MODEL_NAME).write_bytes(canonical_json(record))
 
 
-def load_model(folder: Path) -> GlmixModel:
-    """Return a saved model, memory-mapped; BadDataError, naming the file, if it does not fit ``model.json``."""
+def load_model(folder: Path, *, without: Collection[str] = ()) -> GlmixModel:
+    """Return a saved model but for some effects, memory-mapped.
+
+    Raises
+    ------
+    BadDataError
+        If a file, which it names, does not fit ``model.json``.
+    """
     path = folder / MODEL_NAME
     record = parse_json(path.read_bytes(), ModelRecord, source=str(path))
-    return GlmixModel(record.task, tuple(_load_effect(folder / "effects" / item.name, item) for item in record.effects))
+    kept = [item for item in record.effects if item.name not in without]
+    return GlmixModel(record.task, tuple(_load_effect(folder / EFFECTS_NAME / item.name, item) for item in kept))
 
 
 def _load_effect(below: Path, record: EffectRecord) -> Effect:
-    coefficients = _floats(mapped(below / "coefficients.npy"))
+    coefficients = _floats(mapped(below / COEFFICIENTS_NAME))
     if record.entity is None:
         if coefficients.shape != (record.columns,):
             raise BadDataError(f"{below}: {coefficients.shape} coefficients", expected=f"{record.columns}")
         return FixedEffect(record.name, record.shard, coefficients, _variances(below, coefficients))
-    entities, cells = mapped(below / "entities.npy"), mapped(below / "cells.npy").astype(np.int64, copy=False)
+    entities, cells = mapped(below / ENTITIES_NAME), mapped(below / CELLS_NAME).astype(np.int64, copy=False)
     if cells.shape != coefficients.shape:
         raise BadDataError(f"{below}: {len(cells)} cells with {len(coefficients)} coefficients")
     return RandomEffect(

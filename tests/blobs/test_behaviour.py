@@ -52,6 +52,14 @@ def test_what_was_put_is_what_is_read(store: BlobStore, tmp_path: Path, size: in
         assert stream.read() == data
     assert store.download(info.id, tmp_path / "copy") == info
     assert (tmp_path / "copy").read_bytes() == data
+    assert store.read_part(info.id, size // 2, 3) == data[size // 2 :][:3]
+
+
+def test_a_part_is_read_from_the_middle(store: BlobStore) -> None:
+    blob_id = put_bytes(store, b"0123456789")
+    assert [store.read_part(blob_id, start, 4) for start in (0, 3, 8, 10)] == [b"0123", b"3456", b"89", b""]
+    with pytest.raises(NotFoundError, match="no blob"):
+        store.read_part("0" * 64, 0, 1)
 
 
 def test_the_same_bytes_are_one_blob(store: BlobStore) -> None:

@@ -43,6 +43,19 @@ def test_a_bundle_comes_back_whole(store: BlobStore, stored: str, manifest: Mani
     assert [path.name for path in cache.iterdir()] == [stored]
 
 
+def test_a_bundle_without_some_files_is_another_folder_until_the_whole_is_there(
+    store: BlobStore, stored: str, cache: Path
+) -> None:
+    partial = fetch_bundle(store, stored, cache, without=("native/weights.bin",))
+    assert sorted(path.name for path in partial.rglob("*") if path.is_file()) == ["bundle.json", "empty", "model.onnx"]
+    assert fetch_bundle(store, stored, cache, without=("native/weights.bin",)) == partial
+    other = fetch_bundle(store, stored, cache, without=("model.onnx",))
+    assert other != partial
+    whole = fetch_bundle(store, stored, cache)
+    verify_bundle(whole)
+    assert fetch_bundle(store, stored, cache, without=("model.onnx",)) == whole
+
+
 def test_putting_it_again_adds_no_blob(store: BlobStore, stored: str, folder: Path, manifest: Manifest) -> None:
     before = list(store.ids())
     assert put_bundle(store, folder, manifest) == stored

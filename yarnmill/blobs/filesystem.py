@@ -73,6 +73,18 @@ class FileSystemBlobStore(BlobStore):
         return io.BufferedReader(ChunkStream(self._verified_chunks(blob_id)), _CHUNK_BYTES)
 
     @override
+    def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:
+        self.stat(blob_id)
+        url = self._blob_url(blob_id)
+        chunks = []
+        with fs.open_read(url) as stream, fs.translated(url):
+            stream.seek(start)
+            while size_bytes > 0 and (chunk := stream.read(size_bytes)):
+                chunks.append(chunk)
+                size_bytes -= len(chunk)
+        return b"".join(chunks)
+
+    @override
     def download(self, blob_id: str, path: Path) -> BlobInfo:
         info = self.stat(blob_id)
         with fs.open_write(path) as target:

@@ -43,6 +43,12 @@ class BlobStore(Protocol):
     def open(self, blob_id: str) -> IO[bytes]:
         """Return the verified bytes as a stream. Not one is handed out before all were checked."""
 
+    def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:
+        """Return bytes from the middle of a blob as they lie there, fewer at its end.
+
+        A part cannot be verified: it is for whoever has had the blob checked and now reads it from many places.
+        """
+
     def download(self, blob_id: str, path: Path) -> BlobInfo:
         """Write the verified bytes to a fresh local file, visible at once and whole.
 

@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from yarnmill import fs
@@ -94,11 +94,12 @@ def verify_bundle(folder: Path) -> Manifest:
     return manifest
 
 
-def has_all_files(folder: Path, manifest: Manifest) -> bool:
-    """Return whether every file is there in its size: the quick look before a fetched bundle is used again."""
+def has_all_files(folder: Path, manifest: Manifest, *, without: Collection[str] = ()) -> bool:
+    """Return whether every file but some is there in its size: the quick look before a fetched bundle is used again."""
     return all(
         (folder / file.path).is_file() and (folder / file.path).stat().st_size == file.size_bytes
         for file in manifest.files
+        if file.path not in without
     )
 
 

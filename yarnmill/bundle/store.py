@@ -5,9 +5,11 @@ model that share a file share its blob. The cache is a folder of bundles by id, 
 of the machine: what stands there under an id is complete.
 """
 
+import hashlib
 import io
 import secrets
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,12 +47,19 @@ def verify_stored(store: BlobStore, bundle_id: str) -> Manifest:
     return manifest
 
 
-def fetch_bundle(store: BlobStore, bundle_id: str, cache: Path) -> Path:
+def fetch_bundle(store: BlobStore, bundle_id: str, cache: Path, *, without: Collection[str] = ()) -> Path:
     """Return the folder of a bundle below ``cache``, fetched and verified unless it is there already.
 
     Safe with any number of processes fetching into one cache, and against a crash at any moment: a bundle
     is fetched into a hidden folder and appears by one rename. A fetched bundle whose files are no longer
     all there in their size is moved aside and fetched again.
+
+    Parameters
+    ----------
+    store, bundle_id, cache
+        Where from, what, where to.
+    without
+        Paths of files that are not wanted: a bundle that lacks them stands in a folder of its own.
 
     Raises
     ------
@@ -61,14 +70,17 @@ def fetch_bundle(store: BlobStore, bundle_id: str, cache: Path) -> Path:
     BadDataError
         If a blob does not match its hash or the manifest does not fit.
     """
-    target = cache / parse_blob_id(bundle_id)
-    if _is_ready(target):
+    whole = cache / parse_blob_id(bundle_id)
+    if _is_ready(whole, ()):
+        return whole
+    target = whole.with_name(f"{bundle_id}-{_named(without)}") if without else whole
+    if _is_ready(target, without):
         return target
     fresh = cache / f".{bundle_id}.{secrets.token_hex(6)}.tmp"
     fresh.mkdir(parents=True)
     try:
-        _download(store, bundle_id, fresh)
-        _publish(fresh, target)
+        _download(store, bundle_id, fresh, without)
+        _publish(fresh, target, without)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return target
@@ -81,23 +93,28 @@ def _put_file(store: BlobStore, folder: Path, file: BundleFile) -> None:
         raise BadDataError(f"{folder / file.path}: changed since it was packed", mend="pack the folder again")
 
 
-def _is_ready(folder: Path) -> bool:
+def _named(without: Collection[str]) -> str:
+    return hashlib.sha256("\0".join(sorted(without)).encode()).hexdigest()[:12]
+
+
+def _is_ready(folder: Path, without: Collection[str]) -> bool:
     if not folder.is_dir():
         return False
     try:
-        return has_all_files(folder, read_manifest(folder))
+        return has_all_files(folder, read_manifest(folder), without=without)
     except YarnMillError:
         return False
 
 
-def _download(store: BlobStore, bundle_id: str, folder: Path) -> None:
+def _download(store: BlobStore, bundle_id: str, folder: Path, without: Collection[str]) -> None:
     store.download(bundle_id, folder / MANIFEST_NAME)
     for file in read_manifest(folder).files:
-        store.download(file.sha256, folder / file.path)
+        if file.path not in without:
+            store.download(file.sha256, folder / file.path)
 
 
-def _publish(fresh: Path, target: Path) -> None:
-    if target.exists() and not _is_ready(target):
+def _publish(fresh: Path, target: Path, without: Collection[str]) -> None:
+    if target.exists() and not _is_ready(target, without):
         # Moved, not emptied: another process may have its files mapped.
         aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.damaged")
         with suppress(FileNotFoundError):  # another process was quicker
@@ -106,5 +123,5 @@ def _publish(fresh: Path, target: Path) -> None:
     try:
         fs.rename(fresh, target)
     except ConflictError:
-        if not _is_ready(target):
+        if not _is_ready(target, without):
             raise

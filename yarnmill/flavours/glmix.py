@@ -5,7 +5,7 @@ arrays an effect (:mod:`photon.model`) and the index maps of the bags as sorted 
 features as the feature tables do; which columns they are is the bundle's own business.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -215,6 +215,8 @@ class GlmixPredictor:
         An unpacked bundle.
     manifest
         Its manifest.
+    without
+        Effects whose files are not there: for whoever only wants :meth:`shards`.
 
     Raises
     ------
@@ -222,9 +224,9 @@ class GlmixPredictor:
         If the files do not fit each other.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, without: Collection[str] = ()) -> None:
         self._signature = manifest.signature
-        self._model: GlmixModel = load_model(folder)
+        self._model: GlmixModel = load_model(folder, without=without)
         path = folder / FEATURES_NAME
         features = parse_json(path.read_bytes(), ModelFeatures, source=str(path))
         self._defaults = {one.name: one.default for one in features.features if one.default is not None}
@@ -245,11 +247,15 @@ class GlmixPredictor:
 
     def predict(self, columns: Mapping[str, Column]) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output for a batch; see :class:`yarnmill.flavours.predictor.Predictor`."""
-        rows = len(next(iter(columns.values())))
-        entries = {name: _flatten(columns[name], self._term_widths.get(name, 0)) for name in self._bag_names}
-        shards = {shard.name: self._shard_rows(shard, columns, entries, rows) for shard in self._shards}
+        shards, rows = self.shards(columns), len(next(iter(columns.values())))
         ids = {key: _ids(columns[key], width) for key, width in self._id_widths.items()}
         return {self._output: means(self._model, margins(self._model, shards, ids, np.zeros(rows)))}
+
+    def shards(self, columns: Mapping[str, Column]) -> dict[str, SparseRows]:
+        """Return the features of a batch by shard, in the model's columns."""
+        rows = len(next(iter(columns.values())))
+        entries = {name: _flatten(columns[name], self._term_widths.get(name, 0)) for name in self._bag_names}
+        return {shard.name: self._shard_rows(shard, columns, entries, rows) for shard in self._shards}
 
     def _shard_rows(
         self, shard: ShardFeatures, columns: Mapping[str, Column], entries: Mapping[str, "_Entries"], rows: int
