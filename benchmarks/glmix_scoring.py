@@ -1,13 +1,19 @@
-"""Rows a second and core of the NumPy scorer, beside the least that the same rows can cost.
+"""Rows a second and core of the NumPy scorer and of the Spark job, beside what the same rows cost otherwise.
 
 The model has a fixed effect of 50 features (30 % dense) and effects per user (100,000) and item (20,000) of 8
-features and an intercept. The limit is a plain gather and multiply of the same entries whose places are known
-beforehand: no search, no check. CPU time of one process, best of five. Run with ``python benchmarks/glmix_scoring.py``.
+features and an intercept. For the scorer the limit is a plain gather and multiply of the same entries whose places are
+known beforehand: no search, no check; CPU time of one process, best of five. For the job see
+glmix_scoring_on_spark.py, which runs as a program of its own. Run with ``python benchmarks/glmix_scoring.py``; about
+three minutes on an idle machine, and ``--no-spark`` leaves the job out.
 """
 
+import argparse
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -56,7 +62,16 @@ def gathered(model: GlmixModel, shards: dict[str, SparseRows], ids: dict[str, np
 
 
 def main() -> None:
-    """Print one line a model."""
+    """Print one line a model, then one a way of the job."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-spark", action="store_true", help="leave the job out")
+    print_scorer()
+    if not parser.parse_args().no_spark:
+        subprocess.run([sys.executable, Path(__file__).with_name("glmix_scoring_on_spark.py")], check=True)
+
+
+def print_scorer() -> None:
+    """Print the speed of the scorer, by how many of their columns entities have."""
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; rows a second and core")
     print(f"{'cells kept':>10} {'scorer':>12} {'with parts':>12} {'limit':>12} {'of limit':>9}")
     for kept in (1.0, 0.5):

@@ -80,6 +80,17 @@ def _start(file: pq.ParquetFile, group: int) -> int:
     return first
 
 
+def _texts(fields: Iterable[pa.Field]) -> list[str]:
+    """Return the columns that dictionaries make smaller; of numbers that hardly repeat they only cost time."""
+    found: list[str] = []
+    for field in fields:
+        if pa.types.is_struct(field.type):
+            found += [f"{field.name}.{name}" for name in _texts(field.type)]
+        elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            found.append(field.name)
+    return found
+
+
 class PartWriter(ExitStack):
     """Writes one Parquet file a folder, named by the task's partition; a task that runs twice writes it twice."""
 
@@ -96,7 +107,13 @@ class PartWriter(ExitStack):
         if name not in self._writers:
             url = fs.join(self._folders[name], self._part)
             stream = self.enter_context(fs.open_write(url, overwrite=True))
-            writer = pq.ParquetWriter(stream, batch.schema, coerce_timestamps="us", allow_truncated_timestamps=True)
+            writer = pq.ParquetWriter(
+                stream,
+                batch.schema,
+                use_dictionary=_texts(batch.schema),
+                coerce_timestamps="us",
+                allow_truncated_timestamps=True,
+            )
             self._writers[name] = self.enter_context(writer)
         self._writers[name].write_batch(batch)
         self.rows[name] += batch.num_rows

@@ -33,6 +33,7 @@ from photon.rows import Floats
 from photon.spark.evaluation import evaluate
 from photon.spark.parts import CONTRIBUTIONS, MARGIN, Rim, scored_batch
 from photon.spark.scoring import with_margins
+from photon.spark.worker import settle_worker
 from yarnmill import fs
 from yarnmill.blobs import open_store
 from yarnmill.building import user_cache
@@ -113,7 +114,7 @@ def inputs(config: Config) -> tuple[str, ...]:
                 expected=f"some of {', '.join(rows.keys)}",
             )
     check_keys(config.question.evaluators, rows.keys, config.training_set)
-    _plans(config, rows)
+    plan_models(config, rows)
     return (config.training_set,)
 
 
@@ -134,7 +135,7 @@ def _check_config(config: Config) -> None:
         )
 
 
-def _plans(config: Config, rows: TrainingSet) -> dict[str, GlmixPlan | None]:
+def plan_models(config: Config, rows: TrainingSet) -> dict[str, GlmixPlan | None]:
     """Return how each model scores, by name: None for one of another flavour, which is asked as it is served."""
     store, cache = open_store(config.blobs), str(user_cache() / "bundles")
     plans: dict[str, GlmixPlan | None] = {}
@@ -155,8 +156,8 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     """Score, write and evaluate."""
     started = time.monotonic()
     inputs(config)
-    plans = _plans(config, read_training_set(config.training_set))
-    counts = _score(spark, config, plans)
+    plans = plan_models(config, read_training_set(config.training_set))
+    counts = write_scores(spark, config, plans)
     written = time.monotonic()
     if not any(counts.values()):
         raise BadDataError(f"{config.training_set}: no row in {', '.join(config.splits)}", expected="rows to score")
@@ -170,7 +171,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     )
 
 
-def _score(spark: SparkSession, config: Config, plans: dict[str, GlmixPlan | None]) -> dict[str, int]:
+def write_scores(spark: SparkSession, config: Config, plans: dict[str, GlmixPlan | None]) -> dict[str, int]:
     """Write the scores of all models; return the rows of each."""
     folders = {model.name: fs.join(config.output, f"model={model.name}") for model in config.models}
     for folder in folders.values():
@@ -272,6 +273,7 @@ class _Mapped(Record, frozen=True, kw_only=True):
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the scores of all models; yield how many they were."""
+        settle_worker()
         wanted = [plan.columns if plan is not None else ("features", "shards") for _, plan in self.models]
         whole = {name for columns in wanted for name in columns if "." not in name}
         fields = {name for columns in wanted for name in columns if name.partition(".")[0] not in whole}
