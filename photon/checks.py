@@ -19,7 +19,7 @@ from yarnmill.errors import BadDataError
 Checks = Literal["full", "sample", "off"]
 """All rows; one of ten, chosen by a hash of the uid, so always the same ones; none."""
 
-Kind = Literal["label", "weight", "offset", "uid", "feature", "column", "twice"]
+Kind = Literal["label", "weight", "offset", "uid", "id", "feature", "column", "twice"]
 Mask = npt.NDArray[np.bool_]
 
 _NAMED: Final = 5
@@ -40,6 +40,7 @@ _RULES: Final[dict[Kind, _Rule]] = {
     "weight": _Rule("a weight that is negative or not finite", "0 or more, or none", "correct or drop the weight"),
     "offset": _Rule("an offset that is not finite", "a number, or none", "correct or drop the offset"),
     "uid": _Rule("a uid that another row has too", "unique uids", "drop the doubles, or number the rows anew"),
+    "id": _Rule("no id", "an id in every row", "leave these rows out, or give them an id"),
     "feature": _Rule("a feature that is not finite", "finite features", "correct the feature, or leave it out"),
     "column": _Rule("a feature outside its shard", "columns of the index map", "index with the shard's own map"),
     "twice": _Rule("a feature (name, term) that stands twice", "each once a row", "sum the doubles, or drop one"),
@@ -50,7 +51,7 @@ _RULES: Final[dict[Kind, _Rule]] = {
 class Fault:
     """One kind of fault: the number of rows that have it and the smallest of their uids.
 
-    ``shard`` is empty for what is not a matter of features.
+    ``shard`` is that of the features, or the entity whose id is missing; empty for what is a matter of neither.
     """
 
     kind: Kind
@@ -64,7 +65,7 @@ class Fault:
 
     def __str__(self) -> str:
         """Return the fault in words, such as ``2 rows with an offset that is not finite (uids 7, 9)``."""
-        place = f" in shard {self.shard}" if self.shard else ""
+        place = (f" of {self.shard}" if self.kind == "id" else f" in shard {self.shard}") if self.shard else ""
         named = f"uid{'s' * (len(self.uids) > 1)} {', '.join(str(uid) for uid in self.uids)}"
         more = ", …" if self.rows > len(self.uids) else ""
         return f"{self.rows} rows with {_RULES[self.kind].what}{place} ({named}{more})"
@@ -81,6 +82,12 @@ def row_faults(uids: Longs, examples: Examples, loss: RowLoss, checks: Checks) -
         "uid": _is_double(uids),
     }
     return [fault for kind, rows in wrong.items() for fault in _fault(kind, uids[rows])]
+
+
+def id_faults(uids: Longs, missing: Mask, entity: str, checks: Checks) -> list[Fault]:
+    """Return the rows of a random effect that are of no entity."""
+    own = _chosen(uids, checks)
+    return list(_fault("id", uids[own][missing[own]], entity))
 
 
 def feature_faults(uids: Longs, rows: SparseRows, shard: str, checks: Checks) -> list[Fault]:

@@ -17,7 +17,7 @@ import pyspark.sql.functions as F  # noqa: N812  # Spark's own custom
 from pyspark import RDD, StorageLevel
 from pyspark.sql import Column, DataFrame
 
-from photon.entities import EntityRows, Keys, group_sorted
+from photon.entities import NO_NUMBER, NO_TEXT, EntityRows, Keys, group_sorted
 from photon.rows import Examples, Floats, Ints, Longs, SparseRows
 from photon.settings import CoordinateSettings
 from photon.spark.arrow_rows import to_bytes
@@ -175,14 +175,12 @@ def _build(tables: list[pa.Table], columns: int, carried: int, *, by_entity: boo
         weights=_numbers(table, "weight"),
         offsets=_numbers(table, "offset"),
     )
-    # The fixed effect is the one entity that all rows belong to.
-    keys = _keys(table, "key") if by_entity else np.zeros(len(uids), np.int64)
     return Block(
         uids=uids,
         by_uid=np.argsort(uids, kind="stable"),
         roles=_numbers(table, "role").astype(np.int8),
         next_partition=_numbers(table, "next_partition").astype(np.int32),
-        rows=group_sorted(keys, examples) if by_entity else _ungrouped(examples),
+        rows=group_sorted(_keys(table, "key"), examples) if by_entity else _ungrouped(examples),
         carried=tuple(_keys(table, f"carried_{j}") for j in range(carried)),
     )
 
@@ -204,10 +202,11 @@ def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
 
 
 def _keys(table: pa.Table, name: str) -> Keys:
+    # With a null among them NumPy would take integers for floats, and round them.
     column = table.column(name)
     if pa.types.is_integer(column.type):
-        return _numbers(table, name).astype(np.int64)
-    return np.array(column.to_pylist(), dtype=np.str_)
+        return column.fill_null(NO_NUMBER).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
+    return np.array(column.fill_null(NO_TEXT).to_pylist(), dtype=np.str_)
 
 
 def _sparse(table: pa.Table, columns: int) -> SparseRows:

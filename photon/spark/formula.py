@@ -26,7 +26,7 @@ from photon.encoding import Encoding, encode
 from photon.entities import Keys
 from photon.fitted import Fitted, FittedEffect, GlmixRecord, SweepPoint, TrainingRecord
 from photon.formula import EffectFormula, render_formula
-from photon.frames import entity_ids, numbers
+from photon.frames import column_of, entity_ids, numbers, refuse_missing
 from photon.local_estimation import Request, calibration_bins, encoded, plain
 from photon.local_posterior import LocalPosterior
 from photon.loss import Task, loss_of
@@ -65,6 +65,8 @@ class _Encoder:
 
     def _encoded(self, frame: pd.DataFrame) -> pa.RecordBatch:
         labels, _ = labels_of(frame[self.response], self.task, self.classes)
+        for one, _, _ in self.effects:
+            refuse_missing(frame, one.entity)
         ids = {
             one.entity_key: _array(entity_ids(frame, one.entity, like=self.key_kinds[one.entity_key]))
             for one, _, _ in self.effects
@@ -270,7 +272,9 @@ def _record(  # what a record is made of
 
 
 def _column(frame: pd.DataFrame, name: str | None, missing: float) -> Floats:
-    return np.full(len(frame), missing) if name is None else numbers(frame[name], name, missing=missing)
+    return (
+        np.full(len(frame), missing) if name is None else numbers(column_of(frame, name, name), name, missing=missing)
+    )
 
 
 def _array(ids: Keys) -> pa.Array:

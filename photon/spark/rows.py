@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from photon.checks import Checks, Fault, feature_faults, row_faults
-from photon.entities import Keys
+from photon.checks import Checks, Fault, feature_faults, id_faults, row_faults
+from photon.entities import Keys, has_no_id
 from photon.loss import RowLoss
 from photon.model import RandomEffect
 from photon.rows import Floats
@@ -53,6 +53,17 @@ def inspector(
             yield from rows_of_roles(block)
             yield from row_faults(block.uids, block.examples, loss, checks)
         yield from feature_faults(block.uids, block.examples.rows, shard, checks)
+
+    return inspect
+
+
+def id_inspector(entity: str, checks: Checks) -> Callable[[Iterable[Keyed]], Iterator[Fault]]:
+    """Return what yields the rows in a partition's block of a random effect that have no id of its entity."""
+
+    def inspect(records: Iterable[Keyed]) -> Iterator[Fault]:
+        block = gather(records).block
+        missing = np.repeat(has_no_id(block.rows.entities), np.diff(block.rows.row_ptr))
+        yield from id_faults(block.uids, missing, entity, checks)
 
     return inspect
 
@@ -119,4 +130,5 @@ def coefficient_rows(effect: RandomEffect) -> pa.Table:
 
 
 def _ids(ids: Keys) -> pa.Array:
-    return pa.array(ids.tolist(), pa.string()) if ids.dtype.kind == "U" else pa.array(ids, pa.int64())
+    kind = pa.string() if ids.dtype.kind == "U" else pa.int64()
+    return pa.array(ids.tolist() if ids.dtype.kind == "U" else ids, kind, mask=has_no_id(ids))

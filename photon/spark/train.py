@@ -22,7 +22,7 @@ from photon.spark.blocks import Keyed, Layout, blocks, shuffled
 from photon.spark.delivery import Delivery
 from photon.spark.fixed import SparkFixed
 from photon.spark.random_effect import SparkRandom
-from photon.spark.rows import Measure, RoleRows, coefficient_rows, inspector, measured_rows, summed_roles
+from photon.spark.rows import Measure, RoleRows, coefficient_rows, id_inspector, inspector, measured_rows, summed_roles
 from yarnmill.errors import ConfigurationError
 
 
@@ -156,6 +156,8 @@ class SparkGlmix:
                 inspect = inspector(shard, loss, checks, features_alone=bool(parts))
                 parts.append(coordinate.blocks.mapPartitions(inspect))
             shards.add(shard)
+            if coordinate.settings.entity is not None and checks != "off":
+                parts.append(coordinate.blocks.mapPartitions(id_inspector(coordinate.settings.entity, checks)))
         return parts
 
     def fit(

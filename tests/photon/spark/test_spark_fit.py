@@ -241,25 +241,34 @@ def test_bad_rows_are_named_and_refused(as_frame: Frame, glmix_data: LocalData, 
         functions.array(functions.lit(0.5), functions.lit(float("nan"))).alias("values"),
     )
     user = functions.when(uid == 7919 * 4, doubled).otherwise(functions.col("shards")["user"])
+    # Beside an id that is missing, ids are larger than a float can hold.
+    user_id = functions.when(uid != 7919 * 11, functions.col("ids")["user_id"] + 2**62 + 1)
     broken = (
         as_frame(glmix_data)
         .withColumn("response", functions.when(uid == 0, 0.5).otherwise(functions.col("response")))
         .withColumn("weight", functions.when(uid < 3 * 7919, -1.0).otherwise(functions.col("weight")))
         .withColumn("shards", functions.col("shards").withField("user", user))
+        .withColumn("ids", functions.col("ids").withField("user_id", user_id))
         .withColumn("uid", functions.when(uid == 7919 * 9, 7919 * 8).otherwise(uid))
     )
-    glmix = on_spark(broken, glmix_data, glmix_settings)
+    glmix = on_spark(broken, glmix_data, glmix_settings, carried=("user_id",))
     with pytest.raises(BadDataError) as refused:
         glmix.check()
     text = str(refused.value)
     assert "1 rows with a label that the task cannot have (uid 0)" in text
     assert "3 rows with a weight that is negative or not finite (uids 0, 7919, 15838)" in text
     assert f"1 rows with a uid that another row has too (uid {8 * 7919})" in text
+    assert f"1 rows with no id of user_id (uid {11 * 7919})" in text
     assert f"1 rows with a feature that is not finite in shard user (uid {4 * 7919})" in text
     assert f"1 rows with a feature (name, term) that stands twice in shard user (uid {4 * 7919})" in text
     assert "to mend it: correct the response, or choose the task that it fits; " in text
     (train, *_) = glmix.check("off")
     assert train.rows == 240
+    columns = glmix_data.shards["global"].columns
+    carried = [row.user_id for row in glmix.measured(None, [Measure("none", 0, np.zeros(columns))]).collect()]
+    expected = [int(one) + 2**62 + 1 for place, one in enumerate(glmix_data.ids["user_id"]) if place != 11]
+    assert sorted(one for one in carried if one is not None) == sorted(expected)
+    assert carried.count(None) == 1
     glmix.release()
 
 
