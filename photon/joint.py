@@ -96,7 +96,7 @@ class System:
     def inverse(self) -> Floats:
         """Return ``H⁻¹`` ``(c, c)`` of all effects side by side; for small problems."""
         precision = np.concatenate([one.precision for one in self.effects])
-        return _inverse(pair_gram(side_by_side(self.effects), self.curvature) + np.diag(precision))
+        return inverse_of(pair_gram(side_by_side(self.effects), self.curvature) + np.diag(precision))
 
     def _preconditioned(self, vectors: Vectors) -> Vectors:
         return tuple(self.block_solve(number, vector) for number, vector in enumerate(vectors))
@@ -182,10 +182,11 @@ def _block(one: JointEffect, curvature: Floats) -> Floats | tuple[Posteriors, ..
         squares = SparseRows(one.rows.indptr, one.rows.indices, one.rows.values**2, one.rows.columns)
         diagonal = squares.transposed_dot(curvature) + one.precision
         return np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0.0)
-    return _inverse(one.rows.gram(curvature) + np.diag(one.precision))
+    return inverse_of(one.rows.gram(curvature) + np.diag(one.precision))
 
 
-def _inverse(hessian: Floats) -> Floats:
+def inverse_of(hessian: Floats) -> Floats:
+    """Return the inverse; the pseudo-inverse of a singular matrix."""
     try:
         pivots = np.diagonal(np.linalg.cholesky(hessian))
     except np.linalg.LinAlgError:

@@ -299,6 +299,10 @@ def fit(
     loss = checked(settings, source="fit").loss
     check_rows(data.shards, data.examples, loss, checks, data.uids)
     for one in settings.coordinates:
+        if one.estimate != "none":
+            raise ConfigurationError(
+                f"coordinate {one.name}: estimate: {one.estimate}", expected="l2; photon.Glmix estimates in one process"
+            )
         if one.locked and (earlier is None or all(effect.name != one.name for effect in earlier.effects)):
             raise ConfigurationError(
                 f"coordinate {one.name}: locked and not in the earlier model", expected="an earlier model that has it"

@@ -13,8 +13,9 @@ from photon.joint import JointEffect, Mode, Targets, Vectors, minimum, pair_form
 from photon.local import LocalData
 from photon.loss import RowLoss
 from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
+from photon.noise import cell_noise, column_noise, row_noise
 from photon.objective import Penalty
-from photon.posterior import Posteriors, second_moments, summed
+from photon.posterior import Posteriors, idle_cells, second_moments, summed
 from photon.rows import Examples, Floats, Longs, SparseRows
 from photon.settings import CoordinateSettings, FitSettings, checked
 from yarnmill.errors import BadDataError, ConfigurationError
@@ -22,7 +23,7 @@ from yarnmill.errors import BadDataError, ConfigurationError
 _STEP: Final = 1e-4
 """Step of the margin for the third derivative of a loss: its error is about 1e-8 of the second."""
 
-_DRAW_TOLERANCE: Final = 1e-4
+_DRAW_TOLERANCE: Final = 1e-5
 """Of the solves behind draws: far below their noise."""
 
 _EXACT_COLUMNS: Final = 1500
@@ -32,7 +33,10 @@ _EXACT_PAIRS: Final = 2e7
 
 @dataclass(frozen=True, slots=True)
 class _Random:
-    """A random effect with its rows grouped once; ``held`` is its covariance where that is not estimated."""
+    """A random effect with its rows grouped once; ``held`` is its covariance where that is not estimated.
+
+    ``counts`` are entities a column, and ``resting`` those without a row that trains, which tell nothing.
+    """
 
     settings: CoordinateSettings
     shard: SparseRows
@@ -40,6 +44,7 @@ class _Random:
     order: Longs
     correlates: bool
     counts: Floats
+    resting: Floats
     held: Covariance | None
 
     def at(self, covariance: Covariance) -> JointEffect:
@@ -140,7 +145,7 @@ class LocalPosterior:
         effects = {
             one.settings.name: EffectMoments(
                 second_moments(one.rows.cell_columns, points[number], one.shard.columns, correlates=one.correlates),
-                found.covariances[number],
+                found.covariances[number] - (np.diag(one.resting) if one.correlates else one.resting),
                 one.counts,
             )
             for number, one in self._numbered()
@@ -150,7 +155,7 @@ class LocalPosterior:
             {name: one for name, one in effects.items() if name in covariances},
             squares,
             int(np.count_nonzero(self.data.weights)),
-            sum(_parameters(one) for one in effects.values()) + self._fixed_parameters(mode),
+            sum(parameters_of(one) for one in effects.values()) + self._fixed_parameters(mode),
         )
 
     def model(self, mode: Mode, covariances: Mapping[str, Covariance]) -> GlmixModel:
@@ -219,7 +224,7 @@ class LocalPosterior:
 
     def _means(self, mode: Mode, variances: Floats) -> Vectors:
         """Return the posterior mean of every effect: the mode, moved by the skewness of the posterior."""
-        third = _third(self.loss, mode.margins, self.data.labels) * self.data.weights
+        third = third_derivatives(self.loss, mode.margins, self.data.labels) * self.data.weights
         if not np.any(third):
             return mode.coefficients
         slope = np.where(self.data.weights > 0.0, -0.5 * variances * third, 0.0)  # a far row of weight 0 has none
@@ -232,7 +237,7 @@ class LocalPosterior:
         totals: dict[int, Floats] = {}
         draws = self.options.draws or self._enough_draws()
         for draw in range(draws):
-            drawn = _draw(mode, np.random.default_rng([self.options.seed, draw]))
+            drawn = self._draw(mode, draw)
             scores = [one.rows.dot(vector) for one, vector in zip(mode.system.effects, drawn, strict=True)]
             whole = np.sum(scores, axis=0)
             for number, one in self._numbered():
@@ -242,20 +247,31 @@ class LocalPosterior:
                 totals[number] = totals.get(number, np.zeros_like(found)) + found / draws
         return totals
 
+    def _draw(self, mode: Mode, draw: int) -> Vectors:
+        """Return one draw from ``N(0, H⁻¹)``: ``H⁻¹(XᵀW^½ ε + Λ^½ η)`` with standard normal ``ε`` and ``η``."""
+        seed = self.options.seed
+        noise = np.sqrt(mode.system.curvature) * row_noise(self.data.row_uids, seed, draw)
+        right = tuple(
+            one.rows.transposed_dot(noise) + np.sqrt(one.precision) * self._coefficient_noise(settings, one, draw)
+            for one, settings in zip(mode.system.effects, self.settings.coordinates, strict=True)
+        )
+        return mode.system.solve(right, _DRAW_TOLERANCE)
+
+    def _coefficient_noise(self, settings: CoordinateSettings, one: JointEffect, draw: int) -> Floats:
+        if one.grouped is None:
+            return column_noise(one.rows.columns, self.options.seed, draw, settings.name)
+        return cell_noise(one.grouped, self.options.seed, draw, settings.name)
+
     def _enough_draws(self) -> int:
-        """Return how many draws to average: an effect with few entities averages little by itself."""
         fewest = min((len(one.rows.entities) for one in self.random.values()), default=1)
-        return int(np.clip(400 // max(1, fewest), 4, 32))
+        return enough_draws(fewest)
 
     def _fixed_parameters(self, mode: Mode) -> float:
         total = 0.0
         for number, one in enumerate(self.settings.coordinates):
             block = mode.system.blocks[number]
             if one.name not in self.random and isinstance(block, np.ndarray):
-                left = np.diagonal(block) if block.ndim == 2 else block
-                precision = mode.system.effects[number].precision
-                rank = np.linalg.matrix_rank(block, hermitian=True) if block.ndim == 2 else np.count_nonzero(block)
-                total += float(rank - precision @ left)
+                total += fixed_parameters(block, mode.system.effects[number].precision)
         return total
 
     def _as_effect(
@@ -277,6 +293,11 @@ class LocalPosterior:
         )
 
 
+def enough_draws(fewest: int) -> int:
+    """Return how many draws to average: an effect with few entities averages little by itself."""
+    return int(np.clip(400 // max(1, fewest), 4, 32))
+
+
 def _grouped(data: LocalData, one: CoordinateSettings, correlates: bool | None) -> _Random:  # noqa: FBT001  # None: held
     shard = data.shards[one.shard]
     held = None
@@ -288,8 +309,11 @@ def _grouped(data: LocalData, one: CoordinateSettings, correlates: bool | None) 
         held = Covariance(np.full(shard.columns, 1.0 / one.l2))
     shard = dense_rows(shard.to_dense()) if correlates else shard
     rows, order = group(data.ids[one.entity_key], Examples(shard, data.labels, data.weights, data.offsets))
-    counts = np.bincount(rows.cell_columns, minlength=shard.columns).astype(np.float64)
-    return _Random(one, shard, rows, order, bool(correlates), counts, held)
+    idle = idle_cells(rows.row_ptr, rows.cell_ptr, rows.examples.weights)
+    counts, resting = (
+        np.bincount(rows.cell_columns[own], minlength=shard.columns).astype(np.float64) for own in (~idle, idle)
+    )
+    return _Random(one, shard, rows, order, bool(correlates), counts, resting, held)
 
 
 def _of(mode: Mode, number: int) -> tuple[Posteriors, ...]:
@@ -315,24 +339,21 @@ def _mean_squares(shard: SparseRows, weights: Floats) -> Floats:
     return squares.transposed_dot(weights) / float(weights.sum())
 
 
-def _third(loss: RowLoss, margins: Floats, labels: Floats) -> Floats:
+def third_derivatives(loss: RowLoss, margins: Floats, labels: Floats) -> Floats:
     """Return the third derivative of each row's loss; exactly 0 where the loss is quadratic."""
     with np.errstate(over="ignore", invalid="ignore"):  # rows of weight 0 may be anywhere
         found: Floats = (loss.second(margins + _STEP, labels) - loss.second(margins - _STEP, labels)) / (2.0 * _STEP)
     return found
 
 
-def _draw(mode: Mode, random: np.random.Generator) -> Vectors:
-    """Return one draw from ``N(0, H⁻¹)``: ``H⁻¹(XᵀW^½ ε + Λ^½ η)`` with standard normal ``ε`` and ``η``."""
-    noise = np.sqrt(mode.system.curvature) * random.standard_normal(len(mode.margins))
-    right = tuple(
-        one.rows.transposed_dot(noise) + np.sqrt(one.precision) * random.standard_normal(one.rows.columns)
-        for one in mode.system.effects
-    )
-    return mode.system.solve(right, _DRAW_TOLERANCE)
-
-
-def _parameters(found: EffectMoments) -> float:
+def parameters_of(found: EffectMoments) -> float:
     """Return how many parameters an effect is worth: its cells less what the prior fixes of them."""
     left = np.trace(found.covariances) if found.covariances.ndim == 2 else found.covariances.sum()
     return float(found.counts.sum() - left)
+
+
+def fixed_parameters(block: Floats, precision: Floats) -> float:
+    """Return how many parameters a fixed effect is worth, from the inverse of its Hessian or that one's diagonal."""
+    left = np.diagonal(block) if block.ndim == 2 else block
+    rank = np.linalg.matrix_rank(block, hermitian=True) if block.ndim == 2 else np.count_nonzero(block)
+    return float(rank - precision @ left)

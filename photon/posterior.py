@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from photon.entities import EntityRows
-from photon.rows import Floats, Longs
+from photon.rows import Floats, Longs, Mask
 
 _BATCH: Final = 1 << 21
 """Numbers in the largest intermediate array: 16 MiB."""
@@ -82,6 +82,13 @@ def second_moments(cell_columns: Longs, values: Floats, columns: int, *, correla
         each = values.reshape(-1, columns)
         return each.T @ each
     return np.bincount(cell_columns, weights=values * values, minlength=columns).astype(np.float64)
+
+
+def idle_cells(row_ptr: Longs, cell_ptr: Longs, weights: Floats) -> Mask:
+    """Return whether each cell ``(cells,)`` is of an entity without a row that trains: nothing is learnt from it."""
+    trained = np.concatenate([[0], np.cumsum(weights > 0.0)])[row_ptr]
+    idle: Mask = np.repeat(trained[1:] == trained[:-1], np.diff(cell_ptr))
+    return idle
 
 
 def _batches(rows: EntityRows) -> Iterator[Longs]:

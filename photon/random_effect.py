@@ -84,14 +84,18 @@ def without_weight(rows: EntityRows) -> Mask:
     return idle
 
 
-def cell_margins(rows: EntityRows, coefficients: Floats) -> Floats:
-    """Return each row's margin under its entity's coefficients, without offsets."""
+def rows_by_cell(rows: EntityRows) -> SparseRows:
+    """Return the features with a column a cell."""
     entries = rows.examples.rows
     entity = np.repeat(np.arange(len(rows.entities)), np.diff(rows.row_ptr))[entries.row_of]
-    by_cell = SparseRows(
+    return SparseRows(
         entries.indptr, (rows.cell_ptr[entity] + rows.local).astype(np.int32), entries.values, len(rows.cells)
     )
-    return by_cell.dot(coefficients)
+
+
+def cell_margins(rows: EntityRows, coefficients: Floats) -> Floats:
+    """Return each row's margin under its entity's coefficients, without offsets."""
+    return rows_by_cell(rows).dot(coefficients)
 
 
 def _solve_compiled(rows: EntityRows, terms: CellTerms, point: EntitySolution, loss: RowLoss, options: Options) -> int:

@@ -28,7 +28,7 @@ def uid_hashes(uids: Longs) -> Hashes:
     ----------
     .. [1] G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """
-    mixed = uids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed: Hashes = uids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     result: Hashes = mixed ^ (mixed >> np.uint64(31))

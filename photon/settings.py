@@ -12,6 +12,7 @@ _MOST_DIRECTIONS: Final = 20
 CoordinateKind = Literal["fixed", "random"]
 Variances = Literal["none", "simple", "full"]
 Normalisation = Literal["none", "max_magnitude", "standard_deviation", "standardization"]
+Estimated = Literal["none", "variances", "covariance"]
 Optimizer = Literal["auto", "newton", "lbfgs", "owlqn", "tron"]
 
 
@@ -55,6 +56,9 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
         How many features an entity keeps a row: those that tell most of its labels.
     down_sampling_rate
         Share of the rows that a fixed effect trains on (of the negatives, where labels are classes), weighted up.
+    estimate
+        What of a random effect's prior the data say, in place of ``l2``: ``variances`` of each column's coefficients,
+        or their whole ``covariance`` (:mod:`photon.empirical_bayes`).
     locked
         Whether the effect stays what it is in an earlier model.
     """
@@ -62,7 +66,7 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     name: str
     kind: CoordinateKind
     shard: str
-    l2: float
+    l2: float = 0.0
     entity: str | None = None
     penalise_intercept: bool | None = None
     l1: float = 0.0
@@ -77,6 +81,7 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     active_rows_upper_bound: int | None = None
     features_to_samples_ratio: float | None = None
     down_sampling_rate: float = 1.0
+    estimate: Estimated = "none"
     locked: bool = False
 
     @property
@@ -173,9 +178,14 @@ def _check_coordinate(coordinate: CoordinateSettings, where: str) -> None:
         raise ConfigurationError(f"{where}.entity: missing", expected="the entity key that a random effect is per")
     if coordinate.kind == "fixed" and coordinate.entity is not None:
         raise ConfigurationError(f"{where}.entity: {coordinate.entity}", expected="none: a fixed effect is of all rows")
+    if coordinate.kind == "fixed" and coordinate.estimate != "none":
+        raise ConfigurationError(
+            f"{where}.estimate: {coordinate.estimate}", expected="none: a prior is estimated from many entities"
+        )
     # Without a penalty an entity with one row has no optimum at all.
-    if not coordinate.l2 >= 0.0 or (coordinate.kind == "random" and coordinate.l2 == 0.0 and coordinate.l1 == 0.0):
-        expected = "more than 0, or l1" if coordinate.kind == "random" else "0 or more"
+    is_free = coordinate.kind == "random" and coordinate.l2 == coordinate.l1 == 0.0 and coordinate.estimate == "none"
+    if not coordinate.l2 >= 0.0 or is_free:
+        expected = "more than 0, or l1, or estimate" if coordinate.kind == "random" else "0 or more"
         raise ConfigurationError(f"{where}.l2: {coordinate.l2}", expected=expected)
     for name in ("l1", "tolerance", "prior_weight"):
         if not 0.0 <= getattr(coordinate, name) < float("inf"):

@@ -32,6 +32,9 @@ from photon.rows import Examples, Floats
 Mixture = tuple[float, ...]
 """How far to go along each direction, the sweep's own first; empty: nowhere."""
 
+Mixtures = Floats
+"""``(m, k)`` a mixture for each of ``k`` points side by side, whose paths are ``(size, k)``."""
+
 _LENGTHS: Final = (1.0, 0.5, 0.25)
 _SMALLEST_CURVATURE: Final = 1e-12
 """Directions that are alike up to this, relative to the largest, count once."""
@@ -59,16 +62,16 @@ class Path:
         """The directions ``(m, size)``."""
         return np.stack([self.point - self.origin, *self.steps])
 
-    def at(self, mixture: Mixture) -> Floats:
+    def at(self, mixture: Mixture | Mixtures) -> Floats:
         """Return the point after a move along the directions."""
         point = self.point
-        if mixture and mixture[0]:
+        if len(mixture) and np.any(mixture[0]):
             point = point + mixture[0] * (self.point - self.origin)
-        for alpha, step in zip(mixture[1:], self.steps, strict=True) if mixture else ():
+        for alpha, step in zip(mixture[1:], self.steps, strict=True) if len(mixture) else ():
             point = point + alpha * step
         return point
 
-    def moved(self, mixture: Mixture, window: int) -> "Path":
+    def moved(self, mixture: Mixture | Mixtures, window: int) -> "Path":
         """Return the path of the next sweep, which begins after the move and has ``window`` directions at most."""
         point = self.at(mixture)
         if not window:

@@ -60,6 +60,19 @@ class SparkAccelerator:
             self.closing.unpersist()
             self.closing, self.pending = None, ()
 
+    def restart(self, rows: Table, totals_of: Callable[[Partition], Floats]) -> None:
+        """Take other sums of scores for where the next descent begins, in the rows of the last coordinate."""
+
+        def close(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+            yield from in_pieces(partition, Closing(Path.start(totals_of(gather(records)))))
+
+        before = self.closing
+        closing = rows.mapPartitionsWithIndex(close, preservesPartitioning=True)
+        self.closing, self.pending = closing.persist(StorageLevel.MEMORY_AND_DISK), ()
+        self.closing.count()
+        if before is not None:
+            before.unpersist()
+
     def proposals(self, _: Table | None) -> tuple[Mixture, ...]:
         """Return moves that are worth a try; the first is to stay."""
         before, last = self.closing, self.coordinates[-1]

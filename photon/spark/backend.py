@@ -28,7 +28,7 @@ Table = RDD[Keyed]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Sums of scores of some rows under way: ``uids`` and ``totals``, both ``(rows,)``."""
+    """Sums of scores of some rows under way: ``uids`` and ``totals``, both ``(rows,)``; totals may have columns."""
 
     uids: Longs
     totals: Floats
@@ -130,9 +130,9 @@ def gather(records: Iterable[Keyed]) -> Partition:
 
 def align(block: Block, arrived: tuple[Scores, ...]) -> Floats:
     """Return the sums of scores ``(rows,)`` in the order of the block's rows; zeros if none arrived."""
-    totals = np.zeros(len(block.uids))
     if not arrived:
-        return totals
+        return np.zeros(len(block.uids))
+    totals = np.zeros((len(block.uids), *arrived[0].totals.shape[1:]))
     uids = np.concatenate([message.uids for message in arrived])
     order = np.argsort(uids, kind="stable")
     if not np.array_equal(uids[order], block.uids[block.by_uid]):
@@ -146,15 +146,24 @@ def sent(table: Table, context: Context, totals_of: Callable[[Partition], Floats
 
     def send(records: Iterable[Keyed]) -> Iterator[Keyed]:
         found = gather(records)
-        block, totals = found.block, totals_of(found)
-        order = np.argsort(block.next_partition, kind="stable")
-        targets, counts = np.unique(block.next_partition[order], return_counts=True)
-        ends = np.cumsum(counts)
-        for target, start, end in zip(targets, ends - counts, ends, strict=True):
-            rows = order[start:end]
-            yield int(target), Scores(block.uids[rows], totals[rows])
+        yield from messages(found.block, totals_of(found))
 
-    moved = table.mapPartitions(send).partitionBy(context.partitions, same)
+    return delivered(table.mapPartitions(send), context)
+
+
+def messages(block: Block, totals: Floats) -> Iterator[Keyed]:
+    """Yield numbers of the rows of a block under the partitions of the next coordinate."""
+    order = np.argsort(block.next_partition, kind="stable")
+    targets, counts = np.unique(block.next_partition[order], return_counts=True)
+    ends = np.cumsum(counts)
+    for target, start, end in zip(targets, ends - counts, ends, strict=True):
+        rows = order[start:end]
+        yield int(target), Scores(block.uids[rows], totals[rows])
+
+
+def delivered(table: Table, context: Context) -> Table:
+    """Return messages in the partitions that they are for."""
+    moved = table.partitionBy(context.partitions, same)
     # A shuffle leaves another serialiser than a map does, and a union of unlike serialisers would send
     # every cached block through Python once more to make them alike; so the small side is mapped here.
     return moved.mapPartitions(lambda records: records, preservesPartitioning=True)

@@ -7,7 +7,7 @@ rebuilt identically, whatever order the shuffle delivers in. After this only sco
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ import pyspark.sql.functions as F  # noqa: N812  # Spark's own custom
 from pyspark import RDD, StorageLevel
 from pyspark.sql import Column, DataFrame
 
+from photon.covariance import transformed
 from photon.entities import NO_NUMBER, NO_TEXT, EntityRows, Keys, group_sorted
 from photon.rows import Examples, Floats, Ints, Longs, SparseRows
 from photon.settings import CoordinateSettings
 from photon.spark.arrow_rows import to_bytes
-from photon.spark.pieces import in_pieces
+from photon.spark.pieces import in_pieces, whole
 from photon.spark.worker import settle_worker
 
 Roles = npt.NDArray[np.int8]
@@ -161,6 +162,26 @@ def blocks(payloads: "RDD[Keyed]", layout: Layout, coordinate: int) -> "RDD[Keye
 
     built = payloads.mapPartitionsWithIndex(build, preservesPartitioning=True)
     return built.persist(StorageLevel.MEMORY_AND_DISK)
+
+
+def scaled_blocks(raw: "RDD[Keyed]", factor: Floats) -> "RDD[Keyed]":
+    """Return a random effect's blocks with the features ``Z L`` (:mod:`photon.covariance`), kept in the executors."""
+
+    def scaled(block: Block) -> Block:
+        rows = block.rows
+        examples = replace(rows.examples, rows=transformed(rows.examples.rows, factor))
+        if factor.ndim == 1:
+            return replace(block, rows=replace(rows, examples=examples))
+        # With correlation every entity has every column, whatever its rows have.
+        numbers = np.repeat(np.arange(len(rows.entities)), np.diff(rows.row_ptr))
+        return replace(block, rows=replace(group_sorted(numbers, examples), entities=rows.entities))
+
+    def scale(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+        settle_worker()
+        for block in whole(records):
+            yield from in_pieces(partition, scaled(block))
+
+    return raw.mapPartitionsWithIndex(scale, preservesPartitioning=True).persist(StorageLevel.MEMORY_AND_DISK)
 
 
 def _build(tables: list[pa.Table], columns: int, carried: int, *, by_entity: bool) -> Block:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photon.cell_terms import CellTerms
+from photon.covariance import untransformed
 from photon.entities import EntityRows, with_weights
 from photon.loss import RowLoss
 from photon.model import RandomEffect
@@ -13,6 +14,7 @@ from photon.objective import data_loss
 from photon.optimise import Options
 from photon.random_effect import cell_margins, entity_variances, solve_entities, without_weight
 from photon.regularisation import Regularisation
+from photon.rows import Floats
 from photon.sampling import trained_rows
 from photon.settings import CoordinateSettings
 from photon.spark.backend import Partition, Solved, Sums, align, heldout
@@ -36,6 +38,8 @@ class EntityTask:
         The move that the coefficients have still to make.
     begins
         Whether a descent begins, which forgets the steps before.
+    factor
+        ``L`` of the prior in whose coordinates the features are (:mod:`photon.covariance`), if they are.
     """
 
     settings: CoordinateSettings
@@ -46,6 +50,7 @@ class EntityTask:
     window: int
     pending: Mixture
     begins: bool
+    factor: Floats | None = None
 
     def solve(self, found: Partition) -> Solved:
         """Return every entity's optimum with the other scores as offsets."""
@@ -80,6 +85,8 @@ class EntityTask:
         """
         rows, trained = self._rows(found.block)
         coefficients = solved_of(found).path.at(self.pending)
+        if self.factor is not None:
+            coefficients = untransformed(rows.cells, coefficients, self.factor)
         own = np.searchsorted(rows.cells, trained.cells)
         # Where an entity has data, a coefficient of 0 is a finding; elsewhere it is nothing.
         kept = coefficients != 0.0

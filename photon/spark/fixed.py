@@ -74,6 +74,11 @@ class SparkFixed:
 
         return totals
 
+    def margins_of(self) -> Callable[[Partition], Floats]:
+        """Return how the executors find the effect's own margins in :meth:`rows`."""
+        coefficients = self.coefficients
+        return lambda found: found.block.examples.rows.dot(coefficients)
+
     def begin(self, *, afresh: bool) -> None:
         """Forget the steps of an earlier descent, and the coefficients too if the next begins afresh."""
         self.path = Path.start(np.zeros(len(self.path.point)) if afresh else self.path.point)

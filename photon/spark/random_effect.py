@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import add
 
+import numpy as np
 from pyspark import RDD, StorageLevel
 
 from photon.descent import Fitness, Update
 from photon.model import RandomEffect
 from photon.objective import Derivatives
+from photon.random_effect import cell_margins
 from photon.regularisation import Regularisation
 from photon.rows import Floats
 from photon.settings import CoordinateSettings
 from photon.spark.backend import Context, Partition, Sums, Table, gather, mean_losses, sent, shortened, together
-from photon.spark.blocks import Keyed
+from photon.spark.blocks import Keyed, scaled_blocks
 from photon.spark.entity_task import EntityTask, solved_of
 from photon.spark.pieces import whole
 from photon.subspace import Mixture, quadratic
@@ -32,6 +34,8 @@ class SparkRandom:
     ) -> None:
         self.context, self.settings = context, settings
         self.blocks, self.regularisation, self.intercept = blocks, regularisation, intercept
+        self.raw = blocks
+        self.factor: Floats | None = None
         self.solved: Table | None = None
         self.pending: Mixture = ()
         self._begins = True
@@ -62,6 +66,21 @@ class SparkRandom:
         self._along = reduce(add, (one.along for one in sums))
         return Update(sent(self.rows(), self.context, self.totals_of()), _fitness(sums, self.context))
 
+    def take_prior(self, factor: Floats) -> None:
+        """Go on in the coordinates ``b = L u`` of a prior (:mod:`photon.covariance`), from the same ``u``.
+
+        Parameters
+        ----------
+        factor
+            ``L``, of the same shape whenever there are other coefficients to go on from.
+        """
+        if self.factor is None:
+            self.begin(afresh=True)
+        before, self.factor = self.blocks, factor
+        self.blocks = scaled_blocks(self.raw, factor)
+        if before is not self.raw:
+            before.unpersist()
+
     def rows(self) -> Table:
         """Return the blocks beside what the last update left."""
         return together(self.context, self.blocks, self.solved)
@@ -69,6 +88,17 @@ class SparkRandom:
     def totals_of(self) -> Callable[[Partition], Floats]:
         """Return how the executors find the sums of scores of :meth:`rows`."""
         return _totals
+
+    def margins_of(self) -> Callable[[Partition], Floats]:
+        """Return how the executors find the effect's own margins in :meth:`rows`."""
+        pending = self.pending
+
+        def margins(found: Partition) -> Floats:
+            rows = found.block.rows
+            nothing = np.zeros(len(found.block.uids))
+            return nothing if found.solved is None else cell_margins(rows, found.solved.path.at(pending))
+
+        return margins
 
     def begin(self, *, afresh: bool) -> None:
         """Forget the steps of an earlier descent, and the coefficients too if the next begins afresh."""
@@ -119,10 +149,12 @@ class SparkRandom:
             window=self.context.window,
             pending=self.pending,
             begins=self._begins,
+            factor=self.factor,
         )
 
     def release(self) -> None:
         """Let go of what is cached."""
+        self.raw.unpersist()
         self.blocks.unpersist()
         if self.solved is not None:
             self.solved.unpersist()

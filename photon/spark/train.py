@@ -17,7 +17,7 @@ from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings, checked
 from photon.spark.accelerator import Coordinate, SparkAccelerator
 from photon.spark.arrow_rows import data_frame, to_bytes
-from photon.spark.backend import Context, Table, align, gather, together
+from photon.spark.backend import Context, Partition, Table, align, gather, sent, together
 from photon.spark.blocks import Keyed, Layout, blocks, shuffled
 from photon.spark.delivery import Delivery
 from photon.spark.fixed import SparkFixed
@@ -166,6 +166,8 @@ class SparkGlmix:
         *,
         start: Table | None = None,
         progress: Callable[[Sweep], None] = lambda _: None,
+        max_sweeps: int | None = None,
+        tolerance: float | None = None,
     ) -> Descent[Table | None]:
         """Fit to the rows of the roles ``train``.
 
@@ -178,8 +180,13 @@ class SparkGlmix:
             without its memory of steps. None: from nothing.
         progress
             Called after every sweep.
+        max_sweeps, tolerance
+            In place of those of the settings.
         """
-        context = self._with_active(train)
+        for one in self.random:
+            if one.settings.estimate != "none" and one.factor is None:
+                raise RuntimeError(f"{one.name} has no prior: estimate_priors comes before the fit")
+        context = self.with_active(train)
         for coordinate in self.coordinates:
             coordinate.context = context
             coordinate.regularisation = self._regularisation(coordinate, context.active)
@@ -189,8 +196,8 @@ class SparkGlmix:
         descent = descend(
             self.coordinates,
             start,
-            max_sweeps=self.settings.max_sweeps,
-            tolerance=self.settings.tolerance,
+            max_sweeps=self.settings.max_sweeps if max_sweeps is None else max_sweeps,
+            tolerance=self.settings.tolerance if tolerance is None else tolerance,
             accelerator=self._accelerator,
             progress=progress,
         )
@@ -213,9 +220,37 @@ class SparkGlmix:
         for coordinate, one in zip(self.coordinates, settings.cycle, strict=True):
             coordinate.settings = one
 
+    def take_priors(self, factors: Mapping[str, Floats]) -> None:
+        """Fit random effects from now on under priors ``N(0, LLᵀ)`` in place of their penalties.
+
+        Parameters
+        ----------
+        factors
+            ``L`` by effect (:meth:`photon.covariance.Covariance.factor`), in units of the residual variance.
+        """
+        for coordinate in self.random:
+            if coordinate.name in factors:
+                coordinate.take_prior(factors[coordinate.name])
+                coordinate.settings = msgspec.structs.replace(coordinate.settings, l2=1.0, penalise_intercept=True)
+
+    def rescored(self) -> Table:
+        """Return the scores of the coefficients as they are, after features or priors have changed.
+
+        A fit that starts there goes on from these coefficients.
+        """
+        scores: Table | None = None
+        for coordinate in self.coordinates:
+            table, totals = together(self._context, coordinate.rows(), scores), _added(coordinate.margins_of())
+            scores = sent(table, self._context, totals)
+        if scores is None:
+            raise TypeError("a fit without coordinates")
+        if self._accelerator is not None:
+            self._accelerator.restart(table, totals)
+        return scores
+
     def fit_fixed_alone(self, train: Iterable[str]) -> Floats:
         """Return the coefficients of the fixed effect fitted alone: the baseline of a GLMix model."""
-        context = self._with_active(train)
+        context = self.with_active(train)
         regularisation = self._regularisation(self.fixed, context.active)
         alone = SparkFixed(context, self.fixed.settings, self.fixed.blocks, regularisation)
         alone.update(None)
@@ -223,7 +258,8 @@ class SparkGlmix:
             alone.others.unpersist()
         return alone.coefficients
 
-    def _with_active(self, train: Iterable[str]) -> Context:
+    def with_active(self, train: Iterable[str]) -> Context:
+        """Return what coordinates share in a fit to the rows of the roles ``train``."""
         return replace(self._context, active=frozenset(self.roles.index(name) for name in train))
 
     def measured(self, scores: Table | None, measures: Sequence[Measure]) -> DataFrame:
@@ -267,6 +303,10 @@ class SparkGlmix:
             coordinate.release()
         if self._accelerator is not None:
             self._accelerator.release()
+
+
+def _added(margins: Callable[[Partition], Floats]) -> Callable[[Partition], Floats]:
+    return lambda found: align(found.block, found.arrived) + margins(found)
 
 
 def _on_spark(settings: FitSettings) -> FitSettings:
