@@ -3,6 +3,7 @@
 With a validation part the model is first fitted on train and judged on validation after every sweep;
 ``refit_on_validation`` then goes on with train and validation together, and that model is written and
 judged on test. With ``tuning`` the penalties are searched for first, by the first evaluator on validation.
+Priors of random effects with ``estimate`` are found from the training rows before the first fit.
 Baselines see the same rows: the mean label, and the fixed effect fitted alone.
 
 Output below ``config.output``::
@@ -12,6 +13,7 @@ Output below ``config.output``::
     coefficients/<fixed effect>/part-*      index, value; variance too where the coordinate wants variances
     coefficients/<random effect>/part-*     entity, indices, values[, variances]: written by the executors, sorted
     evaluation.json, groups/                jobs.evaluating
+    priors.json                             priors that were estimated (:mod:`jobs.priors`)
     trials.jsonl                            every trial of a search (:mod:`jobs.trials`)
 """
 
@@ -28,10 +30,12 @@ from jobs.clock import Clock
 from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
 from jobs.job import JobConfig, Outcome
 from jobs.penalties import Searched, SearchPlan, search_penalties
+from jobs.priors import estimated_priors, estimates_priors, prior_metrics, write_priors
 from jobs.training_page import largest_coefficients, write_page
 from jobs.trials import MlflowConfig, write_trials
 from photon.checks import Checks
 from photon.descent import Descent, Sweep
+from photon.empirical_bayes import EmpiricalBayesSettings
 from photon.evaluation import Bin, Evaluation, Question
 from photon.loss import TWEEDIE_POWER, Task
 from photon.model import MODEL_NAME, EffectRecord, ModelRecord
@@ -40,6 +44,7 @@ from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings, checked
 from photon.spark.backend import Table
 from photon.spark.evaluation import evaluate
+from photon.spark.posterior import check_estimable
 from photon.spark.rows import Measure, RoleRows
 from photon.spark.train import ShardShape, SparkGlmix
 from photon.tuning import Study, TuningSettings, checked_tuning
@@ -78,6 +83,9 @@ class Config(JobConfig, frozen=True, kw_only=True):
         Whether the results of every group are written below the output.
     refit_on_validation
         Whether the written model is fitted on train and validation together, from the first fit on.
+    empirical_bayes
+        End and draws of the estimation of priors, where a coordinate has ``estimate``:
+        :class:`photon.empirical_bayes.EmpiricalBayesSettings`.
     tuning
         A search for penalties: every trial is a fit of train, judged on validation. Unset: those of the coordinates.
     mlflow
@@ -100,6 +108,7 @@ class Config(JobConfig, frozen=True, kw_only=True):
     calibration_bins: int = 10
     save_group_results: bool = False
     refit_on_validation: bool = True
+    empirical_bayes: EmpiricalBayesSettings = EmpiricalBayesSettings()
     tuning: TuningSettings | None = None
     mlflow: MlflowConfig | None = None
     checks: Checks = "full"
@@ -140,6 +149,12 @@ def inputs(config: Config) -> tuple[str, ...]:
 
 def _check(config: Config, training_set: TrainingSet) -> None:
     checked(config.fit_settings, source="train_glmix")
+    if estimates_priors(config.coordinates):
+        check_estimable(config.fit_settings)
+        if config.tuning is not None:
+            raise ConfigurationError(
+                "tuning: set, while a prior is estimated", expected="a search for penalties, or priors from the data"
+            )
     if config.tuning is not None:
         checked_tuning(config.tuning, config.fit_settings, source="train_glmix: tuning")
     shards = [shard.name for shard in training_set.shards]
@@ -190,10 +205,16 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     if config.tuning is not None:
         with clock.measure("tune"):
             searched = search_penalties(glmix, _plan(config, config.tuning))
+    priors = None
+    if estimates_priors(config.coordinates):
+        with clock.measure("estimate"):
+            priors = estimated_priors(glmix, ["train"], config.empirical_bayes)
     final, metrics, baselines = _fit(glmix, judge, rows, clock, searched)
+    metrics |= {} if priors is None else prior_metrics(priors)
     with clock.measure("write"):
         _write(glmix, config, training_set)
         outputs = judge.write(config.output)
+        outputs += [] if priors is None else [write_priors(config.output, priors)]
         outputs += [] if searched is None else [write_trials(config.output, searched.tuned.trials)]
         named = largest_coefficients(spark, glmix.fixed, config.training_set)
         report = TrainingReport(
@@ -284,7 +305,8 @@ def _fit(
     metrics: dict[str, float] = {}
     config, trained = judge.config, ["train"]
     with clock.measure("fit"):
-        final = glmix.fit(trained, start=None if searched is None else searched.scores)
+        start = glmix.rescored() if estimates_priors(config.coordinates) else None
+        final = glmix.fit(trained, start=start if searched is None else searched.scores)
     metrics |= _history(final.sweeps)
     judged = [Measure("validation", VALIDATION)] if rows[VALIDATION].rows else []
     if config.refit_on_validation and judged:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from photon.estimator import Glmix as Glmix
     from photon.formula import Fixed as Fixed
     from photon.formula import Random as Random
+    from photon.terms import Term as Term
 
 
 def __getattr__(name: str) -> object:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> object:
         from photon import formula  # noqa: PLC0415
 
         return getattr(formula, name)
+    if name == "Term":
+        from photon.terms import Term  # noqa: PLC0415
+
+        return Term
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,12 +20,13 @@ from photon.encoding import encode
 from photon.fitted import Fitted
 from photon.formula import Fixed, GlmixFormula, Random, from_coordinates, parse_formula
 from photon.frames import as_frame, column_of, entity_ids, is_spark, numbers
-from photon.loss import Task
+from photon.loss import TWEEDIE_POWER, Task, loss_of
 from photon.model import RandomEffect
 from photon.responses import Classes, evaluated, explained, labels_of
 from photon.rows import Floats
 from photon.scoring import means, score_effect
-from photon.summary import Summary, coefficient_table, summarise
+from photon.summary import Summary, coefficient_table, summarise, variance_table
+from photon.terms import Term, terms_of
 from yarnmill.errors import ConfigurationError
 
 
@@ -51,12 +52,20 @@ class Glmix:
         intercept of the fixed effect is never penalised.
     weights, offset
         Names of columns.
-    max_sweeps, tolerance
-        End of the descent where all penalties are given.
+    terms
+        By effect name, a :class:`~photon.terms.Term` or a mapping of its fields: ``l1``, ``bounds`` by column,
+        ``normalisation``, ``optimizer``, ``variances`` and so on, such as ``{"fixed": {"l1": 0.5}}``. But for the
+        optimiser they need penalties: an estimated prior has no place for them.
+    max_sweeps, tolerance, acceleration
+        End of the descent where all penalties are given, and the directions that it remembers
+        (:class:`photon.settings.FitSettings`).
+    tweedie_power
+        ``p`` of ``Var[y] ∝ E[y]ᵖ``, for the Tweedie task alone.
     empirical_bayes
         Iterations, tolerance and draws of the estimation of variances.
     standard_errors
-        Whether those of the fixed effect are computed: one solve of the whole system a column.
+        Whether those of the fixed effect are computed: one solve of the whole system a column. There are none beside
+        L1, bounds, normalisation or samples of rows.
     checks
         Whether all rows are checked before a fit (``full``), a tenth of them (``sample``) or none (``off``):
         see :mod:`photon.checks`.
@@ -83,6 +92,9 @@ class Glmix:
         empirical_bayes: EmpiricalBayesSettings | None = None,
         standard_errors: bool = True,
         checks: Checks = "full",
+        terms: Mapping[str, Term | Mapping[str, Any]] | None = None,
+        acceleration: int = 3,
+        tweedie_power: float = TWEEDIE_POWER,
     ) -> None:
         self.formula = formula
         self.task = task
@@ -95,6 +107,9 @@ class Glmix:
         self.empirical_bayes = empirical_bayes
         self.standard_errors = standard_errors
         self.checks = checks
+        self.terms = terms
+        self.acceleration = acceleration
+        self.tweedie_power = tweedie_power
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:  # noqa: ANN401, N803  # scikit-learn's names
         """Fit to rows; ``y`` and ``sample_weight`` take the place of the formula's response and of ``weights``.
@@ -147,6 +162,9 @@ class Glmix:
             offset=self.offset,
             classes=classes,
             checks=self.checks,
+            terms=terms_of(self.terms or {}, formula),
+            acceleration=self.acceleration,
+            tweedie_power=self.tweedie_power,
         )
 
     @property
@@ -199,11 +217,18 @@ class Glmix:
         response = _response(self._done.record.response, frame) if y is None else y
         labels, _ = labels_of(response, self.task, self._done.record.classes)
         weights = self._weights(frame) if sample_weight is None else numbers(sample_weight, "sample_weight")
-        return explained(self.decision_function(frame), labels, weights, self.task)
+        return explained(self.decision_function(frame), labels, weights, loss_of(self.task, self.tweedie_power))
 
     def coefficients(self, effect: str = "fixed") -> pd.DataFrame:
         """Return an effect's coefficients: a row a coefficient (fixed), or a row an entity (random)."""
         return coefficient_table(self._done, effect)
+
+    def variances(self, effect: str = "fixed") -> pd.DataFrame:
+        """Return the variances of an effect's coefficients, as ``terms`` asked for them.
+
+        They are by the curvature of the objective, and of residual variance 1 (:mod:`photon.fixed_effect`).
+        """
+        return variance_table(self._done, effect)
 
     def summary(self) -> Summary:
         """Return tables of the model that print as text and show as HTML in a notebook."""
@@ -241,6 +266,7 @@ class Glmix:
             task=record.task,
             weights=record.weights,
             offset=record.offset,
+            tweedie_power=record.tweedie_power,
         )
         found.fitted_ = fitted
         return found

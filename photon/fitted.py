@@ -14,7 +14,7 @@ from photon.encoding import Encoding
 from photon.entities import Keys
 from photon.evaluation.calibration import Bin
 from photon.formula import EffectFormula
-from photon.loss import Task
+from photon.loss import TWEEDIE_POWER, Task
 from photon.model import EffectRecord, GlmixModel, ModelRecord, RandomEffect, load_model, save_model
 from photon.rows import Floats
 from yarnmill.errors import NotFoundError
@@ -104,6 +104,7 @@ class GlmixRecord(Record, frozen=True, kw_only=True):
     classes: tuple[str | int | float | bool, ...]
     effects: tuple[FittedEffect, ...]
     training: TrainingRecord
+    tweedie_power: float = TWEEDIE_POWER
     schema_version: int = 1
 
 

@@ -1,8 +1,8 @@
 """From a formula and rows in memory to a fitted model: encode, estimate variances or take penalties, fit."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -27,12 +27,13 @@ from photon.frames import entity_ids
 from photon.joint import Mode
 from photon.local import LocalData, fit
 from photon.local_posterior import LocalPosterior
-from photon.loss import Task, loss_of
+from photon.loss import TWEEDIE_POWER, Task
 from photon.model import GlmixModel, RandomEffect
 from photon.objective import data_loss
 from photon.responses import Classes, null_margin
 from photon.rows import Floats
-from photon.settings import CoordinateSettings, FitSettings
+from photon.settings import FitSettings, checked
+from photon.terms import Term, coordinate_of
 from yarnmill.errors import BadDataError, ConfigurationError
 
 _MOST_STANDARD_ERRORS: Final = 500
@@ -54,36 +55,66 @@ class Request:
     offset: str | None
     classes: Classes
     checks: Checks = "full"
+    terms: Mapping[str, Term] = field(default_factory=dict)
+    acceleration: int = 3
+    tweedie_power: float = TWEEDIE_POWER
+
+    def term(self, name: str) -> Term:
+        """Return what an effect was told besides its penalty."""
+        return self.terms.get(name) or Term()
 
     def given_l2(self, name: str) -> float | None:
-        """Return the penalty that an effect was given, or None."""
-        if self.l2 is None or isinstance(self.l2, Mapping):
-            return (self.l2 or {}).get(name)
-        return self.l2
+        """Return the penalty that an effect was given, or None: then its prior is estimated, if it is a random one."""
+        term = self.term(name)
+        if term.l2 is not None:
+            return term.l2
+        given = (self.l2 or {}).get(name) if self.l2 is None or isinstance(self.l2, Mapping) else self.l2
+        return 0.0 if given is None and term.l1 > 0.0 else given
 
     @property
     def settings(self) -> FitSettings:
-        """The coordinates; a shard has its effect's name."""
+        """The coordinates, without bounds; a shard has its effect's name."""
+        return self.settings_for({})
+
+    def settings_for(self, columns: Mapping[str, Sequence[str]]) -> FitSettings:
+        """Return the coordinates; bounds are of these columns, by effect."""
         names = [one.name for one in self.formula.effects]
         unknown = sorted(set(self.l2) - set(names)) if isinstance(self.l2, Mapping) else []
         if unknown:
             raise ConfigurationError(f"l2: no effect {unknown[0]!r}", expected=f"some of {', '.join(names)}")
-        return FitSettings(
+        # The 1 of an effect whose prior is estimated is never looked at.
+        penalties = {
+            one.name: given if (given := self.given_l2(one.name)) is not None else float(bool(one.entity))
+            for one in self.formula.effects
+        }
+        settings = FitSettings(
             task=self.task,
             coordinates=tuple(
-                CoordinateSettings(
-                    name=one.name,
-                    kind="random" if one.entity else "fixed",
-                    shard=one.name,
-                    entity=one.entity_key or None,
-                    # The 1 of an effect whose prior is estimated is never looked at.
-                    l2=given if (given := self.given_l2(one.name)) is not None else float(bool(one.entity)),
-                )
+                coordinate_of(one, self.term(one.name), penalties[one.name], columns.get(one.name, ()))
                 for one in self.formula.effects
             ),
             max_sweeps=self.max_sweeps,
             tolerance=self.tolerance,
+            acceleration=self.acceleration,
+            tweedie_power=self.tweedie_power,
         )
+        return checked(settings, source="Glmix")
+
+    def check(self) -> None:
+        """Refuse what an estimated prior has no place for; ConfigurationError names the effect."""
+        for name in (one.name for one in self.formula.effects):
+            beside = self.term(name).beside_ridge
+            if beside and self.estimated:
+                whose = next(iter(self.estimated))
+                raise ConfigurationError(
+                    f"terms[{name!r}].{beside[0]}: set, while the prior of {whose!r} is estimated",
+                    expected=f"l2 for {', '.join(map(repr, self.estimated))}, or none of {', '.join(beside)}",
+                )
+
+    @property
+    def is_ridge(self) -> bool:
+        """Whether the fit has no more than L2 penalties, so that its posterior is about normal."""
+        return not any(self.term(one.name).beside_ridge not in ((), ("variances",)) for one in self.formula.effects)
 
     @property
     def estimated(self) -> dict[str, bool]:
@@ -108,11 +139,15 @@ class _Result:
 def estimate_locally(request: Request, frame: pd.DataFrame, labels: Floats, weights: Floats, offsets: Floats) -> Fitted:
     """Return the model fitted to the rows of a frame."""
     started = time.monotonic()
+    request.check()
     encodings, data = encoded(request.formula, frame, labels, weights, offsets)
     check_rows(data.shards, data.examples, request.settings.loss, request.checks)
     if not weights.any():
         raise BadDataError("weights: all are 0", expected="rows that train")
-    result = _with_variances(request, data) if request.estimated else _with_penalties(request, data)
+    settings = request.settings_for(
+        {one.name: each.columns for one, each in zip(request.formula.effects, encodings, strict=True)}
+    )
+    result = _with_variances(request, data) if request.estimated else _with_penalties(request, settings, data)
     effects = tuple(
         _fitted_effect(request, one.name, encoding, result)
         for one, encoding in zip(request.formula.effects, encodings, strict=True)
@@ -125,6 +160,7 @@ def estimate_locally(request: Request, frame: pd.DataFrame, labels: Floats, weig
         offset=request.offset,
         classes=request.classes,
         effects=effects,
+        tweedie_power=request.tweedie_power,
         training=_training(request, data, result, time.monotonic() - started),
     )
     return Fitted(result.model, record)
@@ -164,12 +200,14 @@ def _with_variances(request: Request, data: LocalData) -> _Result:
     )
 
 
-def _with_penalties(request: Request, data: LocalData) -> _Result:
-    fitted = fit(data, request.settings, checks="off")
+def _with_penalties(request: Request, settings: FitSettings, data: LocalData) -> _Result:
+    fitted = fit(data, settings, checks="off")
     posterior = LocalPosterior(data, request.settings, {}, EmpiricalBayesSettings())
     residual, errors = 1.0, None
     margins = data.offsets + fitted.descent.scores.sum(axis=1)
-    if request.task == "linear" or request.standard_errors:
+    if not request.is_ridge:
+        residual = _residual(request, fitted.model, margins, data)
+    elif request.task == "linear" or request.standard_errors:
         mode = posterior.mode({})
         if request.task == "linear":
             moments = posterior.moments({}, 1.0)
@@ -184,6 +222,15 @@ def _with_penalties(request: Request, data: LocalData) -> _Result:
         sweeps=tuple(SweepPoint(number=one.number, objective=one.objective) for one in fitted.descent.sweeps),
         errors=errors,
     )
+
+
+def _residual(request: Request, model: GlmixModel, margins: Floats, data: LocalData) -> float:
+    """Return the residual variance where corners leave no count of parameters but that of the fixed coefficients."""
+    if request.task != "linear":
+        return 1.0
+    free = sum(np.count_nonzero(one.coefficients) for one in model.effects if not isinstance(one, RandomEffect))
+    squares = float(data.weights @ (data.labels - margins) ** 2)
+    return squares / max(1.0, float(np.count_nonzero(data.weights) - free))
 
 
 def _errors(request: Request, posterior: LocalPosterior, mode: Mode, residual: float) -> Floats | None:
@@ -226,7 +273,7 @@ def plain(covariance: Covariance) -> tuple[tuple[float, ...], ...]:
 
 
 def _training(request: Request, data: LocalData, result: _Result, duration_s: float) -> TrainingRecord:
-    loss, weight = loss_of(request.task), float(data.weights.sum())
+    loss, weight = request.settings.loss, float(data.weights.sum())
     null = np.full(len(data.labels), null_margin(data.labels, data.weights, request.task))
     return TrainingRecord(
         rows=len(data.labels),

@@ -9,7 +9,7 @@ from formulaic import ModelSpec
 from formulaic.errors import FormulaicError
 
 from photon.frames import numbers
-from photon.loss import Task, loss_of
+from photon.loss import RowLoss, Task, loss_of
 from photon.objective import data_loss
 from photon.rows import Floats
 from yarnmill.errors import BadDataError, ConfigurationError
@@ -92,20 +92,19 @@ def null_margin(labels: Floats, weights: Floats, task: Task) -> float:
     )
 
 
-def explained(margins: Floats, labels: Floats, weights: Floats, task: Task) -> float:
+def explained(margins: Floats, labels: Floats, weights: Floats, loss: RowLoss) -> float:
     """Return ``D² = 1 - deviance / deviance of the mean``: ``R²`` for the linear task.
 
     The deviance is twice the loss above that of a model that knows every label.
     """
-    loss = loss_of(task)
-    best = _saturated(labels, weights, task)
-    null = np.full(len(labels), null_margin(labels, weights, task))
+    best = _saturated(labels, weights, loss)
+    null = np.full(len(labels), null_margin(labels, weights, loss.task))
     whole = data_loss(loss, null, labels, weights) - best
     return 1.0 - (data_loss(loss, margins, labels, weights) - best) / whole if whole > 0.0 else float("nan")
 
 
-def _saturated(labels: Floats, weights: Floats, task: Task) -> float:
-    if task in ("logistic", "linear", "smoothed_hinge"):
+def _saturated(labels: Floats, weights: Floats, loss: RowLoss) -> float:
+    if loss.task in ("logistic", "linear", "smoothed_hinge"):
         return 0.0
     # All others have the logarithm as link; a label of 0 has its best margin at minus infinity.
-    return data_loss(loss_of(task), np.log(np.maximum(labels, 1e-12)), labels, weights)
+    return data_loss(loss, np.log(np.maximum(labels, 1e-12)), labels, weights)

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from photon.fitted import Fitted, FittedEffect
+from photon.model import RandomEffect
 from photon.rows import Floats
+from yarnmill.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,23 @@ def coefficient_table(fitted: Fitted, name: str) -> pd.DataFrame:
         found["z"] = np.divide(values[0], errors, out=np.full_like(errors, np.nan), where=errors > 0.0)
         found["p"] = [_two_sided(z) for z in found["z"]]
     return found
+
+
+def variance_table(fitted: Fitted, name: str) -> pd.DataFrame:
+    """Return the variances of an effect's coefficients; ConfigurationError if they were not asked for."""
+    one = _effect(fitted, name)
+    effect = next(each for each in fitted.model.effects if each.name == name)
+    if effect.variances is None:
+        raise ConfigurationError(
+            f"{name}: a model without variances", expected=f"terms={{{name!r}: {{'variances': 'full'}}}} before the fit"
+        )
+    columns = list(one.encoding.columns)
+    if not isinstance(effect, RandomEffect):
+        return pd.DataFrame({"variance": effect.variances}, index=pd.Index(columns, name="term"))
+    # What an entity has no row of has no variance that anybody computed.
+    dense = np.full((len(effect.entities), effect.columns), np.nan)
+    dense.ravel()[effect.cells] = effect.variances
+    return pd.DataFrame(dense, index=pd.Index(effect.entities.tolist(), name=one.formula.entity_key), columns=columns)
 
 
 def _two_sided(z: float) -> float:

@@ -14,10 +14,14 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.evaluating import EVALUATION_NAME, EvaluationRecord
 from jobs.job import Outcome
+from jobs.priors import PRIORS_NAME, PriorsRecord
 from jobs.train_glmix import Config, _plan, inputs, run
 from jobs.trials import MlflowConfig
+from photon.covariance import Covariance
+from photon.empirical_bayes import EmpiricalBayesSettings, estimate
 from photon.evaluation import Evaluation, Question, parse_evaluators
 from photon.local import LocalData, fit
+from photon.local_posterior import LocalPosterior
 from photon.model import ModelRecord
 from photon.rows import SparseRows
 from photon.scoring import margins, means
@@ -289,6 +293,53 @@ def test_a_refit_sees_validation_too(spark: SparkSession, made: Made, tmp_path: 
     # The refit started warm and is near, and above, the optimum on train and validation.
     assert both.descent.objective <= outcome.metrics["objective"] <= both.descent.objective * 1.001
     assert "validation_auc" in outcome.metrics
+
+
+def test_a_prior_is_estimated_from_the_training_rows_and_recorded(
+    spark: SparkSession, made: Made, tmp_path: Path
+) -> None:
+    plain = config_for(made, tmp_path, refit=False)
+    fixed, user, _ = plain.coordinates
+    config = msgspec.structs.replace(
+        plain,
+        coordinates=(fixed, msgspec.structs.replace(user, l2=0.0, estimate="covariance")),
+        empirical_bayes=EmpiricalBayesSettings(max_iterations=1, draws=1, seed=3),
+        evaluate_per=(),
+        max_sweeps=8,
+        partitions=1,
+    )
+    outcome = run(spark, config)
+    written = parse_json((tmp_path / "output" / PRIORS_NAME).read_bytes(), PriorsRecord, source="priors")
+    options = config.empirical_bayes
+    local = LocalPosterior(made.local((0,)), config.fit_settings, {"per_user": True}, options)
+    expected = estimate(local, local.start(), options, has_residual=False).variances
+    (prior,) = written.priors
+    np.testing.assert_allclose(prior.covariance, expected.effects["per_user"].matrix, rtol=1e-3, atol=1e-6)
+    assert (prior.coordinate, written.iterations, written.residual_variance) == ("per_user", 1, 1.0)
+    assert outcome.metrics["prior_variance_per_user_1"] == prior.covariance[1][1]
+    mode = local.mode({"per_user": Covariance(np.array(prior.covariance))})
+    assert outcome.metrics["objective"] == pytest.approx(mode.value, rel=1e-6)
+    # Coefficients are written in the features' own units.
+    rows = pq.read_table(tmp_path / "output" / "coefficients" / "per_user").sort_by("entity")
+    effect = local.model(mode, {"per_user": Covariance(np.array(prior.covariance))}).effects[1]
+    trained = np.isin(made.users[made.split == 0], rows["entity"].to_pylist())
+    assert trained.all()
+    known = dict(zip(effect.cells.tolist(), effect.coefficients.tolist(), strict=True))
+    entities = effect.entities.tolist()
+    for row in rows.to_pylist():
+        cells = [entities.index(row["entity"]) * effect.columns + index for index in row["indices"]]
+        assert row["values"] == pytest.approx([known[cell] for cell in cells], abs=1e-3)
+    searched = msgspec.structs.replace(
+        config, tuning=TuningSettings(search="grid", coordinates=(SearchSpace(coordinate="global", strength=(1.0,)),))
+    )
+    with pytest.raises(ConfigurationError, match="tuning: set, while a prior is estimated"):
+        inputs(searched)
+    with pytest.raises(ConfigurationError, match=r"coordinates\[0\].l1: set, while"):
+        inputs(
+            msgspec.structs.replace(
+                config, coordinates=(msgspec.structs.replace(fixed, l1=1.0), *config.coordinates[1:])
+            )
+        )
 
 
 def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
