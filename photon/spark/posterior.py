@@ -82,6 +82,7 @@ def check_estimable(settings: FitSettings) -> None:
             "active_rows or down_sampling_rate": one.samples_rows,
             "locked": one.locked,
             "prior_weight": one.prior_weight > 0.0,
+            "variances": one.kind == "random" and one.variances != "none",
             "penalise_intercept": one.kind == "random" and not one.intercept_is_penalised,
         }
         for name in (name for name, is_set in unlike.items() if is_set):
