@@ -36,7 +36,7 @@ from photon.settings import FitSettings, checked
 from photon.terms import Term, coordinate_of
 from yarnmill.errors import BadDataError, ConfigurationError
 
-_MOST_STANDARD_ERRORS: Final = 500
+MOST_STANDARD_ERRORS: Final = 500
 """Columns of a fixed effect up to which standard errors are computed: each is a solve of the whole system."""
 
 
@@ -235,7 +235,7 @@ def _residual(request: Request, model: GlmixModel, margins: Floats, data: LocalD
 
 def _errors(request: Request, posterior: LocalPosterior, mode: Mode, residual: float) -> Floats | None:
     columns = mode.system.effects[0].rows.columns
-    if not request.standard_errors or columns > _MOST_STANDARD_ERRORS:
+    if not request.standard_errors or columns > MOST_STANDARD_ERRORS:
         return None
     found: Floats = np.sqrt(np.maximum(residual * np.diag(posterior.fixed_covariance(mode, 0)), 0.0))
     return found

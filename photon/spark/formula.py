@@ -27,7 +27,7 @@ from photon.entities import Keys
 from photon.fitted import Fitted, FittedEffect, GlmixRecord, SweepPoint, TrainingRecord
 from photon.formula import EffectFormula, render_formula
 from photon.frames import column_of, entity_ids, numbers, refuse_missing
-from photon.local_estimation import Request, calibration_bins, encoded, plain
+from photon.local_estimation import MOST_STANDARD_ERRORS, Request, calibration_bins, encoded, plain
 from photon.local_posterior import LocalPosterior
 from photon.loss import Task, loss_of
 from photon.model import Effect, EffectRecord, FixedEffect, GlmixModel, random_effect_from_entities
@@ -36,6 +36,8 @@ from photon.responses import Classes, labels_of, null_margin
 from photon.rows import Floats, SparseRows
 from photon.scoring import margins
 from photon.settings import FitSettings
+from photon.spark.backend import Table
+from photon.spark.posterior import standard_errors
 from photon.spark.train import ShardShape, SparkGlmix
 from yarnmill.errors import BadDataError, ConfigurationError
 
@@ -86,9 +88,18 @@ class _Encoder:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Uncertainty:
+    """Priors that were estimated, and standard errors of the fixed effect, if there are any."""
+
+    variances: Variances
+    standard_errors: tuple[float, ...]
+
+
 def estimate_on_spark(request: Request, rows: DataFrame) -> Fitted:
     """Return the model fitted to the rows of a Spark DataFrame."""
     started = time.monotonic()
+    request.check()
     response = request.formula.response.strip("`")
     if response not in rows.columns:
         raise ConfigurationError(f"response {response!r}: no such column", expected="on Spark, a column of labels")
@@ -118,7 +129,7 @@ def estimate_on_spark(request: Request, rows: DataFrame) -> Fitted:
     frame = rows.withColumn("__uid", F.monotonically_increasing_id()).mapInArrow(encoder, _schema(encoder))
     glmix = SparkGlmix(
         frame,
-        _settings(request),
+        _settings(request, encodings),
         {
             one.name: ShardShape(len(encoding.columns), None if one.name in roots else encoding.intercept)
             for one, encoding in zip(request.formula.effects, encodings, strict=True)
@@ -129,14 +140,19 @@ def estimate_on_spark(request: Request, rows: DataFrame) -> Fitted:
     try:
         count = glmix.check(request.checks)[0]
         descent = glmix.fit(["train"])
-        effects: list[Effect] = [FixedEffect(glmix.fixed.name, glmix.fixed.name, glmix.fixed.coefficients)]
+        effects: list[Effect] = [
+            FixedEffect(
+                glmix.fixed.name, glmix.fixed.name, glmix.fixed.coefficients, glmix.fixed_variances(glmix.fixed)
+            )
+        ]
         for coordinate, encoding in zip(glmix.random, encodings[1:], strict=True):
             effects.append(_collected(glmix.coefficients(coordinate), coordinate.settings, encoding, roots))
+        errors = _errors(request, glmix, descent.scores, variances.residual)
     finally:
         glmix.release()
     model = GlmixModel(request.task, tuple(effects))
     margin = margins(model, data.shards, data.ids, offsets)
-    loss = loss_of(request.task)
+    loss = request.settings.loss
     null = np.full(len(labels), null_margin(labels, weights, request.task))
     training = TrainingRecord(
         rows=count.rows,
@@ -150,7 +166,7 @@ def estimate_on_spark(request: Request, rows: DataFrame) -> Fitted:
         sweeps=tuple(SweepPoint(number=one.number, objective=one.objective) for one in descent.sweeps),
         bins=calibration_bins(loss.mean(margin), labels, weights),
     )
-    return Fitted(model, _record(request, encodings, effects, variances, classes, training))
+    return Fitted(model, _record(request, encodings, effects, _Uncertainty(variances, errors), classes, training))
 
 
 def score_on_spark(fitted: Fitted, rows: DataFrame) -> DataFrame:
@@ -197,14 +213,27 @@ def _sample(rows: DataFrame, request: Request) -> pd.DataFrame:
     return sample
 
 
-def _settings(request: Request) -> FitSettings:
+def _settings(request: Request, encodings: list[Encoding]) -> FitSettings:
     """Return the settings of the fit: estimated effects are in their prior's coordinates, where ``λ`` is 1."""
-    settings = request.settings
+    columns = {one.name: each.columns for one, each in zip(request.formula.effects, encodings, strict=True)}
+    settings = request.settings_for(columns)
     coordinates = tuple(
         msgspec.structs.replace(one, l2=1.0, penalise_intercept=True) if one.name in request.estimated else one
         for one in settings.coordinates
     )
     return msgspec.structs.replace(settings, coordinates=coordinates)
+
+
+def _errors(request: Request, glmix: SparkGlmix, scores: Table | None, residual: float) -> tuple[float, ...]:
+    """Return the standard errors of the fixed effect; none where one process has none either.
+
+    With penalties given, the residual variance of the linear task is not known here.
+    """
+    is_known = request.task != "linear" or bool(request.estimated)
+    is_wanted = request.standard_errors and glmix.fixed.regularisation.columns <= MOST_STANDARD_ERRORS
+    if scores is None or not (is_known and is_wanted and request.is_ridge):
+        return ()
+    return tuple(standard_errors(glmix, ["train"], scores, residual).tolist())
 
 
 def _in_prior(rows: SparseRows, root: Floats | None) -> SparseRows:
@@ -227,9 +256,10 @@ def _collected(found: DataFrame, settings: Any, encoding: Encoding, roots: Mappi
     keys = table.column("entity")
     is_text = pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type)
     entities: Keys = np.array(keys.to_pylist(), dtype=np.str_) if is_text else keys.to_numpy().astype(np.int64)
-    lists = [pa.concat_arrays(table.column(name).chunks or [pa.array([], pa.list_(pa.int32()))]) for name in _LISTS]
+    names = [*_LISTS, *(("variances",) if settings.variances != "none" else ())]
+    lists = [pa.concat_arrays(table.column(name).chunks or [pa.array([], pa.list_(pa.int32()))]) for name in names]
     lengths = np.diff(lists[0].offsets.to_numpy()).astype(np.int64)
-    indices, values = (each.flatten().to_numpy() for each in lists)
+    indices, values, *variances = (each.flatten().to_numpy() for each in lists)
     indices, values = indices.astype(np.int64), values.astype(np.float64)
     if root is not None and root.ndim == 2:
         # Coefficients that are exactly 0 were left out; back in the features' own units all are there.
@@ -239,17 +269,18 @@ def _collected(found: DataFrame, settings: Any, encoding: Encoding, roots: Mappi
         indices, values = np.tile(np.arange(columns), len(entities)), (dense @ root.T).ravel()
     elif root is not None:
         values = untransformed(indices, values, root)
-    return random_effect_from_entities(record, entities, lengths, indices, values)
+    return random_effect_from_entities(record, entities, lengths, indices, values, *variances)
 
 
 def _record(  # what a record is made of
     request: Request,
     encodings: list[Encoding],
     effects: list[Effect],
-    variances: Variances,
+    uncertainty: _Uncertainty,
     classes: Classes,
     training: TrainingRecord,
 ) -> GlmixRecord:
+    covariances = uncertainty.variances.effects
     return GlmixRecord(
         task=request.task,
         formula=render_formula(request.formula),
@@ -262,11 +293,13 @@ def _record(  # what a record is made of
                 formula=one,
                 encoding=encoding,
                 l2=request.given_l2(one.name) or 0.0,
-                covariance=plain(variances.effects[one.name]) if one.name in variances.effects else (),
+                covariance=plain(covariances[one.name]) if one.name in covariances else (),
                 entities=len(getattr(effect, "entities", ())),
+                standard_errors=() if one.entity else uncertainty.standard_errors,
             )
             for one, encoding, effect in zip(request.formula.effects, encodings, effects, strict=True)
         ),
+        tweedie_power=request.tweedie_power,
         training=training,
     )
 

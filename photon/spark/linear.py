@@ -46,16 +46,20 @@ _SMALLEST: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The random numbers of the draws: their seed, how many draws there are, and the residual variance."""
+    """The problems: draws of a seed, the skewness at a residual variance, columns of ``H⁻¹``.
+
+    ``units`` are columns of the first fixed effect; the solutions there are the columns of ``H⁻¹``.
+    """
 
     seed: int
     draws: int
     residual: float = 1.0
+    units: tuple[int, ...] = ()
 
     @property
     def problems(self) -> int:
-        """Right-hand sides: the draws, and the skewness."""
-        return self.draws + 1
+        """Right-hand sides: the draws, the skewness, the units."""
+        return self.draws + 1 + len(self.units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +177,14 @@ def records_of(records: Iterable[Keyed]) -> Records:
 
 
 def targets(found: Records, noise: Noise, variances: Floats) -> Floats:
-    """Return ``y`` ``(rows, k)`` of all problems: the draws, and last the skewness, with the margins' variances."""
+    """Return ``y`` ``(rows, k)`` of all problems, given the margins' variances."""
     curvature, uids = found.mode.curvature, found.block.uids
     scale = np.zeros(len(uids))
     has_curvature = curvature > 0.0
     scale[has_curvature] = 1.0 / np.sqrt(curvature[has_curvature])
     drawn = [scale * row_noise(uids, noise.seed, draw) for draw in range(noise.draws)]
-    return np.column_stack([*drawn, -0.5 * noise.residual * variances * found.mode.skew])
+    skewed = -0.5 * noise.residual * variances * found.mode.skew
+    return np.column_stack([*drawn, skewed, np.zeros((len(uids), len(noise.units)))])
 
 
 def block_solve(parts: Sequence[Posteriors], right: Floats) -> Floats:
@@ -227,7 +232,7 @@ class LinearSystem:
             scores = self._sent(place, _totals_and_variances)
         self._ends = scores
         self.fixed = {
-            place: FixedBlock.of(one, self.summed(place, _gram), noise)
+            place: FixedBlock.of(one, self.summed(place, _gram), noise, noise.units if place == 0 else ())
             for place, one in enumerate(self.coordinates)
             if isinstance(one, SparkFixed)
         }
@@ -310,32 +315,36 @@ class LinearSystem:
 
 @dataclass(slots=True)
 class FixedBlock:
-    """A fixed effect's coefficients ``(d, k)``, held by the driver, and the inverse of its block of ``H``."""
+    """A fixed effect's coefficients ``(d, k)``, held by the driver, and the inverse of its block of ``H``.
+
+    ``pull`` ``(d, k)`` is ``Λm``, or a unit vector.
+    """
 
     inverse: Floats
     precision: Floats
-    prior: Floats
+    pull: Floats
     path: Path
 
     @classmethod
-    def of(cls, one: SparkFixed, gram: Floats, noise: Noise) -> "FixedBlock":
+    def of(cls, one: SparkFixed, gram: Floats, noise: Noise, units: Sequence[int]) -> "FixedBlock":
         """Return the effect at 0, from ``XᵀWX``."""
         precision = one.regularisation.penalty.l2
-        deviations = np.divide(1.0, np.sqrt(precision), out=np.zeros_like(precision), where=precision > 0.0)
-        drawn = [deviations * column_noise(len(precision), noise.seed, draw, one.name) for draw in range(noise.draws)]
-        prior = np.column_stack([*drawn, np.zeros(len(precision))])
-        return cls(inverse_of(gram + np.diag(precision)), precision, prior, Path.start(np.zeros_like(prior)))
+        pull = np.zeros((len(precision), noise.problems))
+        for draw in range(noise.draws):
+            pull[:, draw] = np.sqrt(precision) * column_noise(len(precision), noise.seed, draw, one.name)
+        pull[list(units), noise.draws + 1 + np.arange(len(units))] = 1.0
+        return cls(inverse_of(gram + np.diag(precision)), precision, pull, Path.start(np.zeros_like(pull)))
 
     def update(self, slopes: Floats, pending: Mixtures | None) -> Floats:
         """Minimise over the block, ``slopes`` ``(d, k)`` being ``XᵀW`` times the residuals; return the change."""
         path = _begun(self.path, pending)
-        change: Floats = self.inverse @ (slopes + self.precision[:, None] * (self.prior - path.point))
+        change: Floats = self.inverse @ (slopes + self.pull - self.precision[:, None] * path.point)
         self.path = path.arrived(path.point + change)
         return change
 
     def along(self) -> Along:
         """Return what its prior adds to the quadratic."""
-        slopes = self.precision[:, None] * (self.path.point - self.prior)
+        slopes = self.precision[:, None] * self.path.point - self.pull
         return Along.of(self.path.directions, slopes, self.precision)
 
 
@@ -412,7 +421,7 @@ def _visitor(name: str, noise: Noise, pending: Mixtures | None) -> Callable[[Rec
     def visit(found: Records) -> Working:
         rows, curvature = found.block.rows, found.mode.curvature
         drawn = [cell_noise(rows, noise.seed, draw, name) for draw in range(noise.draws)]
-        prior = np.column_stack([*drawn, np.zeros(len(rows.cells))])
+        prior = np.column_stack([*drawn, np.zeros((len(rows.cells), 1 + len(noise.units)))])
         path = Path.start(np.zeros_like(prior)) if found.working is None else _begun(found.working.path, pending)
         features, residuals = rows_by_cell(rows), _received(found, noise)
         right = transposed_times(features, curvature[:, None] * residuals) + prior - path.point

@@ -28,7 +28,7 @@ from photon.posterior import idle_cells, second_moments, summed
 from photon.random_effect import rows_by_cell
 from photon.rows import Floats, SparseRows
 from photon.settings import FitSettings
-from photon.spark.backend import Context, Solved, gather
+from photon.spark.backend import Context, Solved, Table, gather
 from photon.spark.blocks import Block, Keyed
 from photon.spark.linear import LinearSystem, Noise, Records, block_solve, targets, times, transposed_times
 from photon.spark.random_effect import SparkRandom
@@ -38,6 +38,10 @@ from yarnmill.errors import ConfigurationError
 
 _TOLERANCE: Final = 1e-5
 """Of the solves behind the draws: far below their noise."""
+
+_ERROR_TOLERANCE: Final = 1e-6
+_SIDE_BY_SIDE: Final = 32
+"""Columns whose standard errors are solved for together: each is a number a row."""
 
 _MODE_TOLERANCE: Final = 1e-9
 _MODE_SWEEPS: Final = 50
@@ -68,6 +72,42 @@ def estimate_priors(
     )
     glmix.take_priors(posterior.factors(found.variances.relative()))
     return found
+
+
+def standard_errors(glmix: SparkGlmix, train: Sequence[str], scores: Table, residual: float) -> Floats:
+    """Return those of the first fixed effect's coefficients, the uncertainty of all other effects included.
+
+    Features of random effects are in the coordinates of their priors afterwards, so the coefficients are read before.
+
+    Parameters
+    ----------
+    glmix
+        A fit whose random effects have L2 penalties and no more.
+    train
+        Roles whose rows trained.
+    scores
+        What the fit ended with.
+    residual
+        The residual variance; 1 for tasks that have none.
+    """
+    glmix.take_priors(
+        {
+            one.name: np.full(one.regularisation.columns, 1.0 / np.sqrt(one.settings.l2))
+            for one in glmix.random
+            if one.factor is None
+        }
+    )
+    columns = glmix.fixed.regularisation.columns
+    found = np.zeros(columns)
+    for first in range(0, columns, _SIDE_BY_SIDE):
+        units = tuple(range(first, min(columns, first + _SIDE_BY_SIDE)))
+        noise = Noise(0, 0, units=units)
+        system = LinearSystem(glmix.with_active(train), glmix.coordinates, scores, noise)
+        system.solve(_ERROR_TOLERANCE)
+        found[list(units)] = system.fixed[0].path.point[list(units), 1 + np.arange(len(units))]
+        system.release()
+    errors: Floats = np.sqrt(np.maximum(residual * found, 0.0))
+    return errors
 
 
 def check_estimable(settings: FitSettings) -> None:
@@ -224,7 +264,7 @@ def _moments_of(context: Context, noise: Noise, pending: Mixture, *, correlates:
         idle = idle_cells(rows.row_ptr, rows.cell_ptr, found.block.active_weights(active))
         counts = np.bincount(cell_columns[~idle], minlength=columns).astype(np.float64)
         resting = np.bincount(cell_columns[idle], minlength=columns).astype(np.float64)
-        point = solved.path.at(pending) + state.path.point[:, -1]
+        point = solved.path.at(pending) + state.path.point[:, noise.draws]
         return _Parts(
             second_moments(cell_columns, point, columns, correlates=correlates),
             covariances - (np.diag(resting) if correlates else resting),

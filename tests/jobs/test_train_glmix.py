@@ -302,7 +302,7 @@ def test_a_prior_is_estimated_from_the_training_rows_and_recorded(
     fixed, user, _ = plain.coordinates
     config = msgspec.structs.replace(
         plain,
-        coordinates=(fixed, msgspec.structs.replace(user, l2=0.0, estimate="covariance")),
+        coordinates=(fixed, msgspec.structs.replace(user, l2=0.0, estimate="covariance", variances="none")),
         empirical_bayes=EmpiricalBayesSettings(max_iterations=1, draws=1, seed=3),
         evaluate_per=(),
         max_sweeps=8,
