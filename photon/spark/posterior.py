@@ -39,7 +39,7 @@ from yarnmill.errors import ConfigurationError
 _TOLERANCE: Final = 1e-5
 """Of the solves behind the draws: far below their noise."""
 
-_ERROR_TOLERANCE: Final = 1e-6
+_ERROR_TOLERANCE: Final = 1e-4
 _SIDE_BY_SIDE: Final = 32
 """Columns whose standard errors are solved for together: each is a number a row."""
 
