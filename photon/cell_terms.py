@@ -73,12 +73,15 @@ class CellTerms:
         return cls(rows.cell_ptr, l2, zeros, -endless, endless, np.ones_like(l2), zeros, zeros, zeros, none)
 
     def with_prior(self, means: Floats, variances: Floats, weight: float) -> "CellTerms":
-        """Return the terms with a prior in place of L2 in the cells whose variance is known (positive, finite)."""
+        """Return the terms with a prior in place of L2 in the cells whose variance is known (positive, finite).
+
+        Elsewhere a mean pulls at nothing; it is where an entity without data rests.
+        """
         is_known = (variances > 0.0) & np.isfinite(variances)
         return replace(
             self,
             l2=np.where(is_known, 0.0, self.l2),
-            means=np.where(is_known, means, 0.0),
+            means=means,
             precisions=np.where(is_known, weight / np.where(is_known, variances, 1.0), 0.0),
         )
 

@@ -4,15 +4,18 @@ An incremental fit takes the earlier coefficients as means of a prior and ``prio
 precisions. Where the earlier objective was quadratic, the optimum is then that of all rows together.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from photon.cell_terms import CellTerms
 from photon.entities import EntityRows, Keys
 from photon.model import FixedEffect, GlmixModel, RandomEffect
 from photon.regularisation import Regularisation, with_prior
-from photon.rows import Floats, Longs
+from photon.rows import Floats, Longs, Mask
 from photon.scoring import positions
-from photon.settings import CoordinateSettings
+from photon.settings import CoordinateSettings, FitSettings
 from yarnmill.errors import BadDataError, ConfigurationError
 
 
@@ -30,7 +33,7 @@ def earlier_fixed(model: GlmixModel | None, settings: CoordinateSettings, column
     if found is None:
         return None
     if not isinstance(found, FixedEffect) or len(found.coefficients) != columns:
-        raise _unlike(settings, columns)
+        raise unlike(settings, columns)
     return found
 
 
@@ -40,11 +43,12 @@ def earlier_random(model: GlmixModel | None, settings: CoordinateSettings, colum
     if found is None:
         return None
     if not isinstance(found, RandomEffect) or found.columns != columns:
-        raise _unlike(settings, columns)
+        raise unlike(settings, columns)
     return found
 
 
-def _unlike(settings: CoordinateSettings, columns: int) -> BadDataError:
+def unlike(settings: CoordinateSettings, columns: int) -> BadDataError:
+    """Return the error of an earlier effect that is not one of this coordinate."""
     return BadDataError(
         f"coordinate {settings.name}: the earlier model has another kind of effect or number of columns",
         expected=f"a {settings.kind} effect of {columns} columns",
@@ -52,20 +56,44 @@ def _unlike(settings: CoordinateSettings, columns: int) -> BadDataError:
     )
 
 
-def _named(model: GlmixModel | None, settings: CoordinateSettings) -> FixedEffect | RandomEffect | None:
-    if model is None:
-        if settings.prior_weight > 0.0:
-            raise ConfigurationError(
-                f"coordinate {settings.name}: prior_weight: {settings.prior_weight} without an earlier model",
-                expected="an earlier model, or 0",
-            )
-        return None
-    found = next((effect for effect in model.effects if effect.name == settings.name), None)
-    if found is not None and found.variances is None and settings.prior_weight > 0.0:
+def check_prior(settings: CoordinateSettings, *, is_known: bool, has_variances: bool) -> None:
+    """Raise ConfigurationError if there is to be a prior and the earlier model cannot be one.
+
+    Parameters
+    ----------
+    settings
+        Of the coordinate.
+    is_known
+        Whether there is an earlier model.
+    has_variances
+        Whether its effect of this name, if it has one, has variances.
+    """
+    if settings.prior_weight > 0.0 and not is_known:
+        raise ConfigurationError(
+            f"coordinate {settings.name}: prior_weight: {settings.prior_weight} without an earlier model",
+            expected="an earlier model, or 0",
+        )
+    if settings.prior_weight > 0.0 and not has_variances:
         raise ConfigurationError(
             f"coordinate {settings.name}: prior_weight: {settings.prior_weight}: the earlier model has no variances",
             expected="a model trained with variances: simple or full",
         )
+
+
+def check_locked(settings: FitSettings, names: Collection[str]) -> None:
+    """Raise ConfigurationError if a locked coordinate is not among the names of an earlier model's effects."""
+    for one in settings.coordinates:
+        if one.locked and one.name not in names:
+            raise ConfigurationError(
+                f"coordinate {one.name}: locked and not in the earlier model", expected="an earlier model that has it"
+            )
+
+
+def _named(model: GlmixModel | None, settings: CoordinateSettings) -> FixedEffect | RandomEffect | None:
+    effects = () if model is None else model.effects
+    found = next((effect for effect in effects if effect.name == settings.name), None)
+    has_variances = found is None or found.variances is not None
+    check_prior(settings, is_known=model is not None, has_variances=has_variances)
     return found
 
 
@@ -76,19 +104,32 @@ def prior_of_columns(plain: Regularisation, earlier: FixedEffect | None, weight:
     return with_prior(plain, earlier.coefficients, earlier.variances, weight)
 
 
-def prior_of_cells(plain: CellTerms, rows: EntityRows, earlier: RandomEffect | None, weight: float) -> CellTerms:
-    """Return the terms with the earlier effect as prior, if it is one."""
-    if earlier is None or earlier.variances is None or weight <= 0.0:
-        return plain
-    places = _places(rows, earlier)
-    return plain.with_prior(_taken(earlier.coefficients, places), _taken(earlier.variances, places), weight)
+@dataclass(frozen=True, slots=True)
+class KnownCells:
+    """What an earlier model says of some cells: coefficient and variance, 0 where it says nothing."""
+
+    coefficients: Floats
+    variances: Floats
+
+    def take(self, cells: Longs) -> "KnownCells":
+        """Return what is known of some of the cells."""
+        return KnownCells(self.coefficients[cells], self.variances[cells])
 
 
-def start_of_cells(rows: EntityRows, earlier: RandomEffect | None) -> Floats:
-    """Return the earlier coefficient of each cell, 0 where there is none."""
+def known_cells(rows: EntityRows, earlier: RandomEffect | None) -> KnownCells:
+    """Return what an earlier effect says of the cells of ``rows``."""
+    nothing = np.zeros(len(rows.cells))
     if earlier is None:
-        return np.zeros(len(rows.cells))
-    return _taken(earlier.coefficients, _places(rows, earlier))
+        return KnownCells(nothing, nothing)
+    places = _places(rows, earlier)
+    variances = nothing if earlier.variances is None else _taken(earlier.variances, places)
+    return KnownCells(_taken(earlier.coefficients, places), variances)
+
+
+def prior_of_cells(plain: CellTerms, known: KnownCells, weight: float) -> CellTerms:
+    """Return the terms with the earlier effect as prior; without weight it is where idle entities rest, and no more."""
+    variances = known.variances if weight > 0.0 else np.zeros(len(known.variances))
+    return plain.with_prior(known.coefficients, variances, weight)
 
 
 def _places(rows: EntityRows, earlier: RandomEffect) -> Longs:
@@ -111,10 +152,19 @@ def _taken(values: Floats, places: Longs) -> Floats:
     return np.where(places >= 0, values[places], 0.0)
 
 
-def kept_and_renewed(earlier: RandomEffect | None, fresh: RandomEffect) -> RandomEffect:
-    """Return the fresh effect with the earlier coefficients of the cells that no new row touched."""
+def kept_and_renewed(earlier: RandomEffect | None, fresh: RandomEffect, idle: Mask) -> RandomEffect:
+    """Return the fresh effect with the earlier coefficients of the cells that no new row touched.
+
+    Parameters
+    ----------
+    earlier, fresh
+        The effect before and after.
+    idle
+        ``(E,)`` which entities of ``fresh`` have no row that trains: they are what they were.
+    """
     if earlier is None:
         return fresh
+    fresh = _without(fresh, idle & (positions(earlier.entities, fresh.entities) >= 0))
     entities = np.union1d(earlier.entities, fresh.entities)
     old, new = _renumbered(earlier, entities), _renumbered(fresh, entities)
     kept = ~np.isin(old, new)
@@ -129,6 +179,13 @@ def kept_and_renewed(earlier: RandomEffect | None, fresh: RandomEffect) -> Rando
     return RandomEffect(
         fresh.name, fresh.shard, fresh.entity, fresh.columns, entities, cells[order], coefficients, variances
     )
+
+
+def _without(effect: RandomEffect, entities: Mask) -> RandomEffect:
+    """Return the effect without the cells of some entities."""
+    stays = ~entities[effect.cells // effect.columns]
+    variances = None if effect.variances is None else effect.variances[stays]
+    return replace(effect, cells=effect.cells[stays], coefficients=effect.coefficients[stays], variances=variances)
 
 
 def _renumbered(effect: RandomEffect, entities: Keys) -> Longs:

@@ -13,12 +13,13 @@ from photon.cell_terms import CellTerms
 from photon.checks import Checks, check_rows
 from photon.descent import Descent, Fitness, Trial, Update, descend
 from photon.earlier import (
+    check_locked,
     earlier_fixed,
     earlier_random,
     kept_and_renewed,
+    known_cells,
     prior_of_cells,
     prior_of_columns,
-    start_of_cells,
 )
 from photon.entities import EntityRows, Keys, group
 from photon.fixed_effect import ExampleSums, fixed_variances, solve_fixed
@@ -27,7 +28,7 @@ from photon.model import Effect, EffectRecord, FixedEffect, GlmixModel, random_e
 from photon.normalise import FeatureStatistics
 from photon.objective import Derivatives, Penalty, data_loss, row_derivatives
 from photon.optimise import Memory, Objective, Options
-from photon.random_effect import cell_margins, entity_variances, solve_entities
+from photon.random_effect import cell_margins, entity_variances, solve_entities, without_weight
 from photon.regularisation import regularisation_of
 from photon.rows import Examples, Floats, Longs, SparseRows
 from photon.sampling import fixed_weights, trained_rows
@@ -169,8 +170,9 @@ class RandomCoordinate(_Column):
         self.rows = trained_rows(rows, data.row_uids[self.order], settings, data.intercepts.get(settings.shard))
         self.earlier = earlier_random(earlier, settings, self.shard.columns)
         plain = CellTerms.of(self.rows, self.regularisation)
-        self.cells = prior_of_cells(plain, self.rows, self.earlier, settings.prior_weight)
-        self.path = Path.start(start_of_cells(self.rows, self.earlier))
+        known = known_cells(self.rows, self.earlier)
+        self.cells = prior_of_cells(plain, known, settings.prior_weight)
+        self.path = Path.start(known.coefficients)
 
     def scored(self) -> Floats:
         """Return the scores of all rows under the coefficients as they are now."""
@@ -198,7 +200,7 @@ class RandomCoordinate(_Column):
         return self.renewed(scores, own, penalty, solution.unconverged, 1)
 
     def effect(self, scores: Floats) -> Effect:
-        """Return the effect as it is now; entities and columns without a row keep what an earlier model has."""
+        """Return the effect as it is now; entities and columns without data keep what an earlier model has."""
         if self.settings.locked and self.earlier is not None:
             return self.earlier
         record = EffectRecord(
@@ -215,7 +217,7 @@ class RandomCoordinate(_Column):
             self.coefficients,
             self._variances(scores),
         )
-        return kept_and_renewed(self.earlier, fresh)
+        return kept_and_renewed(self.earlier, fresh, without_weight(self.rows))
 
     def _variances(self, scores: Floats) -> Floats | None:
         if self.settings.variances == "none":
@@ -303,10 +305,7 @@ def fit(
             raise ConfigurationError(
                 f"coordinate {one.name}: estimate: {one.estimate}", expected="l2; photon.Glmix estimates in one process"
             )
-        if one.locked and (earlier is None or all(effect.name != one.name for effect in earlier.effects)):
-            raise ConfigurationError(
-                f"coordinate {one.name}: locked and not in the earlier model", expected="an earlier model that has it"
-            )
+    check_locked(settings, [] if earlier is None else [effect.name for effect in earlier.effects])
     coordinates = [
         (FixedCoordinate if one.kind == "fixed" else RandomCoordinate)(one, position, data, loss, earlier)
         for position, one in enumerate(settings.cycle)

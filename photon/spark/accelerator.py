@@ -53,12 +53,20 @@ class SparkAccelerator:
         """What the coordinates share."""
         return self.coordinates[-1].context
 
-    def begin(self, *, afresh: bool) -> None:
-        """Forget the steps of an earlier descent, and where it ended too if the next begins afresh."""
+    def begin(self, *, afresh: bool, opening: Table | None = None) -> None:
+        """Forget the steps of an earlier descent, and where it ended too if the next begins afresh.
+
+        Parameters
+        ----------
+        afresh
+            Whether the next descent does not go on where the last one ended.
+        opening
+            The sums of scores where it begins then; None: 0.
+        """
         self._begins = True
-        if afresh and self.closing is not None:
-            self.closing.unpersist()
-            self.closing, self.pending = None, ()
+        if afresh:
+            self.release()
+            self.closing, self.pending = opening, ()
 
     def restart(self, rows: Table, totals_of: Callable[[Partition], Floats]) -> None:
         """Take other sums of scores for where the next descent begins, in the rows of the last coordinate."""

@@ -14,7 +14,9 @@ from typing import Final
 import numpy as np
 from pyspark import RDD, SparkContext, StorageLevel
 
+from photon.earlier import KnownCells
 from photon.loss import RowLoss
+from photon.model import RandomEffect
 from photon.objective import Derivatives, data_loss
 from photon.rows import Examples, Floats, Longs
 from photon.spark.blocks import Block, Keyed, same
@@ -78,6 +80,20 @@ class Closing:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier model has of a random effect, for the entities whose rows live in a partition, or would."""
+
+    effect: RandomEffect
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an earlier model says of the cells of a block."""
+
+    cells: KnownCells
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What all coordinates of a fit share.
 
@@ -101,6 +117,8 @@ class Partition:
     solved: Solved | None
     others: Others | None
     closing: Closing | None
+    earlier: RandomEffect | None
+    known: KnownCells | None
     arrived: tuple[Scores, ...]
 
 
@@ -111,6 +129,8 @@ def gather(records: Iterable[Keyed]) -> Partition:
     solved: Solved | None = None
     others: Others | None = None
     closing: Closing | None = None
+    earlier: RandomEffect | None = None
+    known: KnownCells | None = None
     arrived = []
     for record in whole(records):
         if isinstance(record, Block):
@@ -121,11 +141,15 @@ def gather(records: Iterable[Keyed]) -> Partition:
             others = record
         elif isinstance(record, Closing):
             closing = record
+        elif isinstance(record, Earlier):
+            earlier = record.effect
+        elif isinstance(record, Known):
+            known = record.cells
         else:
             arrived.append(record)
     if block is None:
         raise RuntimeError("a partition without its block: the unions of the descent are no longer narrow")
-    return Partition(block, solved, others, closing, tuple(arrived))
+    return Partition(block, solved, others, closing, earlier, known, tuple(arrived))
 
 
 def align(block: Block, arrived: tuple[Scores, ...]) -> Floats:

@@ -35,19 +35,28 @@ class Layout:
     Parameters
     ----------
     coordinates
-        In update order.
+        The locked ones, which are scored once, then the others in update order.
     columns
         Number of columns of each coordinate's shard.
     partitions
         Partitions of every coordinate's blocks.
     carried_ids
-        Entity keys that evaluations group by; carried with the blocks of the first coordinate.
+        Entity keys that evaluations group by; carried with the blocks of the first coordinate that moves.
     """
 
     coordinates: tuple[CoordinateSettings, ...]
     columns: tuple[int, ...]
     partitions: int
     carried_ids: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """Place of the first coordinate that moves, and to which scores go from the last one."""
+        return sum(one.locked for one in self.coordinates)
+
+    def following(self, place: int) -> int:
+        """Return the place of the coordinate that scores go to from another one."""
+        return place + 1 if place + 1 < len(self.coordinates) else self.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,8 @@ def same(partition: int) -> int:
     return partition
 
 
-def _partition_of(column: Column, partitions: int) -> Column:
+def partition_of(column: Column, partitions: int) -> Column:
+    """Return the partition that a key's rows go to."""
     # Spark's hash is the same in every executor and spreads consecutive ids, which a plain modulo does not.
     return F.pmod(F.xxhash64(column), F.lit(partitions)).cast("int")
 
@@ -102,21 +112,20 @@ def routed(data: DataFrame, layout: Layout) -> DataFrame:
         key = F.col("uid") if coordinate.entity is None else F.col("ids")[coordinate.entity]
         shard = F.col("shards")[coordinate.shard]
         columns += [
-            _partition_of(key, layout.partitions).alias(f"partition_{i}"),
+            partition_of(key, layout.partitions).alias(f"partition_{i}"),
             key.alias(f"key_{i}"),
             shard["indices"].alias(f"indices_{i}"),
             shard["values"].alias(f"values_{i}"),
         ]
-    sender = _sender(len(layout.coordinates), len(layout.carried_ids))
-    return data.select(*columns).mapInArrow(sender, "coordinate int, partition int, payload binary")
+    return data.select(*columns).mapInArrow(_sender(layout), "coordinate int, partition int, payload binary")
 
 
-def _sender(coordinates: int, carried: int) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _sender(layout: Layout) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         settle_worker()
         for batch in batches:
             if batch.num_rows:
-                records = [record for i in range(coordinates) for record in _split(batch, i, coordinates, carried)]
+                records = [record for i in range(len(layout.coordinates)) for record in _split(batch, i, layout)]
                 yield pa.RecordBatch.from_pylist(records, schema=_ROUTED)
 
     return send
@@ -125,15 +134,16 @@ def _sender(coordinates: int, carried: int) -> Callable[[Iterable[pa.RecordBatch
 _ROUTED = pa.schema([("coordinate", pa.int32()), ("partition", pa.int32()), ("payload", pa.binary())])
 
 
-def _split(batch: pa.RecordBatch, i: int, coordinates: int, carried: int) -> Iterator[dict[str, object]]:
+def _split(batch: pa.RecordBatch, i: int, layout: Layout) -> Iterator[dict[str, object]]:
     names = ["uid", "role", "response", "weight", "offset"]
     columns = [batch.column(name) for name in names]
     columns += [batch.column(f"{name}_{i}") for name in ("key", "indices", "values")]
-    columns.append(batch.column(f"partition_{(i + 1) % coordinates}"))
+    columns.append(batch.column(f"partition_{layout.following(i)}"))
     names += ["key", "indices", "values", "next_partition"]
-    if i == 0:
-        names += [f"carried_{j}" for j in range(carried)]
-        columns += [batch.column(f"carried_{j}") for j in range(carried)]
+    if i == layout.first:
+        carried = [f"carried_{j}" for j in range(len(layout.carried_ids))]
+        names += carried
+        columns += [batch.column(name) for name in carried]
     own = pa.RecordBatch.from_arrays(columns, names=names)
     partition = batch.column(f"partition_{i}").to_numpy()
     for target in np.unique(partition):
@@ -152,7 +162,7 @@ def shuffled(data: DataFrame, layout: Layout) -> "RDD[Keyed]":
 
 def blocks(payloads: "RDD[Keyed]", layout: Layout, coordinate: int) -> "RDD[Keyed]":
     """Return the :class:`Block` of each partition for one coordinate, in pieces, kept in the executors."""
-    columns, carried = layout.columns[coordinate], len(layout.carried_ids) if coordinate == 0 else 0
+    columns, carried = layout.columns[coordinate], len(layout.carried_ids) if coordinate == layout.first else 0
     by_entity = layout.coordinates[coordinate].entity is not None
 
     def build(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
@@ -201,8 +211,8 @@ def _build(tables: list[pa.Table], columns: int, carried: int, *, by_entity: boo
         by_uid=np.argsort(uids, kind="stable"),
         roles=_numbers(table, "role").astype(np.int8),
         next_partition=_numbers(table, "next_partition").astype(np.int32),
-        rows=group_sorted(_keys(table, "key"), examples) if by_entity else _ungrouped(examples),
-        carried=tuple(_keys(table, f"carried_{j}") for j in range(carried)),
+        rows=group_sorted(keys_of(table, "key"), examples) if by_entity else _ungrouped(examples),
+        carried=tuple(keys_of(table, f"carried_{j}") for j in range(carried)),
     )
 
 
@@ -222,7 +232,8 @@ def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
     return table.column(name).to_numpy()  # type: ignore[no-any-return]  # pyarrow ships no types
 
 
-def _keys(table: pa.Table, name: str) -> Keys:
+def keys_of(table: pa.Table, name: str) -> Keys:
+    """Return a column of entity ids."""
     # With a null among them NumPy would take integers for floats, and round them.
     column = table.column(name)
     if pa.types.is_integer(column.type):

@@ -1,18 +1,56 @@
-"""The scores that a fit ended with, beside the blocks of every coordinate and not of the first alone."""
+"""Scores that go from coordinate to coordinate as in a sweep, without a fit: before the first, and after the last."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pyspark import StorageLevel
 
 from photon.spark.accelerator import Coordinate
-from photon.spark.backend import Table, align, sent, together
+from photon.spark.backend import Closing, Table, align, gather, sent, together
+from photon.spark.blocks import Keyed
+from photon.spark.pieces import in_pieces
+from photon.subspace import Path
 
 
-class Delivery:
-    """Scores that go from coordinate to coordinate as in a sweep, without a fit: each time a shuffle of a number a row.
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Sums of the scores of the coefficients that a fit starts from.
+
+    ``scores`` are on their way to the coordinate that moves first; ``sums`` lie beside the rows of the last one.
+    """
+
+    scores: Table
+    sums: Table
+
+
+def open_scores(coordinates: Sequence[Coordinate]) -> Opening:
+    """Return the scores of an earlier model: each coordinate, the locked ones first, adds its own.
 
     Parameters
     ----------
     coordinates
-        In update order.
+        One or more, in the order that scores go.
+    """
+    last, arriving = coordinates[-1], None
+    for here in coordinates[:-1]:
+        arriving = sent(here.at_start(arriving), here.context, here.start_of())
+    rows, totals_of = last.at_start(arriving), last.start_of()
+
+    def close(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+        yield from in_pieces(partition, Closing(Path.start(totals_of(gather(records)))))
+
+    scores = sent(rows, last.context, totals_of).persist(StorageLevel.MEMORY_AND_DISK)
+    scores.count()
+    return Opening(scores, rows.mapPartitionsWithIndex(close, preservesPartitioning=True))
+
+
+class Delivery:
+    """The scores that a fit ended with, beside the rows of every coordinate: each time a shuffle of a number a row.
+
+    Parameters
+    ----------
+    coordinates
+        Those that move, in update order.
     scores
         On their way to the first of them.
     """

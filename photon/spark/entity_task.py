@@ -7,6 +7,7 @@ import numpy as np
 
 from photon.cell_terms import CellTerms
 from photon.covariance import untransformed
+from photon.earlier import KnownCells, kept_and_renewed, prior_of_cells
 from photon.entities import EntityRows, with_weights
 from photon.loss import RowLoss
 from photon.model import RandomEffect
@@ -58,7 +59,8 @@ class EntityTask:
         rows, trained = self._rows(block)
         others = align(block, found.arrived) - cell_margins(rows, path.point)
         offsets = block.examples.offsets + others
-        own, terms = np.searchsorted(rows.cells, trained.cells), self._terms(trained)
+        own = np.searchsorted(rows.cells, trained.cells)
+        terms = self._terms(trained, None if found.known is None else found.known.take(own))
         options = Options(self.settings.optimizer, self.settings.tolerance, self.settings.max_iterations)
         solution = solve_entities(trained, offsets, terms, path.point[own], self.loss, options)
         coefficients = np.zeros(len(rows.cells))
@@ -67,7 +69,7 @@ class EntityTask:
         sums = Sums(
             data_loss=data_loss(self.loss, margins, rows.examples.labels, rows.examples.weights),
             penalty=terms.value(solution.coefficients),
-            along=penalty_along(path, self._terms(rows)),
+            along=penalty_along(path, self._terms(rows, found.known)),
             unconverged=solution.unconverged,
             heldout=heldout(block, [margins], self.active, self.loss),
         )
@@ -75,11 +77,11 @@ class EntityTask:
 
     def costs(self, found: Partition, moves: Sequence[Mixture]) -> list[float]:
         """Return penalty and prior after each move."""
-        path, terms = solved_of(found).path, self._terms(found.block.rows)
+        path, terms = solved_of(found).path, self._terms(found.block.rows, found.known)
         return [cost(path, move, terms) for move in moves]
 
     def effect(self, found: Partition) -> RandomEffect:
-        """Return the entities with coefficients, and with variances if they are wanted.
+        """Return the entities with coefficients, and with variances if they are wanted; the earlier ones among them.
 
         Variances are taken with the other scores as offsets, so the scores that the fit ended with must have arrived.
         """
@@ -89,8 +91,8 @@ class EntityTask:
             coefficients = untransformed(rows.cells, coefficients, self.factor)
         own = np.searchsorted(rows.cells, trained.cells)
         # Where an entity has data, a coefficient of 0 is a finding; elsewhere it is nothing.
-        kept = coefficients != 0.0
-        kept[own] |= np.repeat(~without_weight(trained), np.diff(trained.cell_ptr))
+        kept, idle = coefficients != 0.0, without_weight(trained)
+        kept[own] |= np.repeat(~idle, np.diff(trained.cell_ptr))
         variances = None
         if self.settings.variances != "none":
             others = align(found.block, found.arrived) - cell_margins(rows, coefficients)
@@ -98,12 +100,12 @@ class EntityTask:
             variances[own] = entity_variances(
                 trained,
                 found.block.examples.offsets + others,
-                self._terms(trained),
+                self._terms(trained, None if found.known is None else found.known.take(own)),
                 coefficients[own],
                 self.loss,
                 self.settings.variances,
             )
-        return RandomEffect(
+        fresh = RandomEffect(
             name=self.settings.name,
             shard=self.settings.shard,
             entity=self.settings.entity_key,
@@ -113,20 +115,27 @@ class EntityTask:
             coefficients=coefficients[kept],
             variances=None if variances is None else variances[kept],
         )
+        return kept_and_renewed(found.earlier, fresh, idle)
 
     def _rows(self, block: Block) -> tuple[EntityRows, EntityRows]:
         """Return all rows, weighing what they weigh in this fit, and the rows and cells that train."""
         rows = with_weights(block.rows, block.active_weights(self.active))
         return rows, trained_rows(rows, block.uids, self.settings, self.intercept)
 
-    def _terms(self, rows: EntityRows) -> CellTerms:
-        return CellTerms.of(rows, self.regularisation)
+    def _terms(self, rows: EntityRows, known: KnownCells | None) -> CellTerms:
+        plain = CellTerms.of(rows, self.regularisation)
+        return plain if known is None else prior_of_cells(plain, known, self.settings.prior_weight)
 
     def _start(self, found: Partition) -> Path:
         if found.solved is None:
-            return Path.start(np.zeros(len(found.block.rows.cells)))
+            return Path.start(first_coefficients(found))
         before = found.solved.path
         return Path.start(before.at(self.pending)) if self.begins else before.moved(self.pending, self.window)
+
+
+def first_coefficients(found: Partition) -> Floats:
+    """Return what a fit starts from, cell by cell: 0, or what an earlier model says."""
+    return np.zeros(len(found.block.rows.cells)) if found.known is None else found.known.coefficients
 
 
 def solved_of(found: Partition) -> Solved:

@@ -10,6 +10,7 @@ from pyspark import StorageLevel
 
 from photon.descent import Fitness, Update
 from photon.fixed_effect import fixed_variances, solve_fixed
+from photon.model import FixedEffect
 from photon.objective import Derivatives, row_derivatives, row_hessian_diagonal, row_products
 from photon.optimise import Memory, Options
 from photon.regularisation import Regularisation
@@ -28,11 +29,16 @@ class SparkFixed:
     """A fixed effect and its rows."""
 
     def __init__(
-        self, context: Context, settings: CoordinateSettings, blocks: Table, regularisation: Regularisation
+        self,
+        context: Context,
+        settings: CoordinateSettings,
+        blocks: Table,
+        regularisation: Regularisation,
+        earlier: FixedEffect | None = None,
     ) -> None:
-        self.context, self.settings = context, settings
+        self.context, self.settings, self.earlier = context, settings, earlier
         self.blocks, self.regularisation = blocks, regularisation
-        self.path, self.memory = Path.start(np.zeros(regularisation.columns)), Memory()
+        self.path, self.memory = Path.start(self._first()), Memory()
         self.others: Table | None = None
 
     @property
@@ -79,9 +85,22 @@ class SparkFixed:
         coefficients = self.coefficients
         return lambda found: found.block.examples.rows.dot(coefficients)
 
+    def at_start(self, scores: Table | None) -> Table:
+        """Return the blocks beside what a fit starts from, and beside the sums of the scores of the effects before."""
+        return together(self.context, self.blocks, scores)
+
+    def start_of(self) -> Callable[[Partition], Floats]:
+        """Return how the executors find the sums of scores of :meth:`at_start`, those of this effect added."""
+        coefficients = self._first()
+
+        def totals(found: Partition) -> Floats:
+            return align(found.block, found.arrived) + found.block.examples.rows.dot(coefficients)
+
+        return totals
+
     def begin(self, *, afresh: bool) -> None:
         """Forget the steps of an earlier descent, and the coefficients too if the next begins afresh."""
-        self.path = Path.start(np.zeros(len(self.path.point)) if afresh else self.path.point)
+        self.path = Path.start(self._first() if afresh else self.path.point)
         self.memory = Memory() if afresh else self.memory
 
     def penalty_along(self) -> Derivatives:
@@ -98,6 +117,8 @@ class SparkFixed:
 
     def variances(self, scores: Table | None) -> Floats | None:
         """Return the variance of each coefficient, with the other scores as offsets; None where none are wanted."""
+        if self.settings.locked:
+            return None if self.earlier is None else self.earlier.variances
         others = self._others(scores)
         sums = SparkSums(self.context, self.settings, together(self.context, self.blocks, others))
         return fixed_variances(sums, self.regularisation, self.coefficients, self.settings.variances)
@@ -107,6 +128,9 @@ class SparkFixed:
         self.blocks.unpersist()
         if self.others is not None:
             self.others.unpersist()
+
+    def _first(self) -> Floats:
+        return np.zeros(self.regularisation.columns) if self.earlier is None else self.earlier.coefficients
 
     def _others(self, scores: Table | None) -> Table:
         coefficients = self.coefficients

@@ -14,9 +14,10 @@ from photon.random_effect import cell_margins
 from photon.regularisation import Regularisation
 from photon.rows import Floats
 from photon.settings import CoordinateSettings
-from photon.spark.backend import Context, Partition, Sums, Table, gather, mean_losses, sent, shortened, together
+from photon.spark.backend import Context, Partition, Sums, Table, align, gather, mean_losses, sent, shortened, together
 from photon.spark.blocks import Keyed, scaled_blocks
-from photon.spark.entity_task import EntityTask, solved_of
+from photon.spark.earlier import known_beside
+from photon.spark.entity_task import EntityTask, first_coefficients, solved_of
 from photon.spark.pieces import whole
 from photon.subspace import Mixture, quadratic
 
@@ -31,11 +32,16 @@ class SparkRandom:
         blocks: Table,
         regularisation: Regularisation,
         intercept: int | None,
+        earlier: Table | None = None,
     ) -> None:
         self.context, self.settings = context, settings
         self.blocks, self.regularisation, self.intercept = blocks, regularisation, intercept
         self.raw = blocks
         self.factor: Floats | None = None
+        self.earlier = earlier
+        self.known = None if earlier is None else known_beside(context, blocks, earlier)
+        if self.known is not None:
+            self.known.persist(StorageLevel.MEMORY_AND_DISK)
         self.solved: Table | None = None
         self.pending: Mixture = ()
         self._begins = True
@@ -55,7 +61,7 @@ class SparkRandom:
             yield partition, task.solve(gather(records))
 
         before, self.pending, self._begins = self.solved, (), False
-        joined = together(self.context, self.blocks, before, scores)
+        joined = together(self.context, self.blocks, self.known, before, scores)
         solved = joined.mapPartitionsWithIndex(solve, preservesPartitioning=True)
         self.solved = solved.persist(StorageLevel.MEMORY_AND_DISK)
         sums = self.solved.mapPartitions(lambda records: (one.sums for one in whole(records))).collect()
@@ -100,6 +106,18 @@ class SparkRandom:
 
         return margins
 
+    def at_start(self, scores: Table | None) -> Table:
+        """Return the blocks beside what a fit starts from, and beside the sums of the scores of the effects before."""
+        return together(self.context, self.blocks, self.known, scores)
+
+    def start_of(self) -> Callable[[Partition], Floats]:
+        """Return how the executors find the sums of scores of :meth:`at_start`, those of this effect added."""
+
+        def totals(found: Partition) -> Floats:
+            return align(found.block, found.arrived) + cell_margins(found.block.rows, first_coefficients(found))
+
+        return totals
+
     def begin(self, *, afresh: bool) -> None:
         """Forget the steps of an earlier descent, and the coefficients too if the next begins afresh."""
         self._begins = True
@@ -118,7 +136,8 @@ class SparkRandom:
         if self.settings.l1 == 0.0 and not self.settings.bounds:
             return [quadratic(self.penalty_along(), move) for move in moves]
         task, tried = self._task(), tuple(moves)
-        costs = self.rows().mapPartitions(lambda records: iter([task.costs(gather(records), tried)])).collect()
+        rows = together(self.context, self.blocks, self.known, self.solved)
+        costs = rows.mapPartitions(lambda records: iter([task.costs(gather(records), tried)])).collect()
         return [sum(each) for each in zip(*costs, strict=True)]
 
     def move(self, mixture: Mixture) -> None:
@@ -126,17 +145,19 @@ class SparkRandom:
         self.pending = mixture
 
     def effects(self, scores: Table | None) -> "RDD[RandomEffect]":
-        """Return the effect as it is now, partition by partition.
+        """Return the effect as it is now, partition by partition; entities without data keep an earlier model's.
 
         Parameters
         ----------
         scores
             The sums that the fit ended with, on their way to this coordinate; read where variances are wanted.
         """
+        if self.settings.locked and self.earlier is not None:
+            return self.earlier.mapPartitions(lambda records: (one.effect for one in whole(records)))
         if self.solved is None:
             raise RuntimeError(f"{self.name} was never fitted")
         task, arrived = self._task(), scores if self.settings.variances != "none" else None
-        parts = together(self.context, self.blocks, self.solved, arrived)
+        parts = together(self.context, self.blocks, self.known, self.earlier, self.solved, arrived)
         return parts.mapPartitions(lambda records: iter([task.effect(gather(records))]))
 
     def _task(self) -> EntityTask:
@@ -156,6 +177,8 @@ class SparkRandom:
         """Let go of what is cached."""
         self.raw.unpersist()
         self.blocks.unpersist()
+        if self.known is not None:
+            self.known.unpersist()
         if self.solved is not None:
             self.solved.unpersist()
 

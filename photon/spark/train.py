@@ -7,10 +7,12 @@ from operator import add
 import msgspec
 from pyspark import RDD
 from pyspark.sql import DataFrame
-from pyspark.sql.types import StructType
+from pyspark.sql.types import DataType, StructType
 
 from photon.checks import Checks, Fault, refuse
 from photon.descent import Descent, Sweep, descend
+from photon.earlier import prior_of_columns
+from photon.model import FixedEffect
 from photon.normalise import FeatureStatistics
 from photon.regularisation import Regularisation, regularisation_of
 from photon.rows import Floats
@@ -19,7 +21,8 @@ from photon.spark.accelerator import Coordinate, SparkAccelerator
 from photon.spark.arrow_rows import data_frame, to_bytes
 from photon.spark.backend import Context, Partition, Table, align, gather, sent, together
 from photon.spark.blocks import Keyed, Layout, blocks, shuffled
-from photon.spark.delivery import Delivery
+from photon.spark.delivery import Delivery, Opening, open_scores
+from photon.spark.earlier import EarlierEffects, check_earlier, has_variances, sent_earlier
 from photon.spark.fixed import SparkFixed
 from photon.spark.random_effect import SparkRandom
 from photon.spark.rows import Measure, RoleRows, coefficient_rows, id_inspector, inspector, measured_rows, summed_roles
@@ -51,9 +54,13 @@ class SparkGlmix:
         Partitions of every coordinate's blocks: at least as many as cores work.
     carried_ids
         Entity keys that evaluations group by.
+    earlier
+        Effects of an earlier model: where a fit starts, a prior where ``prior_weight`` says so, all of a locked
+        coordinate, and the coefficients of entities without data. A random one is rows (entity, indices,
+        values[, variances]); its entities go to the partitions of their rows, and never through the driver.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # by keyword, all that a fit is of
         self,
         data: DataFrame,
         settings: FitSettings,
@@ -62,18 +69,21 @@ class SparkGlmix:
         *,
         partitions: int,
         carried_ids: Sequence[str] = (),
+        earlier: EarlierEffects | None = None,
     ) -> None:
-        self.settings = _on_spark(checked(settings, source="fit"))
+        self.settings = checked(settings, source="fit")
+        self._earlier = earlier
+        check_earlier(settings, {name: shape.columns for name, shape in shards.items()}, earlier)
         self.roles = tuple(roles)
         self._shards = shards
         self.layout = Layout(
-            coordinates=settings.cycle,
-            columns=tuple(shards[coordinate.shard].columns for coordinate in settings.cycle),
+            coordinates=_ordered(settings),
+            columns=tuple(shards[coordinate.shard].columns for coordinate in _ordered(settings)),
             partitions=partitions,
             carried_ids=tuple(carried_ids),
         )
         self._spark = data.sparkSession
-        self._key_types = _key_types(data)
+        self._id_types = _id_types(data)
         self._context = Context(
             spark=self._spark.sparkContext,
             loss=settings.loss,
@@ -85,18 +95,25 @@ class SparkGlmix:
         payloads = shuffled(data, self.layout)
         self.coordinates = tuple(
             self._coordinate(one, blocks(payloads, self.layout, position))
-            for position, one in enumerate(settings.cycle)
+            for position, one in enumerate(self.layout.coordinates)
         )
-        self._accelerator = SparkAccelerator(self.coordinates) if self._context.window else None
+        self.moving = self.coordinates[self.layout.first :]
+        self._accelerator = SparkAccelerator(self.moving) if self._context.window else None
+        self._opening: Opening | None = None
         self._ended: Delivery | None = None
 
     def _coordinate(self, one: CoordinateSettings, rows: Table) -> Coordinate:
         shape = self._shards[one.shard]
         # Statistics of the features are of the rows that train, so they come with a fit.
         plain = regularisation_of(msgspec.structs.replace(one, normalisation="none"), shape.columns, shape.intercept)
+        effect = (self._earlier or {}).get(one.name)
         if one.kind == "fixed":
-            return SparkFixed(self._context, one, rows, plain)
-        return SparkRandom(self._context, one, rows, plain, shape.intercept)
+            return SparkFixed(self._context, one, rows, plain, effect if isinstance(effect, FixedEffect) else None)
+        earlier = None
+        if isinstance(effect, DataFrame):
+            key_type = self._id_types[one.entity_key]
+            earlier = sent_earlier(effect, one, shape.columns, key_type, self.layout.partitions)
+        return SparkRandom(self._context, one, rows, plain, shape.intercept, earlier)
 
     def _regularisation(self, coordinate: Coordinate, active: frozenset[int]) -> Regularisation:
         """Return what settings say of an effect; with a normalisation this is a pass over the rows that train."""
@@ -109,24 +126,31 @@ class SparkGlmix:
                 yield FeatureStatistics.of(block.examples.rows, block.active_weights(active))
 
             statistics = coordinate.blocks.mapPartitions(partial).treeReduce(add)
-        return regularisation_of(one, shape.columns, shape.intercept, statistics)
+        plain = regularisation_of(one, shape.columns, shape.intercept, statistics)
+        # A random effect's prior lies beside its blocks.
+        return plain if isinstance(coordinate, SparkRandom) else _with_prior(plain, coordinate)
 
     @property
     def fixed(self) -> SparkFixed:
-        """The first fixed effect: its blocks hold every row."""
-        first = self.coordinates[0]
-        if not isinstance(first, SparkFixed):
-            raise TypeError("the first coordinate is the fixed effect")
-        return first
+        """The fixed effect that is updated first; TypeError if every fixed effect is locked."""
+        if self.baseline is None:
+            raise TypeError("the first coordinate that moves is a random effect")
+        return self.baseline
+
+    @property
+    def baseline(self) -> SparkFixed | None:
+        """The fixed effect that a model is compared with: the one updated first, None if every one is locked."""
+        first = self.moving[0]
+        return first if isinstance(first, SparkFixed) else None
 
     @property
     def all_fixed(self) -> tuple[SparkFixed, ...]:
-        """The fixed effects, in update order."""
+        """The fixed effects, the locked ones first."""
         return tuple(one for one in self.coordinates if isinstance(one, SparkFixed))
 
     @property
     def random(self) -> tuple[SparkRandom, ...]:
-        """The random effects, in update order."""
+        """The random effects, the locked ones first."""
         return tuple(one for one in self.coordinates if isinstance(one, SparkRandom))
 
     def check(self, checks: Checks = "full") -> tuple[RoleRows, ...]:
@@ -177,7 +201,7 @@ class SparkGlmix:
             Roles whose rows train; the others are scored with them in passing.
         start
             The scores that an earlier fit of this object ended with: the fit goes on from its coefficients,
-            without its memory of steps. None: from nothing.
+            without its memory of steps. None: from the earlier model, or from nothing.
         progress
             Called after every sweep.
         max_sweeps, tolerance
@@ -187,22 +211,31 @@ class SparkGlmix:
             if one.settings.estimate != "none" and one.factor is None:
                 raise RuntimeError(f"{one.name} has no prior: estimate_priors comes before the fit")
         context = self.with_active(train)
-        for coordinate in self.coordinates:
+        opening = self._opened()
+        for coordinate in self.moving:
             coordinate.context = context
             coordinate.regularisation = self._regularisation(coordinate, context.active)
             coordinate.begin(afresh=start is None)
         if self._accelerator is not None:
-            self._accelerator.begin(afresh=start is None)
+            self._accelerator.begin(afresh=start is None, opening=None if opening is None else opening.sums)
         descent = descend(
-            self.coordinates,
-            start,
+            self.moving,
+            opening.scores if opening is not None and start is None else start,
             max_sweeps=self.settings.max_sweeps if max_sweeps is None else max_sweeps,
             tolerance=self.settings.tolerance if tolerance is None else tolerance,
             accelerator=self._accelerator,
             progress=progress,
         )
-        self._ended = Delivery(self.coordinates, descent.scores)
+        self._ended = Delivery(self.moving, descent.scores)
         return descent
+
+    def _opened(self) -> Opening | None:
+        """Return the scores of the earlier model, None without one; the locked coordinates' rows are then let go."""
+        if self._earlier and self._opening is None:
+            self._opening = open_scores(self.coordinates)
+            for locked in self.coordinates[: self.layout.first]:
+                locked.release()
+        return self._opening
 
     def retune(self, settings: FitSettings) -> None:
         """Take other penalties for the fits to come; data stay cached, and a fit goes on from the last coefficients.
@@ -216,8 +249,14 @@ class SparkGlmix:
             raise ConfigurationError(
                 f"acceleration: {settings.window}", expected=f"{self._context.window}, as in the first fit"
             )
-        self.settings = _on_spark(checked(settings, source="fit"))
-        for coordinate, one in zip(self.coordinates, settings.cycle, strict=True):
+        now, before = (
+            [(one.name, one.locked, one.prior_weight) for one in coordinates]
+            for coordinates in (_ordered(settings), self.layout.coordinates)
+        )
+        if now != before:
+            raise ConfigurationError("coordinates: not those of the first fit", expected="other penalties alone")
+        self.settings = checked(settings, source="fit")
+        for coordinate, one in zip(self.coordinates, _ordered(settings), strict=True):
             coordinate.settings = one
 
     def take_priors(self, factors: Mapping[str, Floats]) -> None:
@@ -272,9 +311,10 @@ class SparkGlmix:
             for measure in wanted:
                 yield to_bytes(measured_rows(found.block, margins, measure, names))
 
-        tables = together(self._context, self.fixed.blocks, scores).mapPartitions(emit)
+        blocks_of = self.moving[0] if all(one.fixed_alone is None for one in wanted) else self.fixed
+        tables = together(self._context, blocks_of.blocks, scores).mapPartitions(emit)
         columns = ["measure string, score double, label double, weight double"]
-        columns += [f"`{name}` {self._key_types[name]}" for name in names]
+        columns += [f"`{name}` {self._key_type(name)}" for name in names]
         return data_frame(self._spark, tables, ", ".join(columns))
 
     def coefficients(self, coordinate: SparkRandom) -> DataFrame:
@@ -284,15 +324,26 @@ class SparkGlmix:
         """
         parts = coordinate.effects(self._delivered(coordinate))
         tables = parts.filter(lambda part: len(part.entities) > 0).map(lambda part: to_bytes(coefficient_rows(part)))
-        columns = f"entity {self._key_types[coordinate.settings.entity_key]}, indices array<int>, values array<double>"
-        columns += "" if coordinate.settings.variances == "none" else ", variances array<double>"
+        columns = f"entity {self._key_type(coordinate.settings.entity_key)}, indices array<int>, values array<double>"
+        columns += ", variances array<double>" if self._has_variances(coordinate) else ""
         return data_frame(self._spark, tables, columns)
 
     def fixed_variances(self, coordinate: SparkFixed) -> Floats | None:
         """Return the variances of a fixed effect's coefficients; None where its settings want none."""
         return coordinate.variances(self._delivered(coordinate))
 
+    def _key_type(self, key: str) -> str:
+        return "string" if self._id_types[key].simpleString() == "string" else "bigint"
+
+    def _has_variances(self, coordinate: SparkRandom) -> bool:
+        earlier = (self._earlier or {}).get(coordinate.name)
+        if coordinate.settings.locked:
+            return isinstance(earlier, DataFrame) and has_variances(earlier)
+        return coordinate.settings.variances != "none"
+
     def _delivered(self, coordinate: Coordinate) -> Table | None:
+        if coordinate.settings.locked:
+            return None
         if self._ended is None:
             raise RuntimeError(f"{coordinate.name} was never fitted")
         return self._ended.to(coordinate)
@@ -301,6 +352,8 @@ class SparkGlmix:
         """Let go of everything that is cached."""
         for coordinate in self.coordinates:
             coordinate.release()
+        if self._opening is not None:
+            self._opening.scores.unpersist()
         if self._accelerator is not None:
             self._accelerator.release()
 
@@ -309,19 +362,17 @@ def _added(margins: Callable[[Partition], Floats]) -> Callable[[Partition], Floa
     return lambda found: align(found.block, found.arrived) + margins(found)
 
 
-def _on_spark(settings: FitSettings) -> FitSettings:
-    """Return the settings; ConfigurationError for what only :mod:`photon.local` does so far."""
-    for place, one in enumerate(settings.coordinates):
-        wanted = {"locked": one.locked, "prior_weight": one.prior_weight > 0.0}
-        for name in (name for name, is_wanted in wanted.items() if is_wanted):
-            raise ConfigurationError(
-                f"coordinates[{place}].{name}: not on Spark", expected="unset, or a fit in one process"
-            )
-    return settings
+def _ordered(settings: FitSettings) -> tuple[CoordinateSettings, ...]:
+    """Return the coordinates in update order, but the locked ones first: their scores are needed once."""
+    return tuple(sorted(settings.cycle, key=lambda one: not one.locked))
 
 
-def _key_types(data: DataFrame) -> dict[str, str]:
+def _with_prior(plain: Regularisation, coordinate: SparkFixed) -> Regularisation:
+    return prior_of_columns(plain, coordinate.earlier, coordinate.settings.prior_weight)
+
+
+def _id_types(data: DataFrame) -> dict[str, DataType]:
     ids = data.schema["ids"].dataType
     if not isinstance(ids, StructType):
         raise TypeError("ids is a struct of entity ids")
-    return {field.name: "string" if field.dataType.simpleString() == "string" else "bigint" for field in ids.fields}
+    return {field.name: field.dataType for field in ids.fields}

@@ -82,6 +82,18 @@ def test_entities_without_new_rows_keep_their_model(glmix_data: LocalData, glmix
     np.testing.assert_array_equal(users.variances[old], known.variances[old])
     assert np.all(users.coefficients[~old] != known.coefficients[~old])
 
+    # Rows that do not train say nothing either, with a prior and without.
+    weights = np.where(glmix_data.ids["user_id"] < 104, glmix_data.weights, 0.0)
+    for weight in (0.0, 1.0):
+        held = fit(replace(glmix_data, weights=weights), changed(settings, prior_weight=weight), earlier=first)
+        after = held.model.effects[1]
+        assert isinstance(after, RandomEffect)
+        np.testing.assert_array_equal(users.coefficients[old], after.coefficients[old])
+        np.testing.assert_array_equal(users.variances[old], after.variances[old])
+        np.testing.assert_allclose(
+            held.descent.scores.sum(axis=1) + glmix_data.offsets, scores(held.model, glmix_data), atol=1e-12
+        )
+
 
 def test_new_entities_join_those_of_the_earlier_model(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
     settings = changed(glmix_settings)

@@ -16,7 +16,7 @@ from photon.settings import Bound, FitSettings
 from photon.spark.evaluation import evaluate
 from photon.spark.rows import Measure
 from photon.spark.train import ShardShape, SparkGlmix
-from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.errors import BadDataError
 
 Frame = Callable[[LocalData], DataFrame]
 
@@ -132,19 +132,6 @@ def test_variances_are_those_of_the_local_model(
     hessian = matrix.T @ (matrix * curvatures[:, None]) + np.diag([1.0, 1.0, 1.0, 1.0, 0.0])
     np.testing.assert_allclose(glmix.fixed_variances(glmix.fixed), np.linalg.inv(hessian).diagonal(), rtol=1e-6)
     glmix.release()
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [({"locked": True}, "locked: not on Spark")],
-)
-def test_what_spark_does_not_do_is_refused(
-    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings, changes: dict[str, object], said: str
-) -> None:
-    first, *rest = glmix_settings.coordinates
-    settings = msgspec.structs.replace(glmix_settings, coordinates=(msgspec.structs.replace(first, **changes), *rest))
-    with pytest.raises(ConfigurationError, match=said):
-        on_spark(as_frame(glmix_data), glmix_data, settings)
 
 
 def test_sampled_rows_and_features_in_any_order_fit_the_local_model(
