@@ -14,6 +14,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
+from jobs.earlier_model import fixed_effect
 from jobs.game.examples import read_examples
 from jobs.game.files import avro_files, ranges
 from jobs.game.fitting import ROLES, Fitting, Prepared
@@ -22,9 +23,11 @@ from jobs.game.margins import LoadedEffect, with_margin
 from jobs.game.model_index import used_shards
 from jobs.game.models import IndexRows, indexed, read_effect, shard_index
 from jobs.game.summaries import check_summaries, is_below_output, write_summary
-from jobs.game.training import Config, from_arguments, locked_model_of
+from jobs.game.training import Config, first_model_of, from_arguments, locked_model_of
 from jobs.indexing import IndexMap
 from jobs.job import Outcome
+from photon.model import FixedEffect
+from photon.spark.earlier import EarlierEffects
 from photon.spark.train import ShardShape, SparkGlmix
 from yarnmill import fs
 from yarnmill.errors import BadDataError
@@ -48,7 +51,8 @@ def inputs(config: Config) -> tuple[str, ...]:
     if config.summary_directory is not None:
         check_summaries(config.summary_directory, may_replace=config.may_replace)
     used_shards(locked_model_of(config), config.shards)
-    more = [url for url in (config.index_directory, config.bags_directory, config.locked_model) if url is not None]
+    first_model_of(config)
+    more = [url for url in (config.index_directory, config.bags_directory, config.initial_model) if url is not None]
     return (*config.folders, *config.validation_folders, *more)
 
 
@@ -121,7 +125,24 @@ def _loaded(spark: SparkSession, config: Config, prepared: Prepared) -> SparkGlm
         ROLES,
         partitions=max(spark.sparkContext.defaultParallelism, *(one.min_partitions for one in config.coordinates)),
         carried_ids=config.question.entities,
+        earlier=_earlier(spark, config, prepared),
     )
+
+
+def _earlier(spark: SparkSession, config: Config, prepared: Prepared) -> EarlierEffects | None:
+    """Return the effects that the coordinates start from, by the columns of their shards."""
+    model = first_model_of(config)
+    if config.initial_model is None:
+        return None
+    saved = {effect.name: effect for effect in model.effects}
+    found: dict[str, FixedEffect | DataFrame] = {}
+    for one in config.fits[0].coordinates:
+        if one.name in saved:
+            index = shard_index(prepared.index, one.shard, prepared.maps[one.shard].dimension)
+            effect = saved[one.name]
+            rows = indexed(effect, read_effect(spark, model, effect), index)
+            found[one.name] = rows if one.kind == "random" else fixed_effect(one, rows, index.dimension)
+    return found
 
 
 def _summarise(config: Config, prepared: Prepared, folder: str) -> None:

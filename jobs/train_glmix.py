@@ -4,6 +4,7 @@ With a validation part the model is first fitted on train and judged on validati
 ``refit_on_validation`` then goes on with train and validation together, and that model is written and
 judged on test. With ``tuning`` the penalties are searched for first, by the first evaluator on validation.
 Priors of random effects with ``estimate`` are found from the training rows before the first fit.
+An ``earlier_model`` is where the fit starts, what a locked coordinate stays, and a prior by ``prior_weight``.
 Baselines see the same rows: the mean label, and the fixed effect fitted alone.
 
 Output below ``config.output``::
@@ -27,6 +28,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
 from jobs.clock import Clock
+from jobs.earlier_model import EarlierModel, earlier_effects, read_earlier_model
 from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
 from jobs.job import JobConfig, Outcome
 from jobs.penalties import Searched, SearchPlan, search_penalties
@@ -70,6 +72,9 @@ class Config(JobConfig, frozen=True, kw_only=True):
         ``logistic``, ``linear``, ``poisson``, ``smoothed_hinge``, ``gamma`` or ``tweedie``.
     coordinates
         The effects, in update order.
+    earlier_model
+        URL of an earlier output of this job or of ``import_photon_model``. Entities of no row in this training set
+        keep their coefficients, and their variances where ``variances`` are wanted.
     max_sweeps, tolerance, acceleration, tweedie_power
         See :class:`photon.settings.FitSettings`.
     evaluators
@@ -98,6 +103,7 @@ class Config(JobConfig, frozen=True, kw_only=True):
 
     training_set: str
     coordinates: tuple[CoordinateSettings, ...]
+    earlier_model: str | None = None
     task: Task = "logistic"
     max_sweeps: int = 10
     tolerance: float = 1e-4
@@ -134,17 +140,31 @@ class Config(JobConfig, frozen=True, kw_only=True):
 
 
 def inputs(config: Config) -> tuple[str, ...]:
-    """Return the training set, after checking that the configuration fits it.
+    """Return the training set and the earlier model, after checking that the configuration fits them.
 
     Raises
     ------
     ConfigurationError
         If a coordinate names a shard or an entity key that the training set does not have.
     NotFoundError
-        If there is no training set.
+        If there is no training set, or no earlier model where one is named.
     """
     _check(config, read_training_set(config.training_set))
-    return (config.training_set,)
+    model = _earlier(config)
+    return (config.training_set,) if model is None else (config.training_set, model.url)
+
+
+def _earlier(config: Config) -> EarlierModel | None:
+    if config.earlier_model is not None:
+        return read_earlier_model(config.earlier_model, config.task, config.coordinates)
+    for place, one in enumerate(config.coordinates):
+        if one.locked or one.prior_weight > 0.0:
+            name = "locked" if one.locked else "prior_weight"
+            raise ConfigurationError(
+                f"coordinates[{place}].{name}: no earlier model",
+                expected="earlier_model: the URL of an output of train_glmix",
+            )
+    return None
 
 
 def _check(config: Config, training_set: TrainingSet) -> None:
@@ -181,7 +201,8 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     """Train, evaluate and write the model to ``config.output``."""
     training_set = read_training_set(config.training_set)
     _check(config, training_set)
-    clock = Clock()
+    clock, earlier = Clock(), _earlier(config)
+    rows_of = (config.training_set, training_set)
     glmix = SparkGlmix(
         _rows(spark, config.training_set),
         config.fit_settings,
@@ -189,6 +210,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
         SPLITS,
         partitions=config.partitions or int(spark.conf.get("spark.sql.shuffle.partitions") or "4"),
         carried_ids=config.question.entities,
+        earlier=None if earlier is None else earlier_effects(spark, earlier, config.coordinates, rows_of),
     )
     with clock.measure("load"):
         rows = glmix.check(config.checks)
@@ -216,7 +238,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
         outputs = judge.write(config.output)
         outputs += [] if priors is None else [write_priors(config.output, priors)]
         outputs += [] if searched is None else [write_trials(config.output, searched.tuned.trials)]
-        named = largest_coefficients(spark, glmix.fixed, config.training_set)
+        named = largest_coefficients(spark, glmix.baseline or glmix.all_fixed[0], config.training_set)
         report = TrainingReport(
             name=config.training_set,
             settings=glmix.settings,
@@ -315,10 +337,11 @@ def _fit(
         trained, judged = ["train", "validation"], []
         with clock.measure("refit"):
             final = glmix.fit(trained, start=final.scores)
-    with clock.measure("fit_global_only"):
-        alone = glmix.fit_fixed_alone(trained)
     if rows[TEST].rows:
-        judged += [Measure("test", TEST), Measure("global_only_test", TEST, alone)]
+        judged.append(Measure("test", TEST))
+    if rows[TEST].rows and glmix.baseline is not None:
+        with clock.measure("fit_global_only"):
+            judged.append(Measure("global_only_test", TEST, glmix.fit_fixed_alone(trained)))
     with clock.measure("evaluate"):
         metrics |= judge(final, judged)
     metrics["objective"] = final.objective
@@ -336,7 +359,8 @@ def _with_baselines(
     metrics: dict[str, float], rows: Sequence[RoleRows], trained: Sequence[str], task: Task
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     prefix = "global_only_"
-    baselines = {"global_only": {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}}
+    alone = {key.removeprefix(prefix): value for key, value in metrics.items() if key.startswith(prefix)}
+    baselines = {"global_only": alone} if alone else {}
     own = {key: value for key, value in metrics.items() if not key.startswith(prefix)}
     seen = [rows[SPLITS.index(name)] for name in trained]
     mean = sum(one.label_sum for one in seen) / sum(one.weight for one in seen)

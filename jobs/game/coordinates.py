@@ -78,6 +78,7 @@ class EveryCoordinate(Record, frozen=True, kw_only=True):
 
     normalisation: Normalisation = "none"
     variances: Variances = "none"
+    prior_weight: float = 0.0
 
 
 def parse_shards(texts: Sequence[str]) -> tuple[tuple[ShardOption, ...], tuple[str, ...]]:
@@ -301,6 +302,7 @@ def _settings(one: CoordinateOption, weight: float, every: EveryCoordinate) -> C
         l1=weight * one.alpha,
         normalisation=every.normalisation,
         variances=every.variances,
+        prior_weight=every.prior_weight,
         entity=one.entity,
         active_rows_lower_bound=one.active_rows_lower_bound,
         active_rows_upper_bound=one.active_rows_upper_bound,

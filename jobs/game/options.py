@@ -144,7 +144,7 @@ OPTIONS: Final = (
     Option(
         name="model-input-directory",
         drivers=BOTH,
-        becomes="scoring: the model, required; training: the model of the locked coordinates, no warm start yet",
+        becomes="scoring: the model, required; training: where coordinates start, and what locked ones stay",
     ),
     Option(name="training-task", drivers=(TRAINING,), required=True, becomes="task"),
     Option(name="validation-data-directories", kind="list", drivers=(TRAINING,), becomes="the same"),
@@ -256,13 +256,13 @@ OPTIONS: Final = (
         name="ignore-threshold-for-new-models",
         kind="flag",
         drivers=(TRAINING,),
-        refused="it lifts active.data.lower.bound for new entities of a warm start, which is not wired yet",
+        refused="active.data.lower.bound holds for every entity: one below it keeps its earlier model, or has none",
     ),
     Option(
         name="incremental-training",
         kind="flag",
         drivers=(TRAINING,),
-        refused="the prior from an earlier model's variances is not wired yet",
+        becomes="prior_weight 1: means and variances of --model-input-directory are a prior, in place of L2",
     ),
     Option(
         name="save-per-group-evaluation-result",

@@ -70,8 +70,10 @@ class Config(RowsConfig, frozen=True, kw_only=True):
         How penalties are searched after the grid, and with how many fits.
     saves_groups
         Whether the results of every group are written.
-    locked_model, locked
-        A saved model, and those of its coordinates that stay as they are.
+    initial_model, locked
+        A saved model that coordinates of its names start from, and those of its coordinates that stay as they are.
+    incremental
+        Whether the saved model is a prior too.
     """
 
     task: Task
@@ -88,13 +90,16 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     tuning: Tuning = "NONE"
     tuning_fits: int = 0
     saves_groups: bool = False
-    locked_model: str | None = None
+    initial_model: str | None = None
     locked: tuple[str, ...] = ()
+    incremental: bool = False
 
     @property
     def fits(self) -> tuple[FitSettings, ...]:
         """Settings of every fit, in order."""
-        every = EveryCoordinate(normalisation=self.normalisation, variances=self.variances)
+        every = EveryCoordinate(
+            normalisation=self.normalisation, variances=self.variances, prior_weight=float(self.incremental)
+        )
         return grid(self.coordinates, self.task, self.iterations, every)
 
     @property
@@ -125,13 +130,13 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     @property
     def locked_effects(self) -> tuple[EffectInfo, ...]:
         """The locked coordinates as their model has them; ConfigurationError if it lacks one."""
-        if self.locked_model is None or not self.locked:
+        if self.initial_model is None or not self.locked:
             return ()
-        found = {effect.name: effect for effect in read_saved_model(self.locked_model).effects}
+        found = {effect.name: effect for effect in read_saved_model(self.initial_model).effects}
         missing = [name for name in self.locked if name not in found]
         if missing:
             raise ConfigurationError(
-                f"--partial-retrain-locked-coordinates: {self.locked_model} has no {missing[0]!r}",
+                f"--partial-retrain-locked-coordinates: {self.initial_model} has no {missing[0]!r}",
                 expected=f"some of {', '.join(found)}",
             )
         return tuple(found[name] for name in self.locked)
@@ -183,7 +188,8 @@ def from_arguments(arguments: Sequence[str], now: dt.datetime) -> tuple[Config, 
         ),
         tuning_fits=words.integer("hyper-parameter-tuning-iterations") or 0,
         saves_groups=words.flag("save-per-group-evaluation-result"),
-        locked_model=qualified(model) if (model := words.maybe("model-input-directory")) else None,
+        incremental=words.flag("incremental-training"),
+        initial_model=qualified(model) if (model := words.maybe("model-input-directory")) else None,
         locked=locked,
         checks=_LEVELS[
             parse_choice(words.text("data-validation", "VALIDATE_DISABLED"), tuple(_LEVELS), "--data-validation")
@@ -210,23 +216,44 @@ def _check_search(config: Config, search: TuningSettings) -> None:
 
 
 def _check_choices(words: Words) -> None:
-    """Check the options of which some choices alone are wired so far."""
-    has_model, has_locked = (
-        words.maybe(name) is not None for name in ("model-input-directory", "partial-retrain-locked-coordinates")
-    )
-    if has_locked and not has_model:
+    """Check that what speaks of an earlier model has one."""
+    if words.maybe("model-input-directory") is not None:
+        return
+    if words.maybe("partial-retrain-locked-coordinates") is not None:
         raise ConfigurationError(
             "--partial-retrain-locked-coordinates: no model to take them from", mend="--model-input-directory"
         )
-    if has_model and not has_locked:
+    if words.flag("incremental-training"):
         raise ConfigurationError(
-            f"--model-input-directory {words.text('model-input-directory')}: refused without locked coordinates",
-            expected="a fit from the beginning: it ends at the same optimum, and a warm start is not wired yet",
+            "--incremental-training: no model to be the prior",
+            mend="--model-input-directory, of a model with variances",
         )
 
 
 def locked_model_of(config: Config) -> SavedModel:
     """Return the model of the locked coordinates, with these alone; none, if none is locked."""
-    url = config.locked_model or ""
-    task = read_saved_model(url).task if url else None
-    return SavedModel(url=url, task=task, effects=config.locked_effects)
+    return _part_of_model(config, config.locked_effects)
+
+
+def first_model_of(config: Config) -> SavedModel:
+    """Return the earlier model with the coordinates that are to train again alone; none without one.
+
+    Raises
+    ------
+    ConfigurationError
+        If a coordinate has the name of another kind of effect.
+    """
+    configured = {one.name: one for one in config.coordinates}
+    found = () if config.initial_model is None else read_saved_model(config.initial_model).effects
+    for effect in found:
+        if effect.name in configured and effect.entity != configured[effect.name].entity:
+            raise ConfigurationError(
+                f"--coordinate-configurations name={effect.name}: {configured[effect.name].entity or 'no'} id",
+                expected=f"{effect.entity or 'none'}, as in {config.initial_model}, or another name",
+            )
+    return _part_of_model(config, tuple(effect for effect in found if effect.name in configured))
+
+
+def _part_of_model(config: Config, effects: tuple[EffectInfo, ...]) -> SavedModel:
+    url = config.initial_model or ""
+    return SavedModel(url=url, task=read_saved_model(url).task if url else None, effects=effects)

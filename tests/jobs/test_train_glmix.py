@@ -1,5 +1,6 @@
 """The training job on a small training set in the contract's layout, and its model through the flavour."""
 
+import dataclasses
 import datetime as dt
 import shutil
 from dataclasses import dataclass
@@ -57,15 +58,16 @@ class Made:
     films: np.ndarray
     labels: np.ndarray
     split: np.ndarray
+    columns: dict[str, list[tuple[str, str]]]
 
     def local(self, train: tuple[int, ...]) -> LocalData:
         return LocalData(
             self.labels,
             np.isin(self.split, train).astype(np.float64),
             np.zeros(ROWS),
-            {name: SparseRows.from_dense(self.dense(name)) for name in SHARDS},
+            {name: SparseRows.from_dense(self.dense(name)) for name in self.columns},
             {"user_id": self.users, "film": self.films},
-            {name: columns.index((INTERCEPT, "")) for name, columns in SHARDS.items()},
+            {name: columns.index((INTERCEPT, "")) for name, columns in self.columns.items()},
         )
 
     def dense(self, shard: str) -> np.ndarray:
@@ -75,7 +77,7 @@ class Made:
             else self.years
             if name == "year"
             else np.array([bag.get(term, 0.0) for bag in self.genres])
-            for name, term in SHARDS[shard]
+            for name, term in self.columns[shard]
         ]
         return np.column_stack(columns)
 
@@ -88,29 +90,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Made:
     random = np.random.default_rng(11)
-    folder = folder / "training_set"
     genres = [{term: 1.0 for term in GENRES if random.random() < 0.5} for _ in range(ROWS)]
     years, users = random.normal(size=ROWS), random.integers(1, 15, ROWS)
     films = np.array([f"film {i}" for i in range(9)])[random.integers(0, 9, ROWS)]
     taste = random.normal(size=15)[users] + 0.8 * years
     labels = (random.random(ROWS) < 1 / (1 + np.exp(-taste))).astype(np.float64)
     split = random.choice(3, ROWS, p=[0.6, 0.2, 0.2])
-    result = Made(f"file://{folder}", genres, years, users, films, labels, split)
+    url = f"file://{folder}/training_set"
+    return written(Made(url, genres, years, users, films, labels, split, SHARDS), np.full(ROWS, fill_value=True))
+
+
+def written(result: Made, rows: np.ndarray) -> Made:
+    """Write some of the rows, and the index maps of all columns."""
+    folder = Path(result.url.removeprefix("file://"))
     for role, name in enumerate(SPLITS):
-        _write_split(folder / "data" / f"split={name}", result, np.flatnonzero(split == role))
-    for name, columns in SHARDS.items():
+        _write_split(folder / "data" / f"split={name}", result, np.flatnonzero(rows & (result.split == role)))
+    for name, columns in result.columns.items():
         below = folder / "index" / name
         below.mkdir(parents=True)
         table = {"name": [c[0] for c in columns], "term": [c[1] for c in columns], "index": range(len(columns))}
         pq.write_table(pa.table({k: pa.array(list(v)) for k, v in table.items()}), below / "part-0.parquet")
-    (folder / "training_set.json").write_bytes(canonical_json(_record(split)))
+    (folder / "training_set.json").write_bytes(canonical_json(_record(result)))
     return result
 
 
 def _write_split(folder: Path, made: Made, rows: np.ndarray) -> None:
     folder.mkdir(parents=True)
     shards = []
-    for name in SHARDS:
+    for name in made.columns:
         sparse = SparseRows.from_dense(made.dense(name)[rows])
         offsets = pa.array(sparse.indptr, pa.int32())
         parts = [pa.ListArray.from_arrays(offsets, pa.array(part)) for part in (sparse.indices, sparse.values)]
@@ -125,12 +132,12 @@ def _write_split(folder: Path, made: Made, rows: np.ndarray) -> None:
         "offset": pa.array(np.zeros(len(rows))),
         "ids": pa.StructArray.from_arrays(ids, ["user_id", "film"]),
         "features": pa.StructArray.from_arrays([bags, pa.array(made.years[rows])], ["genres", "year"]),
-        "shards": pa.StructArray.from_arrays(shards, list(SHARDS)),
+        "shards": pa.StructArray.from_arrays(shards, list(made.columns)),
     }
     pq.write_table(pa.table(columns), folder / "part-0.parquet")
 
 
-def _record(split: np.ndarray) -> TrainingSet:
+def _record(made: Made) -> TrainingSet:
     return TrainingSet(
         response="response",
         keys={"user_id": "int64", "film": "string"},
@@ -143,11 +150,11 @@ def _record(split: np.ndarray) -> TrainingSet:
                 name=name,
                 features=tuple(dict.fromkeys(column for column, _ in columns if column != INTERCEPT)),
                 dimension=len(columns),
-                index_sha256=f"hash of {name}",
+                index_sha256=f"hash of {columns}",
             )
-            for name, columns in SHARDS.items()
+            for name, columns in made.columns.items()
         ),
-        rows={name: int(np.sum(split == role)) for role, name in enumerate(SPLITS)},
+        rows={name: int(np.sum(made.split == role)) for role, name in enumerate(SPLITS)},
         inputs=(),
     )
 
@@ -224,6 +231,58 @@ def test_the_published_model_answers_as_the_locally_fitted_one(
     variances = np.concatenate(users["variances"].to_pylist())
     np.testing.assert_allclose(variances, fitted.model.effects[1].variances, rtol=1e-6)
     assert not list(tmp_path.rglob("variances.npy"))  # serving maps what it needs alone
+
+
+def test_a_later_training_takes_up_the_earlier_model_by_the_names_of_its_features(
+    spark: SparkSession, trained: Outcome, made: Made, folder: Path, tmp_path: Path
+) -> None:
+    assert trained.outputs
+    # Later rows have their columns in another order, one feature more, and none of some users.
+    columns = {name: [*own[::-1], ("genres", "New")] for name, own in SHARDS.items()}
+    later = dataclasses.replace(made, url=f"file://{tmp_path}/later", columns=columns, labels=1.0 - made.labels)
+    is_known = made.users < 10
+    written(later, is_known)
+    first = config_for(made, folder, refit=False)
+    fixed, user, film = first.coordinates
+    change = msgspec.structs.replace
+    config = change(
+        first,
+        output=f"file://{tmp_path}/output",
+        training_set=later.url,
+        earlier_model=first.output,
+        coordinates=(change(fixed, prior_weight=1.0), change(user, prior_weight=0.5), change(film, locked=True)),
+    )
+    assert inputs(config) == (later.url, first.output)
+    run(spark, config)
+
+    before = fit(made.local((0,)), first.fit_settings).model
+    data = dataclasses.replace(made.local((0,)), labels=later.labels)
+    data = dataclasses.replace(data, weights=np.where(is_known, data.weights, 0.0))
+    expected = fit(data, config.fit_settings, earlier=before).model
+    signature = prepare_glmix(config.output, tmp_path / "bundle")
+    asked = {"user_id": made.users, "film": made.films, "genres": made.genres, "year": made.years}
+    found = predictor_of(signature, tmp_path / "bundle").predict(asked)["probability"]
+    np.testing.assert_allclose(
+        found, means(expected, margins(expected, data.shards, data.ids, data.offsets)), atol=1e-7
+    )
+
+    kept, old = (
+        {row["entity"]: row for row in pq.read_table(f"{place}/output/coefficients/per_user").to_pylist()}
+        for place in (tmp_path, folder)
+    )
+    assert kept.keys() == old.keys()
+    for user_id in (10, 14):
+        assert kept[user_id]["values"] == old[user_id]["values"][::-1]
+        assert kept[user_id]["variances"] == old[user_id]["variances"][::-1]
+
+    for changes, said in (
+        ({"task": "linear"}, "earlier_model: .* is logistic"),
+        ({"earlier_model": None}, r"coordinates\[0\].prior_weight: no earlier model"),
+        ({"coordinates": (*config.coordinates, change(film, name="new", locked=True))}, "has no 'new'"),
+        ({"coordinates": (fixed, change(user, entity="film"))}, r"coordinates\[1\].entity: film"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            inputs(change(config, **changes))
 
 
 def test_the_page_shows_the_run_by_the_names_of_its_features(trained: Outcome, folder: Path) -> None:

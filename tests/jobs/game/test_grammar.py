@@ -264,7 +264,7 @@ def test_a_training_is_told_as_photon_is(tmp_path: Path) -> None:
     for more, said in (
         (["--normalization", "HALVES"], "--normalization HALVES"),
         (["--variance-computation-type", "HALF"], "--variance-computation-type HALF"),
-        (["--model-input-directory", "m"], "refused without locked coordinates"),
+        (["--incremental-training", "true"], "no model to be the prior"),
         (["--partial-retrain-locked-coordinates", "g"], "no model to take them from"),
         (["--model-input-directory", "m", "--partial-retrain-locked-coordinates", "g"], "'g' is configured as well"),
         (["--hyper-parameter-tuning", "BAYESIAN"], "nothing to search"),
