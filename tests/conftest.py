@@ -79,6 +79,7 @@ def spark() -> "Iterator[SparkSession]":
         .appName("yarnmill-tests")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.python.daemon.module", "photon.spark.daemon")  # its workers need not import anything
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.sql.session.timeZone", "UTC")  # this and the next as jobs.entry sets them

@@ -18,7 +18,7 @@ from photon.spark.backend import Context, Partition, Sums, Table, align, gather,
 from photon.spark.blocks import Keyed, scaled_blocks
 from photon.spark.earlier import known_beside
 from photon.spark.entity_task import EntityTask, first_coefficients, solved_of
-from photon.spark.pieces import whole
+from photon.spark.pieces import in_pieces, whole
 from photon.subspace import Mixture, quadratic
 
 
@@ -58,7 +58,7 @@ class SparkRandom:
         task = self._task()
 
         def solve(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
-            yield partition, task.solve(gather(records))
+            yield from in_pieces(partition, task.solve(gather(records)))
 
         before, self.pending, self._begins = self.solved, (), False
         joined = together(self.context, self.blocks, self.known, before, scores)

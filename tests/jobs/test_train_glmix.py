@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -499,7 +500,10 @@ def test_another_index_map_is_refused(trained: Outcome, made: Made, folder: Path
     assert trained.outputs
     record = Path(made.url.removeprefix("file://")) / "training_set.json"
     before = record.read_text()
-    record.write_text(before.replace("hash of user", "hash of another"))
+    changed = json.loads(before)
+    (user,) = (shard for shard in changed["shards"] if shard["name"] == "user")
+    user["index_sha256"] = "hash of another"
+    record.write_text(json.dumps(changed))
     with pytest.raises(BadDataError, match="index map of shard 'user'"):
         prepare_glmix(f"file://{folder}/output", tmp_path)
     record.write_text(before)
