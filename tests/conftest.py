@@ -46,6 +46,7 @@ hypothesis.settings.register_profile("suite", deadline=None)  # no test fails by
 hypothesis.settings.load_profile("suite")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups as it is asked, which is before a conftest otherwise
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):

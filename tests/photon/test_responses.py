@@ -27,7 +27,7 @@ def test_the_null_margin_is_the_constant_that_costs_least_and_explains_nothing(t
         null, loss = null_margin(own, weights, task), loss_of(task)
         best = minimize_scalar(lambda at: data_loss(loss, np.full(60, at), own, weights), bounds=(-5.0, 5.0))  # noqa: B023
         assert null == pytest.approx(best.x, abs=1e-4)
-        assert explained(np.full(60, null), own, weights, task) == pytest.approx(0.0, abs=1e-12)
+        assert explained(np.full(60, null), own, weights, loss) == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -35,7 +35,7 @@ def test_margins_that_know_every_label_explain_all(task: Task) -> None:
     labels, weights = rows(task)
     known = {"logistic": 80.0 * labels - 40.0, "linear": labels, "smoothed_hinge": 2.0 * labels - 1.0}
     perfect = known[task] if task in known else np.log(labels)
-    assert explained(perfect, labels, weights, task) == pytest.approx(1.0, abs=1e-12)
+    assert explained(perfect, labels, weights, loss_of(task)) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_labels_of_unlike_kinds_are_refused() -> None:
