@@ -1,8 +1,6 @@
 """Fixtures of the whole suite: a real SparkSession, a real Hadoop, a real training environment, a real browser.
 
-A test's markers follow from the fixtures it asks for, so nobody forgets one; quick tests run first. With
-``-n 2 --dist loadgroup`` each group of tests that share something large stays in one process: those on the Hadoop
-cluster mostly wait, and the others are done beside them.
+A test's markers follow from the fixtures it asks for, so nobody forgets one; quick tests run first.
 """
 
 import base64
@@ -38,15 +36,13 @@ MARKER_OF_FIXTURE = {
     "horovod_python": "training",
     "secured_cluster": "secured",
 }
-ORDER = ("quick", "programs", "spark", "cluster", "training", "secured", "e2e")
-GROUPS = {"training": "cluster"}  # most of these train on it
+ORDER = ("programs", "spark", "cluster", "training", "secured", "e2e")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 hypothesis.settings.register_profile("suite", deadline=None)  # no test fails by the clock
 hypothesis.settings.load_profile("suite")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups as it is asked, which is before a conftest otherwise
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
@@ -54,15 +50,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
             if fixture == "horovod_python":
                 item.add_marker(pytest.mark.timeout(1800))  # the first of them may have to compile Horovod
-    for item in items:
-        slowest = _slowest(item)
-        item.add_marker(pytest.mark.xdist_group(GROUPS.get(slowest, slowest)))
-    items.sort(key=lambda item: ORDER.index(_slowest(item)))
-
-
-def _slowest(item: pytest.Item) -> str:
-    markers = [mark.name for mark in item.iter_markers() if mark.name in ORDER]
-    return max(markers, key=ORDER.index, default="quick")
+    items.sort(
+        key=lambda item: max(
+            (ORDER.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in ORDER), default=0
+        )
+    )
 
 
 @pytest.fixture(scope="session")
