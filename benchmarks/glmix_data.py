@@ -7,6 +7,7 @@ from photon.local import LocalData
 from photon.loss import LOGISTIC
 from photon.rows import SparseRows
 from photon.settings import CoordinateSettings, FitSettings
+from photon.spark.arrow_rows import vectors
 
 USERS, ITEMS = 5_000, 1_000
 GLOBAL_FEATURES, ENTITY_FEATURES = 50, 8
@@ -48,14 +49,6 @@ def make_data(rows: int, random: np.random.Generator) -> LocalData:
     )
 
 
-def _vectors(rows: SparseRows) -> pa.Array:
-    offsets = pa.array(rows.indptr, pa.int32())
-    return pa.StructArray.from_arrays(
-        [pa.ListArray.from_arrays(offsets, pa.array(column)) for column in (rows.indices, rows.values)],
-        ["indices", "values"],
-    )
-
-
 def frame_of(data: LocalData) -> pa.Table:
     """Return the rows in the columns of a training set, all of role 0."""
     rows = len(data.labels)
@@ -67,6 +60,6 @@ def frame_of(data: LocalData) -> pa.Table:
             "weight": pa.array(data.weights),
             "offset": pa.array(data.offsets),
             "ids": pa.StructArray.from_arrays([pa.array(ids) for ids in data.ids.values()], list(data.ids)),
-            "shards": pa.StructArray.from_arrays([_vectors(rows) for rows in data.shards.values()], list(data.shards)),
+            "shards": pa.StructArray.from_arrays([vectors(rows) for rows in data.shards.values()], list(data.shards)),
         }
     )

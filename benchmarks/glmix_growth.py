@@ -30,28 +30,19 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyspark
-from glmix_data import frame_of
+from glmix_data import SETTINGS, frame_of
 from pyspark.sql import SparkSession
+from spark_session import quiet_session
 
 from photon.local import LocalData
 from photon.loss import LOGISTIC
 from photon.rows import SparseRows
-from photon.settings import CoordinateSettings, FitSettings
 from photon.spark.train import ShardShape, SparkGlmix
 
 LIMIT_RATIO, LIMIT_GIB = 1.1, 4.0
 COLUMNS = {"global": 11, "user": 4, "item": 4}
 ROWS_PER_ENTITY, USERS_PER_ITEM, HEAVY_SHARE = 10, 9, 0.1
 ROWS_PER_PARTITION = 250_000
-SETTINGS = FitSettings(
-    task="logistic",
-    coordinates=(
-        CoordinateSettings(name="global", kind="fixed", shard="global", l2=1.0),
-        CoordinateSettings(name="per_user", kind="random", shard="user", entity="user", l2=4.0),
-        CoordinateSettings(name="per_item", kind="random", shard="item", entity="item", l2=10.0),
-    ),
-    tolerance=0.0,
-)
 
 
 def main() -> None:
@@ -122,26 +113,16 @@ def measured(rows: int, sweeps: int, folder: Path) -> Grown:
 
 def session(master: str) -> SparkSession:
     """Return a quiet session; its executors have 800 MiB of heap each."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
     )
     settings = {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "1g",
         "spark.executor.memory": "800m",
         "spark.python.daemon.module": "photon.spark.daemon",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     }
-    builder = SparkSession.builder.master(master)
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
+    return quiet_session(master, settings)
 
 
 def write(folder: Path, rows: int) -> None:
@@ -199,7 +180,7 @@ def fit(folder: Path, rows: int, sweeps: int) -> None:
     spark = session("local-cluster[2,1,800]")
     spark.range(2, numPartitions=2).mapInArrow(lambda batches: batches, "id long").count()  # Spark has begun
     shapes = {name: ShardShape(columns, columns - 1) for name, columns in COLUMNS.items()}
-    settings = msgspec.structs.replace(SETTINGS, max_sweeps=sweeps)
+    settings = msgspec.structs.replace(SETTINGS, max_sweeps=sweeps, tolerance=0.0)
     started, used = time.monotonic(), cpu_of_descendants()
     data = spark.read.parquet(str(folder))
     glmix = SparkGlmix(data, settings, shapes, ("train",), partitions=max(2, rows // ROWS_PER_PARTITION))

@@ -3,12 +3,11 @@
 python benchmarks/glmix_on_spark.py FOLDER SWEEPS
 """
 
-import os
 import sys
 
 import msgspec
 from glmix_data import ENTITY_FEATURES, GLOBAL_FEATURES, SETTINGS
-from pyspark.sql import SparkSession
+from spark_session import LOCAL, quiet_session
 
 from photon.spark.train import ShardShape, SparkGlmix
 
@@ -16,18 +15,7 @@ from photon.spark.train import ShardShape, SparkGlmix
 def main() -> None:
     """Print the joint objective after each sweep."""
     folder, sweeps = sys.argv[1], int(sys.argv[2])
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    spark = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.python.daemon.module", "photon.spark.daemon")
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        .getOrCreate()
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = quiet_session("local[2]", {**LOCAL, "spark.python.daemon.module": "photon.spark.daemon"})
     shapes = {
         "global": ShardShape(GLOBAL_FEATURES + 1, GLOBAL_FEATURES),
         "user": ShardShape(ENTITY_FEATURES + 1, ENTITY_FEATURES),

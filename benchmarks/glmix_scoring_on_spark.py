@@ -8,7 +8,6 @@ Evaluation is left out: the rival has none.
 
 import datetime as dt
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from glmix_scoring import GLOBAL, ITEMS, OWN, USERS, effect
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
+from spark_session import LOCAL, quiet_session
 
 from jobs.score import Config, ScoredModel, plan_models, write_scores
 from photon.model import EffectRecord, FixedEffect, ModelRecord, RandomEffect, save_model
@@ -167,21 +167,12 @@ def by_sql(config: Config, rows: DataFrame, coefficients: dict[str, DataFrame], 
 
 def session() -> SparkSession:
     """Return a Spark of two cores in this process."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    spark = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.memory", "2g")
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        .config("spark.sql.shuffle.partitions", "4")
-        .config("spark.sql.session.timeZone", "UTC")
-        .getOrCreate()
-    )
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
+    settings = {
+        "spark.driver.memory": "2g",
+        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.session.timeZone": "UTC",
+    }
+    return quiet_session("local[2]", LOCAL | settings)
 
 
 def largest_difference(spark: SparkSession, one: str, other: str) -> float:

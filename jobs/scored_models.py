@@ -30,7 +30,7 @@ from photon.model import (
     load_model,
 )
 from photon.rows import Longs
-from photon.spark.arrow_rows import vectors
+from photon.spark.arrow_rows import id_array, vectors
 from photon.spark.parts import Parts, known_parts
 from photon.spark.scoring import JoinedEffect
 from yarnmill.blobs import BlobStore, open_store
@@ -229,8 +229,7 @@ class _ReadCells(Record, frozen=True, kw_only=True):
             pa.ListArray.from_arrays(offsets, part)
             for part in (pa.array(column, pa.int32()), pa.array(self.coefficients.part(store, start, stop)))
         ]
-        ids = pa.array(known.tolist(), pa.string()) if known.dtype.kind == "U" else pa.array(known, pa.int64())
-        return pa.RecordBatch.from_arrays([ids, *lists], names=["entity", "indices", "values"])
+        return pa.RecordBatch.from_arrays([id_array(known), *lists], names=["entity", "indices", "values"])
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guides import run_script, script_of, with_commands
 
 from yarnmill.cli.demo_report import DemoReport
 from yarnmill.records import parse_json
@@ -18,7 +19,6 @@ from yarnmill.records import parse_json
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 HOME = "build/demo-test/home"
-FENCED = re.compile(r"^```sh\n(?P<script>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def demo(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,7 @@ def clean_environment() -> dict[str, str]:
     """Return this process's environment without what the session's own cluster put there."""
     ours = ("HADOOP", "YARN", "JAVA_HOME", "PYSPARK", "SPARK", "SKEIN")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"}
+    return with_commands(kept)
 
 
 def report_of(repository: Path) -> DemoReport:
@@ -108,15 +108,15 @@ def test_a_second_run_has_nothing_to_do_and_says_so(repository: Path, first_run:
 @pytest.mark.usefixtures("first_run")
 def test_every_command_of_the_guide_works(repository: Path) -> None:
     guide = (repository / "docs" / "main-job.md").read_text().replace("build/demo/home", HOME)
-    run_script("\n".join(match["script"] for match in FENCED.finditer(guide)), repository)
+    run_script(script_of(guide), repository, clean_environment())
 
 
 def test_every_command_about_the_local_cluster_works(repository: Path) -> None:
     guide = (repository / "docs" / "local-cluster.md").read_text()
     try:
-        run_script("\n".join(match["script"] for match in FENCED.finditer(guide)), repository)
+        run_script(script_of(guide), repository, clean_environment())
     finally:  # also where a command in the middle failed
-        run_script("yarnmill cluster down --home build/docs", repository)
+        run_script("yarnmill cluster down --home build/docs", repository, clean_environment())
 
 
 def test_every_make_target_of_the_readme_exists(repository: Path) -> None:
@@ -124,20 +124,6 @@ def test_every_make_target_of_the_readme_exists(repository: Path) -> None:
     for target in sorted(set(re.findall(r"\bmake ([a-z][a-z-]+)", readme))):
         done = subprocess.run(["make", "-n", target], cwd=repository, capture_output=True, text=True, check=False)  # noqa: S607
         assert done.returncode == 0, f"make {target}: {done.stderr}"
-
-
-def run_script(script: str, repository: Path) -> None:
-    """Run the lines as one shell would that stops at the first failure."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=clean_environment(),
-    )
-    assert done.returncode == 0, f"{script}\n---\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 
 def test_the_report_is_plain_json(repository: Path, first_run: DemoReport) -> None:

@@ -18,6 +18,7 @@ from pyspark.sql.types import DoubleType, StructField, StructType
 from photon.avro.layout import EffectInfo
 from photon.rows import Floats, SparseRows, sums_by
 from photon.scoring import positions
+from photon.spark.arrow_rows import sparse_rows
 from yarnmill.errors import BadDataError
 
 _OWN = "_own_"
@@ -71,10 +72,10 @@ def _adder(fixed: Sequence[tuple[str, Broadcast[Floats]]], random: Sequence[tupl
             shards = batch.column("shards")
             total = batch.column("offset").to_numpy(zero_copy_only=False).copy()
             for shard, coefficients in fixed:
-                total += _sparse(shards.field(shard), len(coefficients.value)).dot(coefficients.value)
+                total += sparse_rows(shards.field(shard), len(coefficients.value)).dot(coefficients.value)
             for place, (shard, columns) in enumerate(random):
-                own = _sparse(batch.column(f"{_OWN}{place}"), columns)
-                total += paired_dot(_sparse(shards.field(shard), columns), own)
+                own = sparse_rows(batch.column(f"{_OWN}{place}"), columns)
+                total += paired_dot(sparse_rows(shards.field(shard), columns), own)
             _refuse_infinite(total, batch)
             kept = [name for name in batch.schema.names if not name.startswith(_OWN)]
             columns_ = [*(batch.column(name) for name in kept), pa.array(total)]
@@ -88,21 +89,6 @@ def _refuse_infinite(total: Floats, batch: pa.RecordBatch) -> None:
     if len(wrong):
         uid = batch.column("given_uid")[int(wrong[0])].as_py()
         raise BadDataError(f"the score of {len(wrong)} rows is not finite, such as that of uid {uid}")
-
-
-def _sparse(vectors: pa.StructArray, columns: int) -> SparseRows:
-    """Return a column of sparse vectors, null ones as empty, as rows."""
-    indices, values = vectors.field("indices"), vectors.field("values")
-    if vectors.null_count:
-        indices, values = (pa.compute.if_else(vectors.is_valid(), part, None) for part in (indices, values))
-    lengths = pa.compute.list_value_length(indices).fill_null(0).to_numpy(zero_copy_only=False)
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return SparseRows(
-        indptr,
-        indices.flatten().to_numpy(zero_copy_only=False).astype(np.int32),
-        values.flatten().to_numpy(zero_copy_only=False).astype(np.float64),
-        columns,
-    )
 
 
 def paired_dot(rows: SparseRows, others: SparseRows) -> Floats:

@@ -22,6 +22,7 @@ from photon.spark.backend import (
     Partition,
     Table,
     active_examples,
+    begun,
     gather,
     heldout,
     mean_losses,
@@ -70,13 +71,8 @@ class SparkAccelerator:
 
     def restart(self, rows: Table, totals_of: Callable[[Partition], Floats]) -> None:
         """Take other sums of scores for where the next descent begins, in the rows of the last coordinate."""
-
-        def close(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
-            yield from in_pieces(partition, Closing(Path.start(totals_of(gather(records)))))
-
         before = self.closing
-        closing = rows.mapPartitionsWithIndex(close, preservesPartitioning=True)
-        self.closing, self.pending = closing.persist(StorageLevel.MEMORY_AND_DISK), ()
+        self.closing, self.pending = begun(rows, totals_of).persist(StorageLevel.MEMORY_AND_DISK), ()
         self.closing.count()
         if before is not None:
             before.unpersist()

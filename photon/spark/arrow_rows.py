@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyspark import RDD
 from pyspark.sql import DataFrame, SparkSession
 
-from photon.entities import Keys
+from photon.entities import Keys, has_no_id
 from photon.rows import Mask, SparseRows
 from photon.spark.worker import settle_worker
 
@@ -62,6 +62,12 @@ def vectors(rows: SparseRows) -> pa.StructArray:
     return pa.StructArray.from_arrays(
         [pa.ListArray.from_arrays(offsets, part) for part in parts], ["indices", "values"]
     )
+
+
+def id_array(ids: Keys) -> pa.Array:
+    """Return entity ids as a column, text or int64; null where there is none."""
+    kind = pa.string() if ids.dtype.kind == "U" else pa.int64()
+    return pa.array(ids.tolist() if ids.dtype.kind == "U" else ids, kind, mask=has_no_id(ids))
 
 
 def entity_keys(ids: pa.Array, known: Keys) -> tuple[Keys, Mask]:

@@ -20,7 +20,7 @@ from photon.model import RandomEffect
 from photon.objective import Derivatives, data_loss
 from photon.rows import Examples, Floats, Longs
 from photon.spark.blocks import Block, Keyed, same
-from photon.spark.pieces import whole
+from photon.spark.pieces import in_pieces, whole
 from photon.spark.worker import settle_worker
 from photon.subspace import Path
 
@@ -173,6 +173,15 @@ def sent(table: Table, context: Context, totals_of: Callable[[Partition], Floats
         yield from messages(found.block, totals_of(found))
 
     return delivered(table.mapPartitions(send), context)
+
+
+def begun(table: Table, totals_of: Callable[[Partition], Floats]) -> Table:
+    """Return the sums of scores of all rows of a table of blocks as where a descent begins, beside its blocks."""
+
+    def close(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+        yield from in_pieces(partition, Closing(Path.start(totals_of(gather(records)))))
+
+    return table.mapPartitionsWithIndex(close, preservesPartitioning=True)
 
 
 def messages(block: Block, totals: Floats) -> Iterator[Keyed]:

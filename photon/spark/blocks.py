@@ -23,6 +23,7 @@ from photon.rows import Examples, Floats, Ints, Longs, SparseRows
 from photon.settings import CoordinateSettings
 from photon.spark.arrow_rows import to_bytes
 from photon.spark.pieces import in_pieces, whole
+from photon.spark.routing import cut
 from photon.spark.worker import settle_worker
 
 Roles = npt.NDArray[np.int8]
@@ -146,9 +147,8 @@ def _split(batch: pa.RecordBatch, i: int, layout: Layout) -> Iterator[dict[str, 
         columns += [batch.column(name) for name in carried]
     own = pa.RecordBatch.from_arrays(columns, names=names)
     partition = batch.column(f"partition_{i}").to_numpy()
-    for target in np.unique(partition):
-        part = own.take(pa.array(np.flatnonzero(partition == target)))
-        yield {"coordinate": i, "partition": int(target), "payload": to_bytes(pa.Table.from_batches([part]))}
+    for target, part in cut(own, partition):
+        yield {"coordinate": i, "partition": target, "payload": to_bytes(pa.Table.from_batches([part]))}
 
 
 Keyed = tuple[int, Any]

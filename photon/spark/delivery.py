@@ -1,15 +1,12 @@
 """Scores that go from coordinate to coordinate as in a sweep, without a fit: before the first, and after the last."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark import StorageLevel
 
 from photon.spark.accelerator import Coordinate
-from photon.spark.backend import Closing, Table, align, gather, sent, together
-from photon.spark.blocks import Keyed
-from photon.spark.pieces import in_pieces
-from photon.subspace import Path
+from photon.spark.backend import Table, align, begun, sent, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +32,9 @@ def open_scores(coordinates: Sequence[Coordinate]) -> Opening:
     for here in coordinates[:-1]:
         arriving = sent(here.at_start(arriving), here.context, here.start_of())
     rows, totals_of = last.at_start(arriving), last.start_of()
-
-    def close(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
-        yield from in_pieces(partition, Closing(Path.start(totals_of(gather(records)))))
-
     scores = sent(rows, last.context, totals_of).persist(StorageLevel.MEMORY_AND_DISK)
     scores.count()
-    return Opening(scores, rows.mapPartitionsWithIndex(close, preservesPartitioning=True))
+    return Opening(scores, begun(rows, totals_of))
 
 
 class Delivery:

@@ -22,6 +22,7 @@ from photon.spark.arrow_rows import to_bytes
 from photon.spark.backend import Context, Earlier, Known, Table, gather, together
 from photon.spark.blocks import Keyed, keys_of, partition_of, same
 from photon.spark.pieces import in_pieces
+from photon.spark.routing import cut
 from photon.spark.worker import settle_worker
 from yarnmill.errors import BadDataError, ConfigurationError
 
@@ -116,11 +117,7 @@ def _send(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         target = batch.column("partition").to_numpy()
         rows = batch.select(batch.schema.names[1:])
         records = [
-            {
-                "partition": int(one),
-                "payload": to_bytes(pa.Table.from_batches([rows.take(pa.array(np.flatnonzero(target == one)))])),
-            }
-            for one in np.unique(target)
+            {"partition": one, "payload": to_bytes(pa.Table.from_batches([part]))} for one, part in cut(rows, target)
         ]
         yield pa.RecordBatch.from_pylist(records, schema=_ROUTED)
 

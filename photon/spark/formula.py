@@ -36,6 +36,7 @@ from photon.responses import Classes, labels_of, null_margin
 from photon.rows import Floats, SparseRows
 from photon.scoring import margins
 from photon.settings import FitSettings
+from photon.spark.arrow_rows import id_array, vectors
 from photon.spark.backend import Table
 from photon.spark.posterior import standard_errors
 from photon.spark.train import ShardShape, SparkGlmix
@@ -70,11 +71,11 @@ class _Encoder:
         for one, _, _ in self.effects:
             refuse_missing(frame, one.entity)
         ids = {
-            one.entity_key: _array(entity_ids(frame, one.entity, like=self.key_kinds[one.entity_key]))
+            one.entity_key: id_array(entity_ids(frame, one.entity, like=self.key_kinds[one.entity_key]))
             for one, _, _ in self.effects
             if one.entity
         }
-        shards = {one.name: _vectors(_in_prior(encode(encoding, frame), root)) for one, encoding, root in self.effects}
+        shards = {one.name: vectors(_in_prior(encode(encoding, frame), root)) for one, encoding, root in self.effects}
         return pa.RecordBatch.from_pydict(
             {
                 "uid": pa.array(frame["__uid"]),
@@ -307,21 +308,6 @@ def _record(  # what a record is made of
 def _column(frame: pd.DataFrame, name: str | None, missing: float) -> Floats:
     return (
         np.full(len(frame), missing) if name is None else numbers(column_of(frame, name, name), name, missing=missing)
-    )
-
-
-def _array(ids: Keys) -> pa.Array:
-    return pa.array(ids.tolist(), pa.string()) if ids.dtype.kind == "U" else pa.array(ids, pa.int64())
-
-
-def _vectors(rows: SparseRows) -> pa.Array:
-    offsets = pa.array(rows.indptr, pa.int32())
-    return pa.StructArray.from_arrays(
-        [
-            pa.ListArray.from_arrays(offsets, pa.array(rows.indices, pa.int32())),
-            pa.ListArray.from_arrays(offsets, pa.array(rows.values, pa.float64())),
-        ],
-        ["indices", "values"],
     )
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from photon.checks import Checks, Fault, feature_faults, id_faults, row_faults
-from photon.entities import Keys, has_no_id
+from photon.entities import has_no_id
 from photon.loss import RowLoss
 from photon.model import RandomEffect
 from photon.rows import Floats
+from photon.spark.arrow_rows import id_array
 from photon.spark.backend import gather
 from photon.spark.blocks import Block, Keyed
 
@@ -103,7 +104,7 @@ def measured_rows(block: Block, margins: Floats, measure: Measure, names: Sequen
         "label": pa.array(examples.labels[own]),
         "weight": pa.array(examples.weights[own]),
     }
-    return pa.table(columns | {name: _ids(ids[own]) for name, ids in zip(names, block.carried, strict=True)})
+    return pa.table(columns | {name: id_array(ids[own]) for name, ids in zip(names, block.carried, strict=True)})
 
 
 def coefficient_rows(effect: RandomEffect) -> pa.Table:
@@ -120,15 +121,10 @@ def coefficient_rows(effect: RandomEffect) -> pa.Table:
         return pa.ListArray.from_arrays(offsets, values)
 
     table = {
-        "entity": _ids(effect.entities[present]),
+        "entity": id_array(effect.entities[present]),
         "indices": lists(pa.array(columns, pa.int32())),
         "values": lists(pa.array(effect.coefficients[kept])),
     }
     if effect.variances is not None:
         table["variances"] = lists(pa.array(effect.variances[kept]))
     return pa.table(table)
-
-
-def _ids(ids: Keys) -> pa.Array:
-    kind = pa.string() if ids.dtype.kind == "U" else pa.int64()
-    return pa.array(ids.tolist() if ids.dtype.kind == "U" else ids, kind, mask=has_no_id(ids))

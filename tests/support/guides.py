@@ -1,8 +1,34 @@
 """The commands of a guide, as somebody types them who follows it from its beginning to its end."""
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 
 def script_of(guide: str, language: str = "sh") -> str:
     """Return the fenced blocks of a language, one after the other, as one script."""
     return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", guide, re.MULTILINE | re.DOTALL))
+
+
+def with_commands(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment that finds the commands which are installed beside this Python before all others."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    return {**environment, "PATH": path}
+
+
+def run_script(script: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the lines as one shell would that stops at the first failure; fail with what they said if they do."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, f"{script}\n---\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done

@@ -2,13 +2,11 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guides import script_of
+from guides import run_script, script_of, with_commands
 
 from tony_py.tonyconf.keys import KEYS, Key
 from yarnmill.cli.tony import tony_py
@@ -58,15 +56,6 @@ def test_every_command_of_a_guide_works(repository: Path, cluster: ClusterState,
     assert str(cluster)
     guide = (repository / "docs" / f"{name}.md").read_text()
     script = script_of(guide)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": path},
-    )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    done = run_script(script, repository, with_commands(os.environ))
     if name == "from-tf-yarn":
         assert "up to date" in done.stderr.splitlines()[-1]

@@ -1,13 +1,11 @@
 """The guide to looking at runs: its commands work as they stand there."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from guides import script_of
+from guides import run_script, script_of, with_commands
 
 
 @pytest.mark.timeout(900)
@@ -21,20 +19,8 @@ def test_every_command_of_the_guide_works(repository: Path, hdfs: str, tmp_path:
         guide = guide.replace(place, own)
     platform = {"home": str(tmp_path / "home"), "storage": {"runs": f"{hdfs}/runs"}}
     (tmp_path / "platform.yaml").write_text(yaml.safe_dump(platform))
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script_of(guide)],  # noqa: S607
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
-            "YARNMILL_CONFIG": str(tmp_path / "platform.yaml"),
-        },
-    )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "YARNMILL_CONFIG": str(tmp_path / "platform.yaml")}
+    done = run_script(script_of(guide), tmp_path, with_commands({**os.environ, **own}))
     for words in (
         "worker:1 step",  # followed
         "succeeded all 3 tasks ended well",  # attached

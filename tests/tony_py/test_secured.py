@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from guides import script_of
+from guides import run_script, script_of, with_commands
 from waiting import eventually
 
 from tony_py.history import read_history
@@ -185,15 +185,7 @@ def test_the_guides_commands_work_with_a_ticket_and_by_a_keytab(
     assert replaced
     script = script.replace("hdfs:///tmp/secured-guide", f"{folder}/guide")
     kept = {name: os.environ[name] for name in ("HOME", "TMPDIR", "PYTHONPATH", "LANG") if name in os.environ}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**kept, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
-    )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    run_script(script, tmp_path, with_commands({**kept, "PATH": "/usr/bin:/bin"}))
     assert read_report(f"{folder}/guide").state == "succeeded"
     assert list(tmp_path.glob("yarnmill-tickets-*")) == [], "tickets that a keytab brought are gone with the command"
     assert (Layout(Path(secured_cluster.root)).tickets_folder).is_dir()

@@ -2,12 +2,10 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from guides import script_of
+from guides import run_script, script_of, with_commands
 
 from tony_py.application import Application
 from tony_py.keys import render_sections, sections
@@ -56,21 +54,9 @@ def test_every_command_of_the_guide_works(guide: str, hdfs: str, tmp_path: Path)
         guide = guide.replace(place, f"{own}{place}")
     (tmp_path / "platform.yaml").write_text(f"storage: {{environments: '{hdfs}/yarnmill/environments'}}")
     script = script_of(guide)
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "YARNMILL_CONFIG": str(tmp_path / "platform.yaml"),
-    }
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "YARNMILL_CONFIG": str(tmp_path / "platform.yaml")}
+    environment = with_commands({**os.environ, **own})
+    done = run_script(script, tmp_path, environment)
     assert "hello" in done.stdout
     assert "environment.archive: " in done.stderr
     assert done.stderr.count("environment.archive: uploading") == 1

@@ -3,12 +3,10 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from guides import script_of
+from guides import run_script, script_of, with_commands
 
 from jobs.entry import main
 from jobs.game.options import render_tables
@@ -38,12 +36,7 @@ def test_every_command_of_the_guide_works(
     guide = guide.replace("/tmp/from-photon", str(tmp_path))  # noqa: S108
     monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)  # of other tests: a path without scheme would be on it
     monkeypatch.chdir(repository)
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(repository),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-    }
+    environment = with_commands({**os.environ, "PYTHONPATH": str(repository), "SPARK_LOCAL_IP": "127.0.0.1"})
     said, words = "", {}
     for part in PARTS.split(script_of(guide)):
         launcher, program, arguments = part.partition("jobs/entry.py ")
@@ -53,15 +46,7 @@ def test_every_command_of_the_guide_works(
             assert main(shlex.split(arguments.replace("\\\n", ""))) == 0
             said += capsys.readouterr().err
             continue
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", part],  # noqa: S607
-            cwd=repository,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-        )
-        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        done = run_script(part, repository, environment)
         said += done.stdout + done.stderr
     assert list(words) == ["game-training", "game-scoring", "import_photon_model"]
     assert all(launcher == words[SUBMITTED] for launcher in words.values())

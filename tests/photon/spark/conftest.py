@@ -7,15 +7,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from photon.local import LocalData
-from photon.rows import SparseRows
-
-
-def _vectors(rows: SparseRows) -> pa.Array:
-    offsets = pa.array(rows.indptr, pa.int32())
-    return pa.StructArray.from_arrays(
-        [pa.ListArray.from_arrays(offsets, pa.array(column)) for column in (rows.indices, rows.values)],
-        ["indices", "values"],
-    )
+from photon.spark.arrow_rows import vectors
 
 
 def _table(data: LocalData) -> pa.Table:
@@ -28,7 +20,7 @@ def _table(data: LocalData) -> pa.Table:
             "weight": pa.array(data.weights),
             "offset": pa.array(data.offsets),
             "ids": pa.StructArray.from_arrays([pa.array(ids.tolist()) for ids in data.ids.values()], list(data.ids)),
-            "shards": pa.StructArray.from_arrays([_vectors(rows) for rows in data.shards.values()], list(data.shards)),
+            "shards": pa.StructArray.from_arrays([vectors(rows) for rows in data.shards.values()], list(data.shards)),
         }
     )
 

@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from photon.local import LocalData, fit
 from photon.rows import SparseRows
 from photon.settings import CoordinateSettings, FitSettings
+from photon.spark.arrow_rows import vectors
 from photon.spark.train import ShardShape, SparkGlmix
 
 ROWS = 200
@@ -43,9 +44,6 @@ def rows() -> LocalData:
 
 
 def table(data: LocalData) -> pa.Table:
-    features = data.shards["x"]
-    offsets = pa.array(features.indptr, pa.int32())
-    parts = [pa.ListArray.from_arrays(offsets, pa.array(part)) for part in (features.indices, features.values)]
     return pa.table(
         {
             "uid": pa.array(np.arange(ROWS)),
@@ -54,7 +52,7 @@ def table(data: LocalData) -> pa.Table:
             "weight": pa.array(data.weights),
             "offset": pa.array(data.offsets),
             "ids": pa.StructArray.from_arrays([pa.array(data.ids["user"])], ["user"]),
-            "shards": pa.StructArray.from_arrays([pa.StructArray.from_arrays(parts, ["indices", "values"])], ["x"]),
+            "shards": pa.StructArray.from_arrays([vectors(data.shards["x"])], ["x"]),
         }
     )
 
