@@ -105,6 +105,12 @@ def inputs(config: Config) -> tuple[str, ...]:
     NotFoundError
         If the training set or a bundle is missing.
     """
+    _planned(config)
+    return (config.training_set,)
+
+
+def _planned(config: Config) -> dict[str, GlmixPlan | None]:
+    """Return how each model scores, by name, after the checks of :func:`inputs`."""
     _check_config(config)
     rows = read_training_set(config.training_set)
     for key in config.evaluate_per:
@@ -114,8 +120,7 @@ def inputs(config: Config) -> tuple[str, ...]:
                 expected=f"some of {', '.join(rows.keys)}",
             )
     check_keys(config.question.evaluators, rows.keys, config.training_set)
-    plan_models(config, rows)
-    return (config.training_set,)
+    return plan_models(config, rows)
 
 
 def _check_config(config: Config) -> None:
@@ -155,8 +160,7 @@ def plan_models(config: Config, rows: TrainingSet) -> dict[str, GlmixPlan | None
 def run(spark: SparkSession, config: Config) -> Outcome:
     """Score, write and evaluate."""
     started = time.monotonic()
-    inputs(config)
-    plans = plan_models(config, read_training_set(config.training_set))
+    plans = _planned(config)
     counts = write_scores(spark, config, plans)
     written = time.monotonic()
     if not any(counts.values()):
@@ -189,16 +193,17 @@ def write_scores(spark: SparkSession, config: Config, plans: dict[str, GlmixPlan
     }
     partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or "4")
     found: list[DataFrame] = []
-    mapped = _Mapped(blobs=config.blobs, cache=str(user_cache() / "bundles"), models=())
+    mapped: list[tuple[_Sink, GlmixPlan | None]] = []
     for name, sink in sinks.items():
         plan = plans[name]
         if plan is None or not plan.joined:
-            mapped = _Mapped(blobs=mapped.blobs, cache=mapped.cache, models=(*mapped.models, (sink, plan)))
+            mapped.append((sink, plan))
             continue
         rim = Rim(passed=_PASSED, known=plan, read=_ReadRows(plan=plan), write=sink, schema=_COUNTS)
         found.append(with_margins(ranges, plan.order, joined_effects(spark, plan), rim, partitions))
-    if mapped.models:
-        found.append(ranges.mapInArrow(mapped, _COUNTS))
+    if mapped:
+        at_once = _Mapped(blobs=config.blobs, cache=str(user_cache() / "bundles"), models=tuple(mapped))
+        found.append(ranges.mapInArrow(at_once, _COUNTS))
     counts = dict.fromkeys(folders, 0)
     for frame in found:
         for row in frame.groupBy("model").agg(F.sum("rows").alias("rows")).collect():

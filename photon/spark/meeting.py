@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 from pyspark import TaskContext
 
-from photon.entities import Keys
 from photon.model import EffectRecord, RandomEffect, random_effect_from_entities
 from photon.rows import Floats, Ints
 from photon.spark.arrow_rows import to_bytes
+from photon.spark.blocks import keys_of
 from photon.spark.parts import Mapper, Parts, Rim, carried, part_of, scored_batch
 from photon.spark.routing import cut, partition_of
 from photon.spark.worker import settle_worker
@@ -178,7 +178,7 @@ def effect_of_tables(record: EffectRecord, tables: Sequence[pa.Table]) -> Random
         return random_effect_from_entities(record, none, none, none, np.zeros(0))
     table = pa.concat_tables(tables).combine_chunks()
     indices, values = (pa.concat_arrays(table.column(name).chunks) for name in ("indices", "values"))
-    entities = _keys(table.column("entity"))
+    entities = keys_of(table, "entity")
     lengths = np.diff(indices.offsets.to_numpy()).astype(np.int64)
     own, position = np.unique(entities, return_inverse=True)
     cells = np.repeat(position, lengths) * np.int64(record.columns) + indices.flatten().to_numpy()
@@ -192,13 +192,6 @@ def effect_of_tables(record: EffectRecord, tables: Sequence[pa.Table]) -> Random
         cells=cells[order],
         coefficients=values.flatten().to_numpy().astype(np.float64, copy=False)[order],
     )
-
-
-def _keys(column: pa.ChunkedArray) -> Keys:
-    if pa.types.is_integer(column.type):
-        integers: Keys = column.to_numpy().astype(np.int64, copy=False)
-        return integers
-    return np.array(column.to_pylist(), dtype=np.str_)
 
 
 def assembler(rim: Rim, joined: tuple[str, ...], order: tuple[str, ...]) -> Mapper:
