@@ -5,10 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -250,9 +250,25 @@ def forward(port: int, to: int) -> None:
             near, _ = server.accept()
             far = socket.create_connection(("127.0.0.1", to))
             for pair in ((near, far), (far, near)):
-                Thread(target=copy, args=pair, daemon=True).start()
+                threading.Thread(target=copy, args=pair, daemon=True).start()
 
-    Thread(target=serve, args=(socket.create_server(("127.0.0.1", port)),), daemon=True).start()
+    threading.Thread(target=serve, args=(socket.create_server(("127.0.0.1", port)),), daemon=True).start()
+
+
+@pytest.mark.parametrize("waiting", [0, 300])
+def test_nothing_of_a_tracker_is_left(waiting: int, application: Make) -> None:
+    before = set(threading.enumerate())
+    uri = "http://127.0.0.1:1"
+    with Tracker(start_of(application(tracking=Tracking(uri=uri)), uri), lambda _: None) as told:
+        for number in range(waiting):  # more than it keeps
+            told.add_parameters({str(number): "x" * 5000})
+        (child,) = [value for value in vars(told).values() if isinstance(value, subprocess.Popen)]
+    assert set(threading.enumerate()) <= before
+    assert child.returncode is not None
+    assert child.stdin
+    assert child.stdin.closed
+    assert child.stdout
+    assert child.stdout.closed
 
 
 def test_nothing_is_started_without_a_server(application: Make) -> None:

@@ -10,8 +10,9 @@ import queue
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -125,6 +126,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides
     os.environ.update(_BOUNDS)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    answers = _output_of_its_own()
     heard: queue.Queue[Line | None] = queue.Queue()
     Thread(target=_listen, args=(heard,), daemon=True).start()
     untold = Untold()
@@ -138,10 +140,18 @@ def main() -> int:
         except YarnMillError as problem:
             uri = untold.start.uri if untold.start else ""
             answer = Answer(problem=_without_password(problem.what, uri))
-        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
-        sys.stdout.buffer.flush()
+        answers.write(msgspec.json.encode(answer) + b"\n")
+        answers.flush()
         if untold.is_over:
             return 0
+
+
+def _output_of_its_own() -> BinaryIO:
+    """Return standard output, which from now on leads nowhere: MLflow prints on it, addresses with passwords too."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+    return answers
 
 
 def _listen(heard: "queue.Queue[Line | None]") -> None:

@@ -37,6 +37,7 @@ PATIENCE_S: Final = 2.0
 
 _SAMPLE_S: Final = 10.0
 _MOST_WAITING: Final = 200
+_JOIN_S: Final = 5.0  # both threads end with the process; a child of it may hold its output open
 
 
 class Tracker:
@@ -55,6 +56,7 @@ class Tracker:
         self._tell = tell
         self._lines: queue.Queue[Line | None] = queue.Queue(_MOST_WAITING)
         self._process: subprocess.Popen[bytes] | None = None
+        self._threads: list[Thread] = []
         self._use = UseOfMachines()
         self._sampled_at = 0.0
         self._problem = ""
@@ -68,7 +70,8 @@ class Tracker:
                 self._tell(f"MLflow hears nothing of this run: {problem}")
                 return self
             for act in (self._write, self._read):
-                Thread(target=act, args=(self._process,), name="tracker", daemon=True).start()
+                self._threads.append(Thread(target=act, args=(self._process,), name="tracker", daemon=True))
+                self._threads[-1].start()
             self._say(Line(start=self._start))
         return self
 
@@ -78,6 +81,10 @@ class Tracker:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            with suppress(queue.Full):  # then the writer finds that nobody reads
+                self._lines.put_nowait(None)
+            for thread in self._threads:
+                thread.join(_JOIN_S)
 
     def add_parameters(self, parameters: Mapping[str, str | float | bool]) -> None:
         """Tell the application's parameters again, when there are more of them than at the start."""
@@ -129,7 +136,7 @@ class Tracker:
 
     def _write(self, process: subprocess.Popen[bytes]) -> None:
         stream: Any = process.stdin
-        with suppress(OSError):  # the process has ended
+        with suppress(OSError), stream:  # the process has ended
             while (line := self._lines.get()) is not None:
                 stream.write(msgspec.json.encode(line) + b"\n")
                 stream.flush()
@@ -137,7 +144,7 @@ class Tracker:
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         stream: Any = process.stdout
         known = ""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), stream:
             for raw in stream:
                 answer = msgspec.json.decode(raw, type=Answer)
                 if answer.problem and answer.problem != self._problem:
