@@ -38,12 +38,14 @@ MARKER_OF_FIXTURE = {
     "secured_cluster": "secured",
 }
 ORDER = ("programs", "spark", "cluster", "training", "secured", "e2e")
+WITH_HADOOP = ORDER.index("cluster") + 1
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 hypothesis.settings.register_profile("suite", deadline=None)  # no test fails by the clock
 hypothesis.settings.load_profile("suite")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
@@ -51,11 +53,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(MARKER_OF_FIXTURE[fixture])
             if fixture == "horovod_python":
                 item.add_marker(pytest.mark.timeout(1800))  # the first of them may have to compile Horovod
-    items.sort(
-        key=lambda item: max(
-            (ORDER.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in ORDER), default=0
-        )
-    )
+    items.sort(key=_slowness)
+    for item in items:
+        if _slowness(item) >= WITH_HADOOP:
+            item.add_marker(pytest.mark.xdist_group("hadoop"))  # one process: one cluster, one main job at a time
+
+
+def _slowness(item: pytest.Item) -> int:
+    return max((ORDER.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in ORDER), default=0)
 
 
 @pytest.fixture(scope="module", autouse=True)
