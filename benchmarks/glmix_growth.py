@@ -37,6 +37,7 @@ from spark_session import quiet_session
 from photon.local import LocalData
 from photon.loss import LOGISTIC
 from photon.rows import SparseRows
+from photon.spark.session_settings import SESSION_SETTINGS
 from photon.spark.train import ShardShape, SparkGlmix
 
 LIMIT_RATIO, LIMIT_GIB = 1.1, 4.0
@@ -119,7 +120,7 @@ def session(master: str) -> SparkSession:
     settings = {
         "spark.driver.memory": "1g",
         "spark.executor.memory": "800m",
-        "spark.python.daemon.module": "photon.spark.daemon",
+        **SESSION_SETTINGS,
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     }
     return quiet_session(master, settings)

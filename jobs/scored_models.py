@@ -151,18 +151,11 @@ def _too_large(sizes: dict[str, int], limit: int) -> tuple[str, ...]:
 
 
 def joined_effects(spark: SparkSession, plan: GlmixPlan) -> tuple[JoinedEffect, ...]:
-    """Return the joined effects with their coefficients, after a look by the executors at every byte of them."""
+    """Return the joined effects with their coefficients; every byte that an executor reads of them is checked."""
     store = open_store(plan.blobs)
     files = {file.path: file.sha256 for file in read_bundle_manifest(store, plan.bundle_id).files}
     effects = [effect for effect in plan.record.effects if effect.name in plan.joined]
-    blobs = [files[path] for effect in effects for path in _paths(effect)]
-    url = plan.blobs
-    spark.sparkContext.parallelize(blobs, len(blobs)).foreach(lambda blob: _check(url, blob))
     return tuple(_joined(spark, store, effect, [files[path] for path in _paths(effect)]) for effect in effects)
-
-
-def _check(url: str, blob: str) -> None:
-    open_store(url).check(blob)
 
 
 def _joined(spark: SparkSession, store: BlobStore, effect: EffectRecord, blobs: Sequence[str]) -> JoinedEffect:

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 from typing import Final
 
 from oozie.workflow import ShellStep, SparkStep, Step, Workflow
+from photon.spark.session_settings import SESSION_SETTINGS
 
 WORKFLOW_NAMESPACE: Final = "uri:oozie:workflow:1.0"
 SPARK_NAMESPACE: Final = "uri:oozie:spark-action:1.0"
@@ -85,6 +86,7 @@ def _spark_options(workflow: Workflow) -> str:
         "spark.pyspark.python": "${python}",
         "spark.yarn.appMasterEnv.PYSPARK_PYTHON": "${python}",
         "spark.yarn.maxAppAttempts": 1,
+        **SESSION_SETTINGS,
     }
     return " ".join([*options, *(f"--conf {key}={value}" for key, value in settings.items())])
 

@@ -64,6 +64,12 @@ class NotFoundError(YarnMillError):
     kind = "not found"
 
 
+class GoneError(NotFoundError):
+    """A blob that was there: deleted, or past its end."""
+
+    kind = "gone"
+
+
 class ConflictError(YarnMillError):
     """Somebody else changed, holds or already wrote the thing."""
 

@@ -211,6 +211,14 @@ def info(url: str | Path) -> FileInfo:
         return _file_info(str(url), filesystem.info(path))
 
 
+def modified_at_ms(url: str | Path) -> int:
+    """Return when a file was last written, in milliseconds since 1970; NotFoundError if it is not there."""
+    filesystem, path = locate(url)
+    with translated(url):
+        entry = filesystem.info(path)
+    return int(entry["mtime"] * 1000) if "mtime" in entry else int(entry["modification_time"])
+
+
 def _file_info(url: str, entry: dict[str, object]) -> FileInfo:
     return FileInfo(
         url=url,
@@ -224,11 +232,24 @@ def children(url: str | Path) -> list[FileInfo]:
     """Return the entries of a folder, ordered by name; NotFoundError if there is no such folder."""
     filesystem, path = locate(url)
     with translated(url):
+        if isinstance(filesystem, LocalFileSystem):
+            return sorted(_local_children(str(url), path), key=lambda child: child.name)
         entries = filesystem.ls(path, detail=True)
     if len(entries) == 1 and entries[0]["type"] == "file" and entries[0]["name"] == path:
         raise NotFoundError(f"{url}: a file, not a folder")
     found = [_file_info(join(str(url), PurePosixPath(entry["name"]).name), entry) for entry in entries]
     return sorted(found, key=lambda child: child.name)
+
+
+def _local_children(url: str, path: str) -> Iterator[FileInfo]:
+    if os.path.isfile(path):  # noqa: PTH113  # paths are text throughout this module
+        raise NotFoundError(f"{url}: a file, not a folder")
+    with os.scandir(path) as entries:
+        for entry in entries:
+            # An entry that goes while the folder is read is not there; to fsspec the whole folder would not be.
+            with suppress(FileNotFoundError):
+                size = entry.stat().st_size
+                yield FileInfo(join(url, entry.name), entry.name, size, entry.is_dir())
 
 
 def walk_files(url: str | Path) -> Iterator[FileInfo]:
@@ -417,6 +438,21 @@ class _Writer(io.RawIOBase):
             super().close()
             with translated(self._url):
                 self._inner.close()
+
+
+def create_empty(url: str | Path) -> None:
+    """Make an empty file and the folders above it by one act; nothing happens if it is there.
+
+    On HDFS it has no block: it costs the NameNode its name alone.
+    """
+    filesystem, path = locate(url)
+    with translated(url):
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        if isinstance(filesystem, HdfsFileSystem):
+            filesystem.client.create(path, hdfs_native.WriteOptions(overwrite=True)).close()
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o666))
+            _sync_folder(os.path.dirname(path))  # noqa: PTH120
 
 
 def write_bytes(url: str | Path, data: bytes, *, overwrite: bool = False) -> None:

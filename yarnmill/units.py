@@ -4,6 +4,7 @@ A configuration may say ``memory: 2 GiB`` or ``timeout: 10 min``; what the code 
 mebibytes or a float of seconds, and the attribute's name carries the unit (``memory_mib``).
 """
 
+import datetime as dt
 import re
 from typing import Final, Self
 
@@ -79,3 +80,8 @@ def render_seconds(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def render_time(at_ms: int) -> str:
+    """Return a moment (milliseconds since 1970) as a person reads it: ``0`` → ``'1970-01-01 00:00:00 UTC'``."""
+    return dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -24,7 +24,8 @@ def test_a_file_goes_in_and_comes_out(
     assert run(yarnmill, ["blobs", "put", str(model), "--root", root]) == 0
     assert capsys.readouterr().out == f"{blob_id}  {model}\n"
     assert run(yarnmill, ["blobs", "ls", "--root", root, "--output", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [{"id": blob_id, "size_bytes": 7}]
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["id"], found["size_bytes"]) == (blob_id, 7)
     assert run(yarnmill, ["blobs", "get", blob_id, str(tmp_path / "copy"), "--root", root]) == 0
     assert (tmp_path / "copy").read_bytes() == b"weights"
     assert run(yarnmill, ["blobs", "stat", blob_id, "--root", root]) == 0
@@ -36,7 +37,8 @@ def test_damage_is_told_by_exit_status_21(
 ) -> None:
     blob_id = hashlib.sha256(b"weights").hexdigest()
     run(yarnmill, ["blobs", "put", str(model), "--root", root])
-    fs.write_bytes(fs.join(root, "sha256", blob_id[:2], blob_id), b"Weights", overwrite=True)
+    url = fs.join(root, "blobs", blob_id[:2], blob_id)
+    fs.write_bytes(url, fs.read_bytes(url).replace(b"weights", b"Weights"), overwrite=True)
     assert run(yarnmill, ["blobs", "get", blob_id, str(tmp_path / "copy"), "--root", root]) == 21
     assert not (tmp_path / "copy").exists()
     capsys.readouterr()
@@ -44,6 +46,66 @@ def test_damage_is_told_by_exit_status_21(
     shown = capsys.readouterr()
     assert [damage["blob"] for damage in json.loads(shown.out)["damaged"]] == [blob_id]
     assert "1 damaged of 1 blobs" in shown.err
+
+
+def test_a_named_blob_lives_and_ends(
+    root: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(status: int, *arguments: str) -> str:
+        assert run(yarnmill, ["blobs", *arguments, "--root", root]) == status
+        shown = capsys.readouterr()
+        return shown.err if status else shown.out
+
+    put = ("put", str(model), "--name", "ml/models/rank/1", "--type", "text/plain", "--owner", "ana", "--ttl", "30 d")
+    blob_id = said(0, *put, "--meta", "stage=trial").split()[0]
+    assert "ml/models/rank/1" in said(4, *put)
+    assert said(0, "ls", "ml/models/ra") == said(0, "ls") == "ml/models/rank/1  7\n"
+    assert said(0, "ls", "ml/models/q") == ""
+    shown = said(0, "stat", "ml/models/rank/1")
+    assert shown.startswith(blob_id)
+    assert {"  type: text/plain", "  owner: ana", "  meta stage: trial"} <= set(shown.splitlines())
+    said(0, "expire", blob_id, "never")
+    assert "  expires: never" in said(0, "stat", blob_id)
+    said(0, "rm", "ml/models/rank/1")
+    assert "was deleted" in said(3, "get", blob_id, str(tmp_path / "copy"))
+    assert said(0, "ls") == ""
+    said(0, "restore", blob_id)
+    said(0, "get", "ml/models/rank/1", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == b"weights"
+
+
+def test_garbage_goes_only_when_it_was_said(root: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*arguments: str) -> str:
+        assert run(yarnmill, ["blobs", *arguments, "--root", root]) == 0
+        return capsys.readouterr().out
+
+    blob_id = said("put", str(model)).split()[0]
+    said("rm", blob_id)
+    assert said("gc") == "to collect: none\n"
+    assert "gc --collect removes them" in said("gc", "--kept", "0 s")
+    said("restore", blob_id)
+    said("rm", blob_id)
+    plan = json.loads(said("gc", "--kept", "0 s", "--output", "json"))
+    assert [(one["blob"], one["reason"], one["size_bytes"] > 7) for one in plan["plan"]] == [(blob_id, "deleted", True)]
+    assert plan["collected"] == []
+    assert "1 collected" in said("gc", "--kept", "0 s", "--collect")
+    assert said("gc", "--kept", "0 s") == "to collect: none\n"
+    assert run(yarnmill, ["blobs", "restore", blob_id, "--root", root]) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--name", "a/b"],
+        ["--name", "a/b/c", "MODEL"],
+        ["--meta", "x"],
+        ["--ttl", "soon"],
+    ],
+)
+def test_what_cannot_be_said_of_a_blob_is_refused(options: list[str], root: str, model: Path) -> None:
+    words = [str(model) if word == "MODEL" else word for word in options]
+    assert run(yarnmill, ["blobs", "put", str(model), *words, "--root", root]) == 2
+    assert run(yarnmill, ["blobs", "verify", "--root", root]) == 0
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def damage(store: BlobStore, blob_id: str) -> None:
-    fs.write_bytes(fs.join(store.url, "sha256", blob_id[:2], blob_id), b"damaged", overwrite=True)
+    fs.write_bytes(fs.join(store.url, "blobs", blob_id[:2], blob_id), b"damaged", overwrite=True)
 
 
 def test_a_bundle_comes_back_whole(store: BlobStore, stored: str, manifest: Manifest, cache: Path) -> None:

@@ -1,13 +1,24 @@
-"""The immutable blob store: bytes written once, named by their hash, verified on read.
+"""The immutable blob store: bytes written once, named for ever, verified on read.
 
 It knows file systems and hashes; it does not know what a blob holds.
 """
 
-from yarnmill.blobs.contents import parse_blob_id
 from yarnmill.blobs.filesystem import FileSystemBlobStore
-from yarnmill.blobs.store import BlobInfo, BlobStore, Damage
+from yarnmill.blobs.ids import BlobName, is_content_id, parse_blob_id, parse_name
+from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
 
-__all__ = ["BlobInfo", "BlobStore", "Damage", "FileSystemBlobStore", "open_store", "parse_blob_id"]
+__all__ = [
+    "Attributes",
+    "BlobInfo",
+    "BlobName",
+    "BlobStore",
+    "Damage",
+    "FileSystemBlobStore",
+    "is_content_id",
+    "open_store",
+    "parse_blob_id",
+    "parse_name",
+]
 
 
 def open_store(url: str) -> BlobStore:

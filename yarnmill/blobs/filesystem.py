@@ -2,38 +2,54 @@
 
 Layout below the root::
 
-    sha256/<first two digits>/<id>     a blob; never changed, never overwritten
-    incoming/<random>                  a put under way, or the leftover of one that died
+    blobs/<first two digits>/<id>            a blob (:mod:`yarnmill.blobs.record`); never changed, never overwritten
+    names/<account>/<container>/…/<name>=    the same of a named one
+    states/<two digits>/<digits>/…           what became of a blob later (:mod:`yarnmill.blobs.states`)
+    incoming/<random>                        a put under way, or the leftover of one that died
 
-256 folders keep a listing of some million blobs within what one NameNode call returns in pages, and do
-not cost the NameNode an object for nearly every blob as two levels of folders would.
+256 folders keep a listing of some million blobs within what one NameNode call returns in pages, and do not cost the
+NameNode an object for nearly every blob as two levels of folders would. That one rename makes a blob visible, and never
+onto another, is all that the store asks of the file system.
 """
 
 import hashlib
-import io
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Literal
 
+import msgspec
 from typing_extensions import override
 
 from yarnmill import fs
-from yarnmill.blobs.contents import ChunkStream, is_blob_id, parse_blob_id, verified
-from yarnmill.blobs.store import BlobInfo, BlobStore, Damage
-from yarnmill.errors import ConflictError, NotFoundError
+from yarnmill.blobs.ids import (
+    BlobName,
+    fresh_id,
+    is_blob_id,
+    is_content_id,
+    name_of,
+    parse_blob_id,
+    parse_name,
+    unescaped,
+)
+from yarnmill.blobs.record import Known, RecordReader, RecordWriter, damaged
+from yarnmill.blobs.states import State, States, now_ms
+from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
+from yarnmill.blobs.streams import ChunkStream
+from yarnmill.errors import ConflictError, GoneError, NotFoundError
+from yarnmill.units import render_time
 
-_CHUNK_BYTES: Final = 1024 * 1024
-_SMALL_BYTES: Final = 8 * 1024 * 1024
-"""Up to this size an opened blob is held in memory; a larger one is read twice: to check, then to hand out."""
+_READ_BYTES: Final = 1024 * 1024
+_TRIES: Final = 5
 
 
 class FileSystemBlobStore(BlobStore):
-    """Content-addressed blobs below ``url``; see :class:`yarnmill.blobs.store.BlobStore`."""
+    """Blobs below ``url``; see :class:`yarnmill.blobs.store.BlobStore`."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
+        self.states = States(fs.join(self._url, "states"))
 
     @property
     @override
@@ -41,100 +57,272 @@ class FileSystemBlobStore(BlobStore):
         return self._url
 
     @override
-    def put(self, stream: IO[bytes]) -> BlobInfo:
-        digest = hashlib.sha256()
-        size_bytes = 0
-        fresh = fs.join(self._url, "incoming", secrets.token_hex(16))
+    def put(self, stream: IO[bytes], attributes: Attributes | None = None, *, name: BlobName | None = None) -> BlobInfo:
+        if name is not None and self._is_taken(parse_name(str(name))):
+            raise _taken(name)  # before anything is read
+        fresh = fs.join(self.incoming_url, secrets.token_hex(16))
         with fs.open_fresh(fresh) as target:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                target.write(chunk)
-                size_bytes += len(chunk)
-        info = BlobInfo(id=digest.hexdigest(), size_bytes=size_bytes)
+            writer = RecordWriter(target)
+            while chunk := stream.read(_READ_BYTES):
+                writer.write(chunk)
+            own = None if attributes is None else fresh_id()
+            blob_id = name.id if name is not None else own or writer.sha256
+            known = Known(id=blob_id, sha256=writer.sha256, created_at_ms=now_ms(), attributes=attributes)
+            writer.finish(known)
         try:
-            fs.rename(fresh, self._blob_url(info.id))
-        except ConflictError:
-            # The bytes are here already. Their writer was told that they are safe, and so will ours be:
-            # only after a look at every one of them.
-            fs.delete(fresh)
-            self.check(info.id)
+            return self._placed(fresh, known, writer.size_bytes)
         except BaseException:
             with suppress(Exception):
                 fs.delete(fresh)
             raise
-        return info
+
+    def _placed(self, fresh: str, known: Known, size_bytes: int) -> BlobInfo:
+        if not is_content_id(known.id):
+            try:
+                fs.rename(fresh, self.blob_url(known.id))
+            except ConflictError:
+                name = name_of(known.id)
+                raise _taken(name) if name else ConflictError(f"blob {known.id} is there already") from None
+            if (state := self.states.of(known.id)).has_ended:  # deleted and collected while this was put
+                fs.delete(self.blob_url(known.id))
+                raise ConflictError(f"blob {known.id}: its name was taken, and is for ever")
+            return _info(known, size_bytes, state)
+        for _ in range(_TRIES):
+            # First of all, so that who collects what was deleted lets it be.
+            state = self._revived(known.id)
+            with suppress(ConflictError):
+                fs.rename(fresh, self.blob_url(known.id))
+                return _info(known, size_bytes, state)
+            # The bytes are here already. Their writer was told that they are safe, and so will ours be: only after
+            # a look at every one of them.
+            with suppress(NotFoundError):  # it was collected a moment ago
+                found = self.check(known.id)
+                fs.delete(fresh)
+                return found
+        raise ConflictError(f"blob {known.id}: collected again and again while it was put", mend="put it again")
+
+    def _revived(self, blob_id: str) -> State:
+        """Take back that a blob was deleted or given an end: its bytes were put once more, for as long as all."""
+        state = self.states.of(blob_id)
+        if state.has_ended:
+            state = self.states.add(blob_id, "put", state)
+        return self.states.add(blob_id, "expires", state) if state.expires_at_ms is not None else state
+
+    def _is_taken(self, name: BlobName) -> bool:
+        return fs.exists(self.blob_url(name.id)) or self.states.of(name.id).has_ended
+
+    def ended(self, blob_id: str) -> tuple[Literal["deleted", "expired"], int] | None:
+        """Return how and when a blob that is not collected ended; None if it is live."""
+        with self._file(blob_id) as (reader, state):
+            if state.deleted_at_ms is not None:
+                return "deleted", state.deleted_at_ms
+            end = _info(reader.known, reader.size_bytes, state).expires_at_ms
+            return None if end is None or end > now_ms() else ("expired", end)
 
     @override
-    def open(self, blob_id: str) -> IO[bytes]:
-        if self.stat(blob_id).size_bytes <= _SMALL_BYTES:
-            return io.BytesIO(b"".join(self._verified_chunks(blob_id)))
-        self.check(blob_id)
-        # Checked once more while it flows: a disk may go bad between the two readings.
-        return io.BufferedReader(ChunkStream(self._verified_chunks(blob_id)), _CHUNK_BYTES)
+    def open(self, blob_id: str, start: int = 0, stop: int | None = None) -> IO[bytes]:
+        opened = self._opened(blob_id)
+        reader, _ = opened.__enter__()
+        end = reader.size_bytes if stop is None else min(stop, reader.size_bytes)
+        chunks = reader.chunks(start, end) if start < end else iter(())
+        return ChunkStream.buffered(chunks, lambda: opened.__exit__(None, None, None))
 
     @override
     def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:
-        self.stat(blob_id)
-        url = self._blob_url(blob_id)
-        chunks = []
-        with fs.open_read(url) as stream, fs.translated(url):
-            stream.seek(start)
-            while size_bytes > 0 and (chunk := stream.read(size_bytes)):
-                chunks.append(chunk)
-                size_bytes -= len(chunk)
-        return b"".join(chunks)
+        with self.open(blob_id, start, start + size_bytes) as stream:
+            return stream.read()
 
     @override
     def download(self, blob_id: str, path: Path) -> BlobInfo:
-        info = self.stat(blob_id)
-        with fs.open_write(path) as target:
-            for chunk in self._verified_chunks(blob_id):
+        with self._opened(blob_id) as (reader, info), fs.open_write(path) as target:
+            for chunk in reader.whole():
                 target.write(chunk)
         return info
 
     @override
     def exists(self, blob_id: str) -> bool:
-        return fs.exists(self._blob_url(parse_blob_id(blob_id)))
+        try:
+            self.stat(blob_id)
+        except NotFoundError:
+            return False
+        return True
 
     @override
     def stat(self, blob_id: str) -> BlobInfo:
-        try:
-            found = fs.info(self._blob_url(parse_blob_id(blob_id)))
-        except NotFoundError:
-            raise NotFoundError(
-                f"{self._url}: no blob {blob_id}", mend=f"yarnmill blobs ls --root {self._url}"
-            ) from None
-        return BlobInfo(id=blob_id, size_bytes=found.size_bytes)
+        with self._opened(blob_id) as (_, info):
+            return info
 
     @override
     def ids(self) -> Iterator[str]:
         for file in self._files():
-            if self._is_blob(file):
-                yield file.name
+            if (blob_id := self._id_at(file)) is not None:
+                yield blob_id
+
+    @override
+    def names(self, account: str, container: str, prefix: str = "", after: str = "") -> Iterator[BlobName]:
+        top = fs.join(self._url, "names", *parse_name(f"{account}/{container}/-").path[:2])
+        for name in _names_below(top, "", prefix, after):
+            yield BlobName(account=account, container=container, name=name)
+
+    @override
+    def delete(self, blob_id: str) -> None:
+        state = self.states.of(blob_id)
+        with suppress(GoneError):
+            self.stat(blob_id)
+            self.states.add(blob_id, "deleted", state)
+
+    @override
+    def undelete(self, blob_id: str) -> BlobInfo:
+        with self._file(blob_id) as (reader, state):
+            info = _info(reader.known, reader.size_bytes, state)
+        _refuse_expired(info)
+        if state.deleted_at_ms is not None:
+            self.states.add(blob_id, "restored", state)
+        return self.stat(blob_id)
+
+    @override
+    def update_ttl(self, blob_id: str, expires_at_ms: int | None) -> BlobInfo:
+        state, info = self.states.of(blob_id), self.stat(blob_id)
+        self.states.add(blob_id, "expires", state, expires_at_ms)
+        return msgspec.structs.replace(info, expires_at_ms=expires_at_ms)
 
     @override
     def check(self, blob_id: str) -> BlobInfo:
-        size_bytes = sum(len(chunk) for chunk in self._verified_chunks(blob_id))
-        return BlobInfo(id=blob_id, size_bytes=size_bytes)
+        with self._file(blob_id) as (reader, state):
+            for _ in reader.whole():
+                pass
+            return _info(reader.known, reader.size_bytes, state)
 
     @override
     def strays(self) -> Iterator[Damage]:
         for file in self._files():
-            if not self._is_blob(file):
+            if self._id_at(file) is None:
                 problem = "no blob has this name in this place"
                 yield Damage(blob=file.name, url=file.url, problem=problem, size_bytes=file.size_bytes)
 
-    def _blob_url(self, blob_id: str) -> str:
-        return fs.join(self._url, "sha256", blob_id[:2], blob_id)
+    @property
+    def incoming_url(self) -> str:
+        """Where puts under way are, and what is left of those that died."""
+        return fs.join(self._url, "incoming")
 
-    def _verified_chunks(self, blob_id: str) -> Iterator[bytes]:
-        self.stat(blob_id)
-        url = self._blob_url(blob_id)
-        return verified(fs.read_chunks(url, _CHUNK_BYTES), blob_id, url)
+    def blob_url(self, blob_id: str) -> str:
+        """Return where a blob lies, or would."""
+        name = name_of(parse_blob_id(blob_id))
+        return fs.join(self._url, *(("names", *name.path) if name else ("blobs", blob_id[:2], blob_id)))
+
+    @contextmanager
+    def _opened(self, blob_id: str) -> Iterator[tuple[RecordReader, BlobInfo]]:
+        """Open a blob that is neither deleted nor expired."""
+        with self._file(blob_id) as (reader, state):
+            if state.deleted_at_ms is not None:
+                raise _gone(blob_id, f"was deleted {render_time(state.deleted_at_ms)}")
+            info = _info(reader.known, reader.size_bytes, state)
+            _refuse_expired(info)
+            yield reader, info
+
+    @contextmanager
+    def _file(self, blob_id: str) -> Iterator[tuple[RecordReader, State]]:
+        url = self.blob_url(blob_id)
+        state = self.states.of(blob_id)
+        try:
+            stream, size = self._stream(blob_id, url)
+        except NotFoundError:
+            if state.has_ended:
+                raise _gone(blob_id, "was deleted and collected") from None
+            raise NotFoundError(
+                f"{self._url}: no blob {blob_id}", mend=f"yarnmill blobs ls --root {self._url}"
+            ) from None
+        with stream, fs.translated(url):
+            source = f"blob {blob_id} at {url}"
+            reader = RecordReader(stream, size, source)
+            if reader.start or reader.known.id != blob_id:
+                raise damaged(source, f"it is the record of blob {reader.known.id}, or has bytes before it")
+            yield reader, state
+
+    def _stream(self, blob_id: str, url: str) -> tuple[IO[bytes], int]:
+        for _ in range(_TRIES):
+            with suppress(NotFoundError):
+                return fs.open_read(url), fs.info(url).size_bytes
+            # Somebody who collects what was deleted may have it, and may have died: it was restored since.
+            if self.states.of(blob_id).has_ended or not self.bring_back(blob_id):
+                break
+        return fs.open_read(url), fs.info(url).size_bytes
+
+    def bring_back(self, blob_id: str) -> bool:
+        """Put a blob back that was moved out of sight to be collected; return whether it was there."""
+        aside = self.aside_url(blob_id)
+        if not fs.exists(aside):
+            return False
+        with suppress(NotFoundError):  # somebody else did it
+            try:
+                fs.rename(aside, self.blob_url(blob_id))
+            except ConflictError:  # its bytes were put once more
+                fs.delete(aside)
+        return True
+
+    def aside_url(self, blob_id: str) -> str:
+        """Return where a blob lies, out of sight, for the moment in which it is collected."""
+        return fs.join(self.incoming_url, f"collected-{hashlib.sha256(blob_id.encode()).hexdigest()}")
 
     def _files(self) -> Iterator[fs.FileInfo]:
-        folder = fs.join(self._url, "sha256")
-        return fs.walk_files(folder) if fs.exists(folder) else iter(())
+        for folder in (fs.join(self._url, name) for name in ("blobs", "names")):
+            if fs.exists(folder):
+                yield from fs.walk_files(folder)
 
-    def _is_blob(self, file: fs.FileInfo) -> bool:
-        return is_blob_id(file.name) and file.url == self._blob_url(file.name)
+    def _id_at(self, file: fs.FileInfo) -> str | None:
+        """Return the id of the blob that lies there, None if none does."""
+        below = file.url.removeprefix(self._url).strip("/").split("/")
+        blob_id = file.name if below[0] == "blobs" else _named_at(below[1:])
+        return blob_id if is_blob_id(blob_id) and file.url == self.blob_url(blob_id) else None
+
+
+def _named_at(path: list[str]) -> str:
+    if len(path) < len(("account", "container", "name")):
+        return ""
+    account, container, *parts = path
+    name = "/".join(unescaped(part)[0] for part in parts)
+    return BlobName(account=account, container=container, name=name).id
+
+
+def _names_below(folder: str, above: str, prefix: str, after: str) -> Iterator[str]:
+    """Yield the names in a folder whose part of the name is ``above``; no folder is listed that has none of them."""
+    try:
+        files = fs.children(folder)
+    except NotFoundError:
+        return
+    found = []
+    for file in files:
+        part, is_leaf = unescaped(file.name)
+        if is_leaf != file.is_folder:
+            found.append((above + part + ("" if is_leaf else "/"), is_leaf, file.url))
+    for name, is_leaf, url in sorted(found):
+        if is_leaf:
+            if name.startswith(prefix) and name > after:
+                yield name
+        elif (name.startswith(prefix) or prefix.startswith(name)) and (name > after or after.startswith(name)):
+            yield from _names_below(url, name, prefix, after)
+
+
+def _info(known: Known, size_bytes: int, state: State) -> BlobInfo:
+    put_with = known.attributes.expires_at_ms if known.attributes is not None else None
+    return BlobInfo(
+        id=known.id,
+        size_bytes=size_bytes,
+        sha256=known.sha256,
+        created_at_ms=known.created_at_ms,
+        expires_at_ms=state.expires_at_ms if state.has_end else put_with,
+        attributes=known.attributes,
+    )
+
+
+def _refuse_expired(info: BlobInfo) -> None:
+    if info.expires_at_ms is not None and info.expires_at_ms <= now_ms():
+        raise _gone(info.id, f"expired {render_time(info.expires_at_ms)}")
+
+
+def _taken(name: BlobName) -> ConflictError:
+    return ConflictError(f"{name}: a blob has or had this name, and keeps it for ever", mend="choose another name")
+
+
+def _gone(blob_id: str, why: str) -> GoneError:
+    return GoneError(f"blob {blob_id} {why}")

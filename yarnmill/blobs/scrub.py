@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from yarnmill.blobs.store import BlobInfo, BlobStore, Damage
-from yarnmill.errors import BadDataError
+from yarnmill.blobs.store import BlobStore, Damage
+from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.records import Record
 
 
@@ -16,25 +16,25 @@ class ScrubReport(Record, frozen=True):
     damaged: tuple[Damage, ...]
 
 
-def scrub(store: BlobStore, on_blob: Callable[[BlobInfo], None] = lambda _info: None) -> ScrubReport:
-    """Check every blob of ``store`` and report all damage; nothing is changed.
+def scrub(store: BlobStore, on_blob: Callable[[str], None] = lambda _id: None) -> ScrubReport:
+    """Check every blob of ``store``, the deleted ones too, and report all damage; nothing is changed.
 
     Parameters
     ----------
     store
-        The store to walk. Blobs that arrive meanwhile may or may not be seen.
+        The store to walk. Blobs that arrive or are collected meanwhile may or may not be seen.
     on_blob
-        Called after each blob, sound or not: for progress.
+        Called with the id of each blob after it was read, sound or not: for progress.
     """
     damaged = list(store.strays())
     blobs = size_bytes = 0
     for blob_id in store.ids():
-        info = store.stat(blob_id)
         try:
-            store.check(blob_id)
+            size_bytes += store.check(blob_id).size_bytes
+        except NotFoundError:  # collected
+            continue
         except BadDataError as problem:
-            damaged.append(Damage(blob=blob_id, url=store.url, problem=problem.what, size_bytes=info.size_bytes))
+            damaged.append(Damage(blob=blob_id, url=store.url, problem=problem.what, size_bytes=0))
         blobs += 1
-        size_bytes += info.size_bytes
-        on_blob(info)
+        on_blob(blob_id)
     return ScrubReport(store=store.url, blobs=blobs, size_bytes=size_bytes, damaged=tuple(damaged))

@@ -1,17 +1,59 @@
 """What a blob store is to those who use it, whatever keeps the bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
+import msgspec
+
+from yarnmill.blobs.ids import BlobName
 from yarnmill.records import Record
 
 
+class Attributes(Record, frozen=True):
+    """What the owner of a blob says of it when it is put; none of it is ever changed.
+
+    Parameters
+    ----------
+    content_type
+        Media type, as HTTP has it.
+    owner
+        Who put it, in their own words.
+    expires_at_ms
+        When it is gone (milliseconds since 1970), None: never. :meth:`BlobStore.update_ttl` can move it.
+    user
+        Names and values of their own.
+    """
+
+    content_type: str = "application/octet-stream"
+    owner: str = ""
+    expires_at_ms: int | None = None
+    user: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
 class BlobInfo(Record, frozen=True):
-    """A blob: its id, which is the SHA-256 (hex) of its bytes, and its size."""
+    """A blob that is there.
+
+    Parameters
+    ----------
+    id
+        What it is asked for by.
+    size_bytes, sha256
+        Length and SHA-256 (hex) of the content.
+    created_at_ms
+        When it was put; milliseconds since 1970 as the next.
+    expires_at_ms
+        When it is gone, None: never.
+    attributes
+        Those it was put with; None if it was put for its content alone.
+    """
 
     id: str
     size_bytes: int
+    sha256: str
+    created_at_ms: int
+    expires_at_ms: int | None = None
+    attributes: Attributes | None = None
 
 
 class Damage(Record, frozen=True):
@@ -26,28 +68,41 @@ class Damage(Record, frozen=True):
 class BlobStore(Protocol):
     """Immutable bytes by id. Every method is safe to call from several processes and threads at once.
 
-    A method that takes an id raises ConfigurationError if the text is no id, NotFoundError if the store
-    has no such blob, and BadDataError if the bytes do not hash to the id. Damaged blobs stay where they are.
+    A method that takes an id raises ConfigurationError if the text is no id, NotFoundError if the store has no such
+    blob, GoneError if it was deleted or has expired, and BadDataError if the bytes are not those that were put. Damaged
+    blobs stay where they are.
     """
 
     @property
     def url(self) -> str:
         """Root of the store, as :func:`yarnmill.blobs.open_store` takes it."""
 
-    def put(self, stream: IO[bytes]) -> BlobInfo:
-        """Store what ``stream`` still holds, in constant memory; the same bytes again are the same blob.
+    def put(self, stream: IO[bytes], attributes: Attributes | None = None, *, name: BlobName | None = None) -> BlobInfo:
+        """Store what ``stream`` still holds, in constant memory.
 
         The blob is whole and durable when this returns, and not there at all when it fails.
+
+        Parameters
+        ----------
+        stream
+            The bytes.
+        attributes
+            None without a name: the id is the SHA-256 of the bytes, and the same bytes again are the same blob, also
+            where it was deleted. Otherwise this is a blob of its own.
+        name
+            A name that it has for ever.
+
+        Raises
+        ------
+        ConflictError
+            If a blob has or had the name already. Of several writers at once one wins.
         """
 
-    def open(self, blob_id: str) -> IO[bytes]:
-        """Return the verified bytes as a stream. Not one is handed out before all were checked."""
+    def open(self, blob_id: str, start: int = 0, stop: int | None = None) -> IO[bytes]:
+        """Return the bytes from ``start`` up to ``stop`` as a stream; none is handed out before it was checked."""
 
     def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:
-        """Return bytes from the middle of a blob as they lie there, fewer at its end.
-
-        A part cannot be verified: it is for whoever has had the blob checked and now reads it from many places.
-        """
+        """Return bytes from the middle of a blob, checked as always; fewer at its end."""
 
     def download(self, blob_id: str, path: Path) -> BlobInfo:
         """Write the verified bytes to a fresh local file, visible at once and whole.
@@ -59,13 +114,34 @@ class BlobStore(Protocol):
         """
 
     def exists(self, blob_id: str) -> bool:
-        """Return whether the store has the blob, without reading it."""
+        """Return whether the store has the blob, neither deleted nor expired, without reading it."""
 
     def stat(self, blob_id: str) -> BlobInfo:
         """Return what is known of a blob without reading it."""
 
     def ids(self) -> Iterator[str]:
-        """Yield the id of every blob, ascending."""
+        """Yield the id of every blob, the deleted and expired ones too until they are collected."""
+
+    def names(self, account: str, container: str, prefix: str = "", after: str = "") -> Iterator[BlobName]:
+        """Yield the names in a container that begin with a prefix and come after one, in order of their characters.
+
+        Deleted and expired ones too, until they are collected.
+        """
+
+    def delete(self, blob_id: str) -> None:
+        """Make a blob gone; nothing happens if it is. Its bytes stay until they are collected."""
+
+    def undelete(self, blob_id: str) -> BlobInfo:
+        """Bring a deleted blob back that was not collected yet; nothing happens if it is not deleted.
+
+        Raises
+        ------
+        GoneError
+            If it has expired.
+        """
+
+    def update_ttl(self, blob_id: str, expires_at_ms: int | None) -> BlobInfo:
+        """Set when a blob is gone, None: never."""
 
     def check(self, blob_id: str) -> BlobInfo:
         """Read a blob from end to end and throw the bytes away; BadDataError if they are not the blob's."""

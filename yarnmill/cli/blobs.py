@@ -3,23 +3,27 @@
 import functools
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from yarnmill.blobs import BlobStore, open_store
+from yarnmill.blobs import Attributes, BlobInfo, BlobStore, FileSystemBlobStore, open_store, parse_name
+from yarnmill.blobs.collect import collect, garbage
+from yarnmill.blobs.ids import name_of
 from yarnmill.blobs.scrub import scrub
+from yarnmill.blobs.states import now_ms
 from yarnmill.cli.options import output_option, print_json, print_table, with_config
 from yarnmill.config import Config
-from yarnmill.errors import BadDataError
-from yarnmill.units import render_bytes
+from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
+from yarnmill.units import Seconds, render_bytes, render_time
 
 
 @click.group()
 def blobs() -> None:
-    """Immutable blobs: written once, named by the SHA-256 of their bytes, verified on every read."""
+    """Immutable blobs: written once, named for ever, verified on every read."""
 
 
 def _with_store(function: Callable[..., None]) -> Callable[..., None]:
@@ -34,60 +38,174 @@ def _with_store(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _with_attributes(function: Callable[..., None]) -> Callable[..., None]:
+    """Add what can be said of a blob; pass it as ``attributes``, None if nothing is."""
+
+    @click.option("--type", "content_type", default="", help="Media type [application/octet-stream].")
+    @click.option("--owner", default="", help="Who puts it, in their own words.")
+    @click.option("--ttl", default="", metavar="DURATION", help="How long it lives, such as '30 d' [for ever].")
+    @click.option("--meta", multiple=True, metavar="NAME=VALUE", help="Something to be known of it.")
+    @functools.wraps(function)
+    def command(content_type: str, owner: str, ttl: str, meta: tuple[str, ...], **arguments: Any) -> None:  # noqa: ANN401  # click's own
+        function(attributes=_attributes(content_type, owner, ttl, meta), **arguments)
+
+    return command
+
+
+def _attributes(content_type: str, owner: str, ttl: str, meta: tuple[str, ...]) -> Attributes | None:
+    if not (content_type or owner or ttl or meta):
+        return None
+    pairs = [each.partition("=") for each in meta]
+    if wrong := next((each for each, (key, sign, _) in zip(meta, pairs, strict=True) if not (key and sign)), None):
+        raise ConfigurationError(f"--meta {wrong!r}", expected="NAME=VALUE")
+    return Attributes(
+        content_type=content_type or Attributes().content_type,
+        owner=owner,
+        expires_at_ms=now_ms() + int(Seconds.parse(ttl) * 1000) if ttl else None,
+        user={key: value for key, _, value in pairs},
+    )
+
+
 @blobs.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--name", default="", metavar="ACCOUNT/CONTAINER/NAME", help="A name that one file is known by for ever.")
+@_with_attributes
 @_with_store
 @output_option
-def put(files: tuple[str, ...], store: BlobStore, output: str) -> None:
-    """Store FILES (`-`: standard input) and print their ids."""
+def put(files: tuple[str, ...], name: str, attributes: Attributes | None, store: BlobStore, output: str) -> None:
+    """Store FILES (`-`: standard input) and print their ids.
+
+    Without an option a blob's id is the SHA-256 of its bytes, and the same bytes are the same blob.
+    """
+    if name and len(files) != 1:
+        raise ConfigurationError(f"--name: {len(files)} files", expected="one file for one name")
     infos = []
-    for name in files:
-        with click.open_file(name, "rb") as stream:
-            infos.append(store.put(stream))
+    for file in files:
+        with click.open_file(file, "rb") as stream:
+            infos.append(store.put(stream, attributes, name=parse_name(name) if name else None))
     if output == "json":
         print_json(infos)
         return
-    for info, name in zip(infos, files, strict=True):
-        click.echo(f"{info.id}  {name}")
+    for info, file in zip(infos, files, strict=True):
+        click.echo(f"{info.id}  {file}")
+
+
+def _id(text: str) -> str:
+    """Return the id of a blob that was given by its id or by its name."""
+    return parse_name(text).id if "/" in text else text
 
 
 @blobs.command()
-@click.argument("blob_id")
+@click.argument("blob")
 @click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
 @_with_store
-def get(blob_id: str, path: Path, store: BlobStore) -> None:
-    """Write blob BLOB_ID to the fresh file PATH, or to standard output (`-`), once every byte is verified."""
+def get(blob: str, path: Path, store: BlobStore) -> None:
+    """Write BLOB (its id or name) to the fresh file PATH once every byte is verified, or to standard output (`-`)."""
     if str(path) != "-":
-        store.download(blob_id, path)
+        store.download(_id(blob), path)
         return
-    with store.open(blob_id) as stream:
+    with store.open(_id(blob)) as stream:
         shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
 @blobs.command()
+@click.argument("names", default="", metavar="[ACCOUNT/CONTAINER/[PREFIX]]")
 @_with_store
 @output_option
-def ls(store: BlobStore, output: str) -> None:
-    """List every blob with its size."""
-    infos = (store.stat(blob_id) for blob_id in store.ids())
+def ls(names: str, store: BlobStore, output: str) -> None:
+    """List all blobs, or those in a container whose names begin with a prefix."""
+    infos = _live(store, _ids(store, names))
     if output == "json":
         print_json(list(infos))
         return
     for info in infos:
-        click.echo(f"{info.id}  {info.size_bytes}")
+        click.echo(f"{_shown(info.id)}  {info.size_bytes}")
+
+
+def _ids(store: BlobStore, names: str) -> Iterator[str]:
+    if not names:
+        return store.ids()
+    account, _, rest = names.partition("/")
+    container, _, prefix = rest.partition("/")
+    return (name.id for name in store.names(account, container, prefix))
+
+
+def _live(store: BlobStore, ids: Iterator[str]) -> Iterator[BlobInfo]:
+    for blob_id in ids:
+        with suppress(NotFoundError):  # deleted, expired
+            yield store.stat(blob_id)
+
+
+def _shown(blob_id: str) -> str:
+    return str(name_of(blob_id) or blob_id)
 
 
 @blobs.command()
-@click.argument("blob_id")
+@click.argument("blob")
 @_with_store
 @output_option
-def stat(blob_id: str, store: BlobStore, output: str) -> None:
-    """Show what is known of blob BLOB_ID without reading it."""
-    info = store.stat(blob_id)
+def stat(blob: str, store: BlobStore, output: str) -> None:
+    """Show what is known of BLOB (its id or name) without reading it."""
+    info = store.stat(_id(blob))
     if output == "json":
         print_json(info)
         return
     click.echo(f"{info.id}  {info.size_bytes}")
+    said = info.attributes or Attributes()
+    end = "never" if info.expires_at_ms is None else render_time(info.expires_at_ms)
+    facts = {"sha256": info.sha256, "created": render_time(info.created_at_ms), "expires": end}
+    facts |= {"type": said.content_type, "owner": said.owner, **{f"meta {key}": said.user[key] for key in said.user}}
+    for key, value in facts.items():
+        click.echo(f"  {key}: {value}")
+
+
+@blobs.command()
+@click.argument("blob")
+@_with_store
+def rm(blob: str, store: BlobStore) -> None:
+    """Delete BLOB (its id or name); it can be restored until it is collected."""
+    store.delete(_id(blob))
+
+
+@blobs.command()
+@click.argument("blob")
+@_with_store
+def restore(blob: str, store: BlobStore) -> None:
+    """Bring back the deleted BLOB (its id or name)."""
+    store.undelete(_id(blob))
+
+
+@blobs.command()
+@click.argument("blob")
+@click.argument("ttl", metavar="DURATION|never")
+@_with_store
+def expire(blob: str, ttl: str, store: BlobStore) -> None:
+    """Let BLOB (its id or name) live so long from now on, such as '30 d', or for ever."""
+    store.update_ttl(_id(blob), None if ttl == "never" else now_ms() + int(Seconds.parse(ttl) * 1000))
+
+
+@blobs.command()
+@click.option("--kept", default="7 d", show_default=True, help="What ended less long ago stays, and can be restored.")
+@click.option("--collect", "act", is_flag=True, help="Remove it, after showing the plan.")
+@_with_store
+@output_option
+def gc(kept: str, act: bool, store: BlobStore, output: str) -> None:  # noqa: FBT001  # click's own
+    """Show what takes up room for nothing: what was deleted or has expired, puts that died. --collect removes it."""
+    if not isinstance(store, FileSystemBlobStore):
+        raise ConfigurationError(f"{store.url}: keeps house by itself", expected="file:// or hdfs://")
+    plan = list(garbage(store, Seconds.parse(kept)))
+    removed = [one for one in plan if collect(store, one)] if act else []
+    if output == "json":
+        print_json({"plan": plan, "collected": removed})
+        return
+    columns = ["blob", "bytes", "why", "since"]
+    rows = [(_shown(one.blob), one.size_bytes, one.reason, render_time(one.since_ms)) for one in plan]
+    print_table("to collect", columns, rows)
+    size = sum(one.size_bytes for one in (removed if act else plan))
+    if act:
+        click.echo(f"{store.url}: {len(removed)} collected, {render_bytes(size)}")
+    elif plan:
+        click.echo(f"{store.url}: {len(plan)}, {render_bytes(size)}; yarnmill blobs gc --collect removes them")
 
 
 @blobs.command()
@@ -103,8 +221,8 @@ def verify(store: BlobStore, output: str) -> None:
             f"{report.store}: {report.blobs} blobs, {render_bytes(report.size_bytes)}, {len(report.damaged)} damaged"
         )
         if report.damaged:
-            rows = [(damage.blob, damage.size_bytes, damage.problem) for damage in report.damaged]
-            print_table("damaged", ["blob", "bytes", "problem"], rows)
+            rows = [(_shown(damage.blob), damage.url, damage.problem) for damage in report.damaged]
+            print_table("damaged", ["blob", "where", "problem"], rows)
     if report.damaged:
         raise BadDataError(
             f"{report.store}: {len(report.damaged)} damaged of {report.blobs} blobs",

@@ -5,8 +5,7 @@ from typing import get_args
 
 import click
 
-from yarnmill.blobs import BlobStore, open_store
-from yarnmill.blobs.contents import is_blob_id
+from yarnmill.blobs import BlobStore, is_content_id, open_store
 from yarnmill.bundle.manifest import Field, Flavour, Manifest, bundle_id, manifest_bytes
 from yarnmill.bundle.pack import read_manifest, verify_bundle
 from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
@@ -44,7 +43,7 @@ def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, sto
 @with_config
 def show(name: str, output: str, config: Config) -> None:
     """Show the manifest of a bundle in the blob store (by ID) or in a local FOLDER."""
-    manifest = read_bundle_manifest(_store(config), name) if is_blob_id(name) else read_manifest(Path(name))
+    manifest = read_bundle_manifest(_store(config), name) if is_content_id(name) else read_manifest(Path(name))
     if output == "json":
         print_json(manifest)
         return
@@ -56,7 +55,7 @@ def show(name: str, output: str, config: Config) -> None:
 @with_config
 def verify(name: str, config: Config) -> None:
     """Read every byte of a bundle in the blob store (by ID) or in a local FOLDER; exit status 21 on damage."""
-    manifest = verify_stored(_store(config), name) if is_blob_id(name) else verify_bundle(Path(name))
+    manifest = verify_stored(_store(config), name) if is_content_id(name) else verify_bundle(Path(name))
     click.echo(f"{bundle_id(manifest_bytes(manifest))}: {len(manifest.files)} files, all sound")
 
 

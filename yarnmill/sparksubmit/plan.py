@@ -12,6 +12,7 @@ from typing import Final
 
 from jobs.code import code_archive
 from jobs.job import JobConfig
+from photon.spark.session_settings import SESSION_SETTINGS
 from yarnmill.archives import keep
 from yarnmill.config import SparkSettings
 from yarnmill.errors import ConfigurationError
@@ -113,6 +114,7 @@ def _spark_conf(settings: SparkSettings, python: str, run_id: str) -> dict[str, 
         "spark.yarn.maxAppAttempts": "1",
         "spark.yarn.report.interval": "500ms",
         "spark.yarn.tags": f"yarnmill,{run_id}",
+        **SESSION_SETTINGS,
     }
 
 

@@ -1,0 +1,84 @@
+"""What takes up room for nothing, and its removal: blobs deleted or expired for some time, puts that died.
+
+First the plan, which changes nothing; then the act. A blob is moved out of sight before it goes: if it was restored,
+or its bytes were put once more in between, it comes back.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final, Literal
+
+from yarnmill import fs
+from yarnmill.blobs.filesystem import FileSystemBlobStore
+from yarnmill.blobs.states import now_ms
+from yarnmill.errors import BadDataError, NotFoundError
+from yarnmill.records import Record
+from yarnmill.units import Seconds
+
+KEPT: Final = Seconds(7 * 86_400.0)
+"""How long what was deleted can be restored, if nobody says otherwise."""
+
+_DEAD_PUT_MS: Final = 86_400_000
+
+Reason = Literal["deleted", "expired", "dead put"]
+
+
+class Garbage(Record, frozen=True):
+    """One thing to remove: its id or name, where it lies, why and since when (milliseconds since 1970)."""
+
+    blob: str
+    url: str
+    reason: Reason
+    since_ms: int
+    size_bytes: int
+
+
+def garbage(store: FileSystemBlobStore, kept: Seconds = KEPT) -> Iterator[Garbage]:
+    """Yield what can go.
+
+    Parameters
+    ----------
+    store
+        Where to look. Damaged blobs are left for the scrubber to report.
+    kept
+        What was deleted or expired less long ago stays.
+    """
+    now = now_ms()
+    before = now - int(kept * 1000)
+    for blob_id in store.ids():
+        with suppress(NotFoundError, BadDataError):
+            ends = store.ended(blob_id)
+            if ends is not None and ends[1] <= before:
+                reason, since_ms = ends
+                url = store.blob_url(blob_id)
+                size = fs.info(url).size_bytes
+                yield Garbage(blob=blob_id, url=url, reason=reason, since_ms=since_ms, size_bytes=size)
+    with suppress(NotFoundError):
+        for file in fs.children(store.incoming_url):
+            since = fs.modified_at_ms(file.url)
+            if since <= now - _DEAD_PUT_MS:
+                size = file.size_bytes
+                yield Garbage(blob=file.name, url=file.url, reason="dead put", since_ms=since, size_bytes=size)
+
+
+def collect(store: FileSystemBlobStore, one: Garbage) -> bool:
+    """Remove one thing of a plan; return False if it is garbage no longer."""
+    if one.reason == "dead put":
+        fs.delete(one.url)
+        return True
+    if one.reason == "expired":
+        # Whatever happens to this process, its name is not to be had again.
+        store.states.add(one.blob, "deleted", store.states.of(one.blob))
+    aside = store.aside_url(one.blob)
+    try:
+        fs.rename(one.url, aside, overwrite=True)
+    except NotFoundError:
+        return False
+    # From here on whoever restores it, or puts its bytes once more, sees that it is not there, or is seen here.
+    state = store.states.of(one.blob)
+    if not state.has_ended:
+        store.bring_back(one.blob)
+        return False
+    store.states.add(one.blob, "collected", state)
+    fs.delete(aside)
+    return True
