@@ -55,8 +55,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.timeout(1800))  # the first of them may have to compile Horovod
     items.sort(key=_slowness)
     for item in items:
+        # One process for a cluster and one main job at a time, one for a session whose default is local files.
         if _slowness(item) >= WITH_HADOOP:
-            item.add_marker(pytest.mark.xdist_group("hadoop"))  # one process: one cluster, one main job at a time
+            item.add_marker(pytest.mark.xdist_group("hadoop"))
+        elif item.get_closest_marker("spark"):
+            item.add_marker(pytest.mark.xdist_group("spark"))
 
 
 def _slowness(item: pytest.Item) -> int:
