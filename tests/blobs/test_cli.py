@@ -93,6 +93,25 @@ def test_garbage_goes_only_when_it_was_said(root: str, model: Path, capsys: pyte
     assert run(yarnmill, ["blobs", "restore", blob_id, "--root", root]) == 3
 
 
+def test_small_blobs_are_packed(root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*arguments: str) -> str:
+        assert run(yarnmill, ["blobs", *arguments, "--root", root]) == 0
+        return capsys.readouterr().out
+
+    files = [tmp_path / str(number) for number in range(3)]
+    for file in files:
+        file.write_text(file.name)
+    said("put", *map(str, files))
+    listed = said("ls").split("\n")
+    assert said("pack") == "nothing to pack\n"
+    now = ("pack", "--age", "0 s", "--least", "2")
+    assert said(*now, "--plan").startswith("would pack 3 blobs")
+    assert said(*now).startswith("packed 3 blobs")
+    assert said(*now) == "nothing to pack\n"
+    assert sorted(said("ls").split("\n")) == sorted(listed)
+    assert "3 blobs" in said("verify")
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -111,7 +111,7 @@ def test_only_what_ended_long_ago_is_collected(store: FileSystemBlobStore) -> No
     plan = {one.blob: one for one in garbage(store, AT_ONCE)}
     assert {blob: one.reason for blob, one in plan.items()} == {deleted: "deleted", expired: "expired"}
     assert read(store, live) == b"live"
-    assert {one.url for one in plan.values()} == {store.blob_url(deleted), store.blob_url(expired)}
+    assert {one.url for one in plan.values()} == {store.places.loose(deleted), store.places.loose(expired)}
     assert set(collected(store)) == {deleted, expired}
     assert list(store.ids()) == [live]
     for blob_id in (deleted, expired):
@@ -129,7 +129,7 @@ def test_what_was_restored_since_the_plan_stays(store: FileSystemBlobStore) -> N
     store.undelete(blob_id)
     assert not collect(store, one)
     assert read(store, blob_id) == b"x"
-    assert fs.children(store.incoming_url) == []
+    assert fs.children(store.places.incoming) == []
 
 
 def test_a_collected_name_is_not_to_be_had(store: FileSystemBlobStore) -> None:
@@ -144,18 +144,26 @@ def test_a_collected_name_is_not_to_be_had(store: FileSystemBlobStore) -> None:
 
 
 def test_what_a_dead_put_left_is_collected_after_a_day(store: FileSystemBlobStore) -> None:
-    leftover = fs.join(store.incoming_url, "abc")
+    leftover = fs.join(store.places.incoming, "abc")
     fs.write_bytes(leftover, b"half")
     assert list(garbage(store, AT_ONCE)) == []
     old = Garbage(blob="abc", url=leftover, reason="dead put", since_ms=0, size_bytes=4)
     assert collect(store, old)
-    assert fs.children(store.incoming_url) == []
+    assert fs.children(store.places.incoming) == []
+
+
+def test_who_loses_a_name_does_not_give_it_an_end(store: FileSystemBlobStore) -> None:
+    name = parse_name("ml/models/m")
+    info = store.put(io.BytesIO(b"x"), name=name)
+    with pytest.raises(ConflictError):
+        store.put(io.BytesIO(b"y"), Attributes(expires_at_ms=1), name=name)
+    assert store.stat(name.id) == info
 
 
 def test_a_damaged_blob_is_not_collected(store: FileSystemBlobStore) -> None:
     blob_id = put(store)
     store.delete(blob_id)
-    fs.write_bytes(store.blob_url(blob_id), b"damaged", overwrite=True)
+    fs.write_bytes(store.places.loose(blob_id), b"damaged", overwrite=True)
     assert list(garbage(store, AT_ONCE)) == []
     assert [damage.blob for damage in scrub(store).damaged] == [blob_id]
 

@@ -92,11 +92,11 @@ def test_names_that_are_folders_of_others_do_not_meet(store: BlobStore) -> None:
 
 
 def test_names_are_listed_by_prefix_and_in_pages(store: BlobStore) -> None:
-    names = sorted(f"{folder}{number}" for folder in ("", "m/", "m/n/", "m-", "z/") for number in range(3))
+    names = sorted(f"{folder}{number}" for folder in ("", "m/", "m/n/", "m-") for number in range(2))
     for name in names:
         put(store, name)
     store.put(io.BytesIO(b"y"), name=parse_name("ml/others/m/0"))
-    for prefix in ("", "m", "m/", "m/n", "m/n/", "m/n/1", "q", "z/2/"):
+    for prefix in ("", "m", "m/", "m/n", "m/n/", "m/n/1", "q", "m/n/1/"):
         expected = [name for name in names if name.startswith(prefix)]
         assert [found.name for found in store.names("ml", "models", prefix)] == expected
         for after in ("", "m", "m/", "m/1", "m/n/0", "zz"):

@@ -1,7 +1,8 @@
 """What takes up room for nothing, and its removal: blobs deleted or expired for some time, puts that died.
 
 First the plan, which changes nothing; then the act. A blob is moved out of sight before it goes: if it was restored,
-or its bytes were put once more in between, it comes back.
+or its bytes were put once more in between, it comes back. One in a pack stays there until the pack is written anew
+(:mod:`yarnmill.blobs.packing`).
 """
 
 from collections.abc import Iterator
@@ -45,17 +46,19 @@ def garbage(store: FileSystemBlobStore, kept: Seconds = KEPT) -> Iterator[Garbag
     """
     now = now_ms()
     before = now - int(kept * 1000)
+    changed = store.states.changed()
     for blob_id in store.ids():
+        if store.states.key(blob_id) not in changed:
+            continue
         with suppress(NotFoundError, BadDataError):
             ends = store.ended(blob_id)
             if ends is not None and ends[1] <= before:
                 reason, since_ms = ends
-                url = store.blob_url(blob_id)
-                size = fs.info(url).size_bytes
-                yield Garbage(blob=blob_id, url=url, reason=reason, since_ms=since_ms, size_bytes=size)
+                url, start, stop = store.place_of(blob_id)
+                yield Garbage(blob=blob_id, url=url, reason=reason, since_ms=since_ms, size_bytes=stop - start)
     with suppress(NotFoundError):
-        for file in fs.children(store.incoming_url):
-            since = fs.modified_at_ms(file.url)
+        for file in fs.children(store.places.incoming):
+            since = now if file.is_folder else fs.modified_at_ms(file.url)
             if since <= now - _DEAD_PUT_MS:
                 size = file.size_bytes
                 yield Garbage(blob=file.name, url=file.url, reason="dead put", since_ms=since, size_bytes=size)
@@ -69,15 +72,17 @@ def collect(store: FileSystemBlobStore, one: Garbage) -> bool:
     if one.reason == "expired":
         # Whatever happens to this process, its name is not to be had again.
         store.states.add(one.blob, "deleted", store.states.of(one.blob))
-    aside = store.aside_url(one.blob)
-    try:
-        fs.rename(one.url, aside, overwrite=True)
-    except NotFoundError:
-        return False
+    places = store.places
+    aside = places.aside(one.blob)
+    if one.url == places.loose(one.blob):
+        try:
+            fs.rename(one.url, aside, overwrite=True)
+        except NotFoundError:
+            return False
     # From here on whoever restores it, or puts its bytes once more, sees that it is not there, or is seen here.
     state = store.states.of(one.blob)
     if not state.has_ended:
-        store.bring_back(one.blob)
+        places.bring_back(one.blob)
         return False
     store.states.add(one.blob, "collected", state)
     fs.delete(aside)

@@ -1,18 +1,9 @@
 """A blob store in a folder of any file system: a local disk or HDFS.
 
-Layout below the root::
-
-    blobs/<first two digits>/<id>            a blob (:mod:`yarnmill.blobs.record`); never changed, never overwritten
-    names/<account>/<container>/…/<name>=    the same of a named one
-    states/<two digits>/<digits>/…           what became of a blob later (:mod:`yarnmill.blobs.states`)
-    incoming/<random>                        a put under way, or the leftover of one that died
-
-256 folders keep a listing of some million blobs within what one NameNode call returns in pages, and do not cost the
-NameNode an object for nearly every blob as two levels of folders would. That one rename makes a blob visible, and never
-onto another, is all that the store asks of the file system.
+Which file a blob lies in is a matter of :mod:`yarnmill.blobs.places`, what became of it of
+:mod:`yarnmill.blobs.states`; here the two are one answer.
 """
 
-import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,16 +14,9 @@ import msgspec
 from typing_extensions import override
 
 from yarnmill import fs
-from yarnmill.blobs.ids import (
-    BlobName,
-    fresh_id,
-    is_blob_id,
-    is_content_id,
-    name_of,
-    parse_blob_id,
-    parse_name,
-    unescaped,
-)
+from yarnmill.blobs.ids import BlobName, fresh_id, is_content_id, name_of, parse_name
+from yarnmill.blobs.packs import Place
+from yarnmill.blobs.places import Places
 from yarnmill.blobs.record import Known, RecordReader, RecordWriter, damaged
 from yarnmill.blobs.states import State, States, now_ms
 from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
@@ -49,6 +33,7 @@ class FileSystemBlobStore(BlobStore):
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
+        self.places = Places(self._url)
         self.states = States(fs.join(self._url, "states"))
 
     @property
@@ -60,7 +45,7 @@ class FileSystemBlobStore(BlobStore):
     def put(self, stream: IO[bytes], attributes: Attributes | None = None, *, name: BlobName | None = None) -> BlobInfo:
         if name is not None and self._is_taken(parse_name(str(name))):
             raise _taken(name)  # before anything is read
-        fresh = fs.join(self.incoming_url, secrets.token_hex(16))
+        fresh = fs.join(self.places.incoming, secrets.token_hex(16))
         with fs.open_fresh(fresh) as target:
             writer = RecordWriter(target)
             while chunk := stream.read(_READ_BYTES):
@@ -79,19 +64,27 @@ class FileSystemBlobStore(BlobStore):
     def _placed(self, fresh: str, known: Known, size_bytes: int) -> BlobInfo:
         if not is_content_id(known.id):
             try:
-                fs.rename(fresh, self.blob_url(known.id))
+                fs.rename(fresh, self.places.loose(known.id))
             except ConflictError:
                 name = name_of(known.id)
                 raise _taken(name) if name else ConflictError(f"blob {known.id} is there already") from None
-            if (state := self.states.of(known.id)).has_ended:  # deleted and collected while this was put
-                fs.delete(self.blob_url(known.id))
+            self.places.packs.refresh()
+            state = self.states.of(known.id)
+            if state.has_ended or self.places.packs.find(known.id):  # collected, or packed, while this was put
+                fs.delete(self.places.loose(known.id))
                 raise ConflictError(f"blob {known.id}: its name was taken, and is for ever")
+            end = known.attributes.expires_at_ms if known.attributes is not None else None
+            if end is not None:  # so that whoever collects what has expired need not read every blob
+                state = self.states.add(known.id, "expires", state, end)
             return _info(known, size_bytes, state)
         for _ in range(_TRIES):
             # First of all, so that who collects what was deleted lets it be.
             state = self._revived(known.id)
+            self.places.packs.refresh()
             with suppress(ConflictError):
-                fs.rename(fresh, self.blob_url(known.id))
+                if self.places.packs.find(known.id):
+                    raise ConflictError(known.id)
+                fs.rename(fresh, self.places.loose(known.id))
                 return _info(known, size_bytes, state)
             # The bytes are here already. Their writer was told that they are safe, and so will ours be: only after
             # a look at every one of them.
@@ -109,7 +102,13 @@ class FileSystemBlobStore(BlobStore):
         return self.states.add(blob_id, "expires", state) if state.expires_at_ms is not None else state
 
     def _is_taken(self, name: BlobName) -> bool:
-        return fs.exists(self.blob_url(name.id)) or self.states.of(name.id).has_ended
+        return self.places.is_there(name.id) or self.states.of(name.id).has_ended
+
+    def place_of(self, blob_id: str) -> Place:
+        """Return where the record of a blob lies; NotFoundError if it is nowhere."""
+        stream, place = self.places.open(blob_id, lambda: False)
+        stream.close()
+        return place
 
     def ended(self, blob_id: str) -> tuple[Literal["deleted", "expired"], int] | None:
         """Return how and when a blob that is not collected ended; None if it is live."""
@@ -154,14 +153,11 @@ class FileSystemBlobStore(BlobStore):
 
     @override
     def ids(self) -> Iterator[str]:
-        for file in self._files():
-            if (blob_id := self._id_at(file)) is not None:
-                yield blob_id
+        return self.places.ids()
 
     @override
     def names(self, account: str, container: str, prefix: str = "", after: str = "") -> Iterator[BlobName]:
-        top = fs.join(self._url, "names", *parse_name(f"{account}/{container}/-").path[:2])
-        for name in _names_below(top, "", prefix, after):
+        for name in self.places.names(account, container, prefix, after):
             yield BlobName(account=account, container=container, name=name)
 
     @override
@@ -195,112 +191,39 @@ class FileSystemBlobStore(BlobStore):
 
     @override
     def strays(self) -> Iterator[Damage]:
-        for file in self._files():
-            if self._id_at(file) is None:
+        for file in self.places.loose_files():
+            if self.places.id_at(file) is None:
                 problem = "no blob has this name in this place"
                 yield Damage(blob=file.name, url=file.url, problem=problem, size_bytes=file.size_bytes)
-
-    @property
-    def incoming_url(self) -> str:
-        """Where puts under way are, and what is left of those that died."""
-        return fs.join(self._url, "incoming")
-
-    def blob_url(self, blob_id: str) -> str:
-        """Return where a blob lies, or would."""
-        name = name_of(parse_blob_id(blob_id))
-        return fs.join(self._url, *(("names", *name.path) if name else ("blobs", blob_id[:2], blob_id)))
+        self.places.packs.refresh()
+        for url, error in self.places.packs.broken.items():
+            yield Damage(blob=url.rpartition("/")[2], url=url, problem=error.what, size_bytes=fs.info(url).size_bytes)
 
     @contextmanager
     def _opened(self, blob_id: str) -> Iterator[tuple[RecordReader, BlobInfo]]:
         """Open a blob that is neither deleted nor expired."""
         with self._file(blob_id) as (reader, state):
-            if state.deleted_at_ms is not None:
-                raise _gone(blob_id, f"was deleted {render_time(state.deleted_at_ms)}")
+            if state.has_ended:
+                raise _gone(blob_id, f"was deleted {render_time(state.deleted_at_ms or state.collected_at_ms or 0)}")
             info = _info(reader.known, reader.size_bytes, state)
             _refuse_expired(info)
             yield reader, info
 
     @contextmanager
     def _file(self, blob_id: str) -> Iterator[tuple[RecordReader, State]]:
-        url = self.blob_url(blob_id)
         state = self.states.of(blob_id)
         try:
-            stream, size = self._stream(blob_id, url)
+            stream, place = self.places.open(blob_id, lambda: not self.states.of(blob_id).has_ended)
         except NotFoundError:
             if state.has_ended:
                 raise _gone(blob_id, "was deleted and collected") from None
-            raise NotFoundError(
-                f"{self._url}: no blob {blob_id}", mend=f"yarnmill blobs ls --root {self._url}"
-            ) from None
-        with stream, fs.translated(url):
-            source = f"blob {blob_id} at {url}"
-            reader = RecordReader(stream, size, source)
-            if reader.start or reader.known.id != blob_id:
+            raise
+        with stream, fs.translated(place.url):
+            source = f"blob {blob_id} at {place.url}"
+            reader = RecordReader(stream, place.stop, source)
+            if reader.start != place.start or reader.known.id != blob_id:
                 raise damaged(source, f"it is the record of blob {reader.known.id}, or has bytes before it")
             yield reader, state
-
-    def _stream(self, blob_id: str, url: str) -> tuple[IO[bytes], int]:
-        for _ in range(_TRIES):
-            with suppress(NotFoundError):
-                return fs.open_read(url), fs.info(url).size_bytes
-            # Somebody who collects what was deleted may have it, and may have died: it was restored since.
-            if self.states.of(blob_id).has_ended or not self.bring_back(blob_id):
-                break
-        return fs.open_read(url), fs.info(url).size_bytes
-
-    def bring_back(self, blob_id: str) -> bool:
-        """Put a blob back that was moved out of sight to be collected; return whether it was there."""
-        aside = self.aside_url(blob_id)
-        if not fs.exists(aside):
-            return False
-        with suppress(NotFoundError):  # somebody else did it
-            try:
-                fs.rename(aside, self.blob_url(blob_id))
-            except ConflictError:  # its bytes were put once more
-                fs.delete(aside)
-        return True
-
-    def aside_url(self, blob_id: str) -> str:
-        """Return where a blob lies, out of sight, for the moment in which it is collected."""
-        return fs.join(self.incoming_url, f"collected-{hashlib.sha256(blob_id.encode()).hexdigest()}")
-
-    def _files(self) -> Iterator[fs.FileInfo]:
-        for folder in (fs.join(self._url, name) for name in ("blobs", "names")):
-            if fs.exists(folder):
-                yield from fs.walk_files(folder)
-
-    def _id_at(self, file: fs.FileInfo) -> str | None:
-        """Return the id of the blob that lies there, None if none does."""
-        below = file.url.removeprefix(self._url).strip("/").split("/")
-        blob_id = file.name if below[0] == "blobs" else _named_at(below[1:])
-        return blob_id if is_blob_id(blob_id) and file.url == self.blob_url(blob_id) else None
-
-
-def _named_at(path: list[str]) -> str:
-    if len(path) < len(("account", "container", "name")):
-        return ""
-    account, container, *parts = path
-    name = "/".join(unescaped(part)[0] for part in parts)
-    return BlobName(account=account, container=container, name=name).id
-
-
-def _names_below(folder: str, above: str, prefix: str, after: str) -> Iterator[str]:
-    """Yield the names in a folder whose part of the name is ``above``; no folder is listed that has none of them."""
-    try:
-        files = fs.children(folder)
-    except NotFoundError:
-        return
-    found = []
-    for file in files:
-        part, is_leaf = unescaped(file.name)
-        if is_leaf != file.is_folder:
-            found.append((above + part + ("" if is_leaf else "/"), is_leaf, file.url))
-    for name, is_leaf, url in sorted(found):
-        if is_leaf:
-            if name.startswith(prefix) and name > after:
-                yield name
-        elif (name.startswith(prefix) or prefix.startswith(name)) and (name > after or after.startswith(name)):
-            yield from _names_below(url, name, prefix, after)
 
 
 def _info(known: Known, size_bytes: int, state: State) -> BlobInfo:

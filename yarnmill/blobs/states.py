@@ -2,7 +2,7 @@
 
 The bytes are never touched. Each change is an empty file ``<number>-<what>-<when>[-<end>]`` in a folder of the
 blob's own, made by one act; the blob's state is what they add up to, in their order. A blob that nothing happened to
-has no folder.
+has no folder; one that is put with an end has it as its first change.
 """
 
 import hashlib
@@ -71,8 +71,21 @@ class States:
 
     def folder(self, blob_id: str) -> str:
         """Return where the changes of a blob lie."""
-        key = hashlib.sha256(blob_id.encode()).hexdigest()[:32]
+        key = self.key(blob_id)
         return fs.join(self._url, key[:2], key)
+
+    @staticmethod
+    def key(blob_id: str) -> str:
+        """Return what the changes of a blob are found by."""
+        return hashlib.sha256(blob_id.encode()).hexdigest()[:32]
+
+    def changed(self) -> set[str]:
+        """Return the keys of all blobs that anything happened to."""
+        try:
+            folders = fs.children(self._url)
+        except NotFoundError:
+            return set()
+        return {child.name for folder in folders for child in fs.children(folder.url)}
 
 
 def _changed(state: State, file: fs.FileInfo) -> State:

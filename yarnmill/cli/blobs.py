@@ -13,9 +13,11 @@ import click
 from yarnmill.blobs import Attributes, BlobInfo, BlobStore, FileSystemBlobStore, open_store, parse_name
 from yarnmill.blobs.collect import collect, garbage
 from yarnmill.blobs.ids import name_of
+from yarnmill.blobs.packing import pack as pack_now
+from yarnmill.blobs.packing import packing, renew, worn
 from yarnmill.blobs.scrub import scrub
 from yarnmill.blobs.states import now_ms
-from yarnmill.cli.options import output_option, print_json, print_table, with_config
+from yarnmill.cli.options import output_option, plan_option, print_json, print_table, with_config
 from yarnmill.config import Config
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.units import Seconds, render_bytes, render_time
@@ -122,6 +124,12 @@ def ls(names: str, store: BlobStore, output: str) -> None:
         click.echo(f"{_shown(info.id)}  {info.size_bytes}")
 
 
+def _files(store: BlobStore) -> FileSystemBlobStore:
+    if not isinstance(store, FileSystemBlobStore):
+        raise ConfigurationError(f"{store.url}: keeps house by itself", expected="file:// or hdfs://")
+    return store
+
+
 def _ids(store: BlobStore, names: str) -> Iterator[str]:
     if not names:
         return store.ids()
@@ -191,10 +199,12 @@ def expire(blob: str, ttl: str, store: BlobStore) -> None:
 @output_option
 def gc(kept: str, act: bool, store: BlobStore, output: str) -> None:  # noqa: FBT001  # click's own
     """Show what takes up room for nothing: what was deleted or has expired, puts that died. --collect removes it."""
-    if not isinstance(store, FileSystemBlobStore):
-        raise ConfigurationError(f"{store.url}: keeps house by itself", expected="file:// or hdfs://")
-    plan = list(garbage(store, Seconds.parse(kept)))
-    removed = [one for one in plan if collect(store, one)] if act else []
+    files = _files(store)
+    plan = list(garbage(files, Seconds.parse(kept)))
+    removed = [one for one in plan if collect(files, one)] if act else []
+    for old in list(worn(files)) if act else ():
+        with suppress(NotFoundError):  # somebody else did it
+            renew(files, old)
     if output == "json":
         print_json({"plan": plan, "collected": removed})
         return
@@ -206,6 +216,27 @@ def gc(kept: str, act: bool, store: BlobStore, output: str) -> None:  # noqa: FB
         click.echo(f"{store.url}: {len(removed)} collected, {render_bytes(size)}")
     elif plan:
         click.echo(f"{store.url}: {len(plan)}, {render_bytes(size)}; yarnmill blobs gc --collect removes them")
+
+
+@blobs.command()
+@click.option("--age", default="1 h", show_default=True, help="Only blobs that were put so long ago.")
+@click.option("--least", default=16, show_default=True, help="Fewer blobs than these stay files of their own.")
+@plan_option
+@_with_store
+@output_option
+def pack(age: str, least: int, plan: bool, store: BlobStore, output: str) -> None:  # noqa: FBT001  # click's own
+    """Put small blobs together, many in a file: on HDFS each would be a block. Nothing else is seen of it."""
+    files = _files(store)
+    packs = list(packing(files, Seconds.parse(age), least))
+    if not plan:
+        packs = [pack_now(files, one) for one in packs]
+    if output == "json":
+        print_json([{"blobs": len(one.ids), "size_bytes": one.size_bytes} for one in packs])
+        return
+    for one in packs:
+        click.echo(f"{'would pack' if plan else 'packed'} {len(one.ids)} blobs, {render_bytes(one.size_bytes)}")
+    if not packs:
+        click.echo("nothing to pack")
 
 
 @blobs.command()

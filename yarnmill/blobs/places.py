@@ -1,0 +1,170 @@
+"""Where blobs lie below the root of a store.
+
+::
+
+    blobs/<first two digits>/<id>            a blob (:mod:`yarnmill.blobs.record`); never changed, never overwritten
+    names/<account>/<container>/…/<name>=    the same of a named one
+    packs/<random>                           many small ones (:mod:`yarnmill.blobs.packs`)
+    states/<two digits>/<digits>/…           what became of a blob later (:mod:`yarnmill.blobs.states`)
+    incoming/<random>                        a put or pack under way, or the leftover of one that died
+    incoming/collected-<digits>              a blob that is being removed
+    incoming/packs/<random>                  a pack that is being removed
+
+256 folders keep a listing of some million blobs within what one NameNode call returns in pages, and do not cost the
+NameNode an object for nearly every blob as two levels of folders would. That one rename makes a file visible, and never
+onto another, is all that the store asks of the file system.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import IO, Final
+
+from yarnmill import fs
+from yarnmill.blobs.ids import BlobName, is_blob_id, name_of, parse_blob_id, parse_name, unescaped
+from yarnmill.blobs.packs import Packs, Place
+from yarnmill.errors import ConflictError, NotFoundError
+
+_TRIES: Final = 5
+
+
+class Places:
+    """The files of a store below ``url``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.incoming = fs.join(url, "incoming")
+        self.packs = Packs(fs.join(url, "packs"))
+
+    def loose(self, blob_id: str) -> str:
+        """Return where a blob lies that is in no pack, or would."""
+        name = name_of(parse_blob_id(blob_id))
+        return fs.join(self.url, *(("names", *name.path) if name else ("blobs", blob_id[:2], blob_id)))
+
+    def aside(self, blob_id: str) -> str:
+        """Return where a blob lies out of sight for the moment in which it is removed."""
+        return fs.join(self.incoming, f"collected-{hashlib.sha256(blob_id.encode()).hexdigest()}")
+
+    @property
+    def packs_aside(self) -> str:
+        """The folder where packs lie out of sight for the moment in which they are removed."""
+        return fs.join(self.incoming, "packs")
+
+    def open(self, blob_id: str, is_wanted: Callable[[], bool]) -> tuple[IO[bytes], Place]:
+        """Return a blob's file, open, and where in it the blob is; NotFoundError if it is nowhere.
+
+        One that is out of sight, to be removed, is put back if ``is_wanted`` says so.
+        """
+        url = self.loose(blob_id)
+        for _ in range(_TRIES):
+            with suppress(NotFoundError):
+                place = self.packs.find(blob_id) or Place(url, 0, fs.info(url).size_bytes)
+                return fs.open_read(place.url), place
+            # Packed since, or collected and restored.
+            if not self.packs.refresh() and not (is_wanted() and self.bring_back(blob_id)):
+                break
+        self._refuse_if_broken()
+        raise NotFoundError(f"{self.url}: no blob {blob_id}", mend=f"yarnmill blobs ls --root {self.url}")
+
+    def is_there(self, blob_id: str) -> bool:
+        """Return whether a blob lies anywhere, also since a moment ago."""
+        if fs.exists(self.loose(blob_id)):
+            return True
+        self.packs.refresh()  # after the look at where it would be from where it is packed
+        if self.packs.find(blob_id) is not None:
+            return True
+        self._refuse_if_broken()
+        return False
+
+    def _refuse_if_broken(self) -> None:
+        for error in self.packs.broken.values():
+            raise error  # it may be there
+
+    def bring_back(self, blob_id: str) -> bool:
+        """Put back what was moved out of sight, by somebody who died or who looks whether it may go.
+
+        Returns
+        -------
+        bool
+            Whether the blob was there, or packs that it may be in.
+        """
+        found = self._returned(self.aside(blob_id), self.loose(blob_id))
+        with suppress(NotFoundError):
+            for file in fs.children(self.packs_aside):
+                found |= self._returned(file.url, fs.join(self.packs.url, file.name))
+        return found
+
+    @staticmethod
+    def _returned(aside: str, home: str) -> bool:
+        if not fs.exists(aside):
+            return False
+        with suppress(NotFoundError):  # somebody else did it
+            try:
+                fs.rename(aside, home)
+            except ConflictError:  # its bytes were put once more
+                fs.delete(aside)
+        return True
+
+    def loose_files(self) -> Iterator[fs.FileInfo]:
+        """Yield the files where blobs lie that are in no pack."""
+        for folder in (fs.join(self.url, name) for name in ("blobs", "names")):
+            if fs.exists(folder):
+                yield from fs.walk_files(folder)
+
+    def id_at(self, file: fs.FileInfo) -> str | None:
+        """Return the id of the blob that lies there, None if none does."""
+        below = file.url.removeprefix(self.url).strip("/").split("/")
+        blob_id = _named_at(below[1:]) if below[0] == "names" else file.name
+        return blob_id if is_blob_id(blob_id) and file.url == self.loose(blob_id) else None
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all blobs, those in packs first; each once."""
+        packs = self.packs.all()
+        for number, pack in enumerate(packs):
+            with suppress(NotFoundError):  # packed anew meanwhile: its blobs are in another
+                for blob_id in pack.ids():
+                    if not any(other.find(blob_id) for other in packs[:number]):
+                        yield blob_id
+        for file in self.loose_files():
+            loose = self.id_at(file)
+            if loose is not None and not any(pack.find(loose) for pack in packs):
+                yield loose
+
+    def names(self, account: str, container: str, prefix: str, after: str) -> Iterator[str]:
+        """Yield the names in a container that begin with a prefix and come after one, in order."""
+        top = fs.join(self.url, "names", *parse_name(f"{account}/{container}/-").path[:2])
+        loose = _names_below(top, "", prefix, after)
+        packed = self.packs.names(f"{account}/{container}/", prefix, after)
+        last = None
+        for name in heapq.merge(loose, packed):
+            if name != last:
+                yield name
+            last = name
+
+
+def _named_at(path: list[str]) -> str:
+    if len(path) < len(("account", "container", "name")):
+        return ""
+    account, container, *parts = path
+    name = "/".join(unescaped(part)[0] for part in parts)
+    return BlobName(account=account, container=container, name=name).id
+
+
+def _names_below(folder: str, above: str, prefix: str, after: str) -> Iterator[str]:
+    """Yield the names in a folder whose part of the name is ``above``; no folder is listed that has none of them."""
+    try:
+        files = fs.children(folder)
+    except NotFoundError:
+        return
+    found = []
+    for file in files:
+        part, is_leaf = unescaped(file.name)
+        if is_leaf != file.is_folder:
+            found.append((above + part + ("" if is_leaf else "/"), is_leaf, file.url))
+    for name, is_leaf, url in sorted(found):
+        if is_leaf:
+            if name.startswith(prefix) and name > after:
+                yield name
+        elif (name.startswith(prefix) or prefix.startswith(name)) and (name > after or after.startswith(name)):
+            yield from _names_below(url, name, prefix, after)
