@@ -65,10 +65,12 @@ def test_no_cut_record_is_ever_read(cut: int, front: bool) -> None:  # noqa: FBT
         list(reader_of(record).whole())
 
 
-def test_chunks_before_a_damaged_one_are_handed_out_and_it_is_not() -> None:
-    record = bytearray(written(DATA))
-    record[CHUNK_BYTES + 10] ^= 4
-    chunks = reader_of(bytes(record)).chunks(0, len(DATA))
-    assert next(chunks) == DATA[:CHUNK_BYTES]
-    with pytest.raises(BadDataError, match=f"its bytes {CHUNK_BYTES} to {2 * CHUNK_BYTES}"):
+def test_what_lies_before_a_damaged_chunk_is_handed_out_and_it_is_not() -> None:
+    data = secrets.token_bytes(2 << 20)
+    record = bytearray(written(data))
+    record[(1 << 20) + CHUNK_BYTES + 10] ^= 4
+    chunks = reader_of(bytes(record)).chunks(0, len(data))
+    assert next(chunks) == data[: 1 << 20]
+    bad = (1 << 20) + CHUNK_BYTES
+    with pytest.raises(BadDataError, match=f"its bytes {bad} to {bad + CHUNK_BYTES}"):
         next(chunks)

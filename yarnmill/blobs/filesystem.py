@@ -124,7 +124,7 @@ class FileSystemBlobStore(BlobStore):
         reader, _ = opened.__enter__()
         end = reader.size_bytes if stop is None else min(stop, reader.size_bytes)
         chunks = reader.chunks(start, end) if start < end else iter(())
-        return ChunkStream.buffered(chunks, lambda: opened.__exit__(None, None, None))
+        return ChunkStream(chunks, lambda: opened.__exit__(None, None, None))  # type: ignore[return-value]  # typeshed
 
     @override
     def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:

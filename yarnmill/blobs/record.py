@@ -12,6 +12,7 @@ the whole is compared where the whole is read.
 import hashlib
 import struct
 from collections.abc import Iterator
+from threading import Thread
 from typing import IO, Final
 
 import xxhash
@@ -23,6 +24,9 @@ from yarnmill.records import Record, canonical_json, parse_json
 CHUNK_BYTES: Final = 256 * 1024
 _TAIL: Final = struct.Struct("<QII4sQ")  # content, JSON, chunk size, mark, checksum of all after the content
 _MARK: Final = b"YMb1"
+_CHUNKS_READ: Final = 4
+"""At once: each read of HDFS is a request."""
+
 _TAIL_READ: Final = 64 * 1024
 _CHECKSUM_BYTES: Final = 8
 
@@ -37,11 +41,12 @@ class Known(Record, frozen=True):
 
 
 class RecordWriter:
-    """Writes a blob to a stream in one pass."""
+    """Writes a blob to a stream in one pass; the SHA-256 is found in a thread beside, for it takes the longest."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
         self._digest = hashlib.sha256()
+        self._digesting: Thread | None = None
         self._chunk = xxhash.xxh3_64()
         self._in_chunk = 0
         self._checksums = bytearray()
@@ -49,8 +54,13 @@ class RecordWriter:
 
     def write(self, data: bytes) -> None:
         """Add to the content."""
+        self._join()
+        if len(data) >= CHUNK_BYTES:
+            self._digesting = Thread(target=self._digest.update, args=(data,), name="SHA-256")
+            self._digesting.start()
+        else:
+            self._digest.update(data)
         self._target.write(data)
-        self._digest.update(data)
         self.size_bytes += len(data)
         rest = memoryview(data)
         while rest:
@@ -64,6 +74,7 @@ class RecordWriter:
     @property
     def sha256(self) -> str:
         """SHA-256 of the content so far."""
+        self._join()
         return self._digest.hexdigest()
 
     def finish(self, known: Known) -> None:
@@ -74,6 +85,11 @@ class RecordWriter:
         lengths = self.size_bytes, len(about), CHUNK_BYTES
         after = bytes(self._checksums) + about
         self._target.write(after + _TAIL.pack(*lengths, _MARK, _checksum(after, lengths)))
+
+    def _join(self) -> None:
+        if self._digesting is not None:
+            self._digesting.join()
+            self._digesting = None
 
     def _end_chunk(self) -> None:
         self._checksums += self._chunk.intdigest().to_bytes(_CHECKSUM_BYTES, "little")
@@ -128,15 +144,24 @@ class RecordReader:
         self.known = parse_json(after[chunks * _CHECKSUM_BYTES :], Known, source=source)
 
     def chunks(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the content from one byte up to another, each chunk once it is known to be sound."""
-        for number in range(start // self._chunk_bytes, -(-min(stop, self.size_bytes) // self._chunk_bytes)):
-            first = number * self._chunk_bytes
-            size = min(self._chunk_bytes, self.size_bytes - first)
-            data = self._read(self.start + first, size)
+        """Yield the content from one byte up to another, some chunks at a time once they are known to be sound."""
+        stop = min(stop, self.size_bytes)
+        step = self._chunk_bytes * _CHUNKS_READ
+        for first in range(start // self._chunk_bytes * self._chunk_bytes, stop, step):
+            # To the end of the chunk that ``stop`` lies in.
+            last = min(first + step, -(-stop // self._chunk_bytes) * self._chunk_bytes, self.size_bytes)
+            data = self._read(self.start + first, last - first)
+            self._check(first, last, data)
+            yield data if start <= first and last <= stop else data[max(0, start - first) : stop - first]
+
+    def _check(self, first: int, last: int, data: bytes) -> None:
+        view = memoryview(data)
+        for at in range(first, last, self._chunk_bytes):
+            number = at // self._chunk_bytes
+            chunk = view[at - first : at - first + self._chunk_bytes]
             expected = self._checksums[number * _CHECKSUM_BYTES : (number + 1) * _CHECKSUM_BYTES]
-            if len(data) < size or xxhash.xxh3_64_intdigest(data).to_bytes(_CHECKSUM_BYTES, "little") != expected:
-                raise self._damaged(f"its bytes {first} to {first + size} do not fit their checksum")
-            yield data[max(0, start - first) : stop - first]
+            if len(data) < last - first or xxhash.xxh3_64_intdigest(chunk).to_bytes(8, "little") != expected:
+                raise self._damaged(f"its bytes {at} to {min(at + self._chunk_bytes, last)} do not fit their checksum")
 
     def whole(self) -> Iterator[bytes]:
         """Yield all of the content; at its end also its SHA-256 is known to be the one it was put with."""

@@ -1,29 +1,23 @@
 """A readable stream over bytes that come in chunks."""
 
 import io
+import sys
 from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_BUFFER_BYTES: Final = 256 * 1024
-
 
 class ChunkStream(io.RawIOBase):
-    """A stream over an iterator of chunks; ``done`` is called when it is closed."""
+    """A stream over an iterator of chunks, none of them empty; ``done`` is called when it is closed."""
 
     def __init__(self, chunks: Iterator[bytes], done: Callable[[], object]) -> None:
         super().__init__()
         self._chunks, self._done = chunks, done
         self._rest = memoryview(b"")
-
-    @classmethod
-    def buffered(cls, chunks: Iterator[bytes], done: Callable[[], object]) -> IO[bytes]:
-        """Return a stream that may be read line by line too."""
-        return io.BufferedReader(cls(chunks, done), _BUFFER_BYTES)
 
     @override
     def readable(self) -> bool:
@@ -31,15 +25,28 @@ class ChunkStream(io.RawIOBase):
 
     @override
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = memoryview(chunk)
         target = memoryview(buffer).cast("B")
-        taken = min(len(target), len(self._rest))
-        target[:taken] = self._rest[:taken]
-        self._rest = self._rest[taken:]
+        data = self._take(len(target))
+        target[: len(data)] = data
+        return len(data)
+
+    @override
+    def read(self, size: int | None = -1) -> bytes:
+        """Return as many bytes as were asked for, fewer only at the end; a chunk that fits is not copied."""
+        wanted = sys.maxsize if size is None or size < 0 else size
+        parts = []
+        while wanted > 0 and (part := self._take(wanted)):
+            parts.append(part)
+            wanted -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _take(self, most: int) -> bytes:
+        if not self._rest:
+            chunk = next(self._chunks, b"")
+            if len(chunk) <= most:
+                return chunk
+            self._rest = memoryview(chunk)
+        taken, self._rest = bytes(self._rest[:most]), self._rest[most:]
         return taken
 
     @override

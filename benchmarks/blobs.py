@@ -1,0 +1,139 @@
+"""The blob store beside its backend: blobs of 64 MiB in and out, and small ones, with and without it.
+
+    python benchmarks/blobs.py [--root file:///tmp/x | --root hdfs:///x] [--times 7]
+
+Plain copies on a local disk are read, written and synced as the store's are; on HDFS they are what hdfs-native does
+alone, with the same sync. Both sides take turns; the ratio is of their medians, above 1 the store is quicker. Small
+reads are of 10 KiB, from files of their own and from a pack. Prints the machine's load.
+"""
+
+import argparse
+import io
+import os
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from yarnmill import fs
+from yarnmill.blobs import FileSystemBlobStore
+from yarnmill.blobs.packing import pack, packing
+from yarnmill.units import Seconds
+
+LARGE_BYTES, SMALL_BYTES, SMALL_BLOBS = 64 << 20, 10 << 10, 200
+READ_BYTES = 1 << 20
+LIMIT = 0.8
+
+
+def main() -> None:
+    """Print a line for each comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="", help="where the blobs go; a temporary folder if not given")
+    parser.add_argument("--times", type=int, default=7)
+    options = parser.parse_args()
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as folder:
+        root = fs.join(options.root or f"file://{folder}", f"blobs-{secrets.token_hex(4)}")
+        try:
+            large(FileSystemBlobStore(fs.join(root, "store")), fs.join(root, "plain"), Path(folder), options.times)
+            small(FileSystemBlobStore(fs.join(root, "small")), fs.join(root, "little"))
+        finally:
+            fs.delete(root)
+
+
+def large(store: FileSystemBlobStore, plain: str, folder: Path, times: int) -> None:
+    """Compare blobs of 64 MiB with plain files, both ways."""
+    source = folder / "source"
+    source.write_bytes(secrets.token_bytes(LARGE_BYTES))
+    names, ids = iter(range(10**6)), []
+
+    def put() -> None:
+        with source.open("rb") as stream:
+            ids.append(store.put(Renamed(stream)).id)
+
+    def write() -> None:
+        with source.open("rb") as stream, fs.open_write(fs.join(plain, str(next(names)))) as target:
+            while data := stream.read(READ_BYTES):
+                target.write(data)
+
+    compare("write 64 MiB", put, write, times)
+
+    def get() -> None:
+        with store.open(ids[-1]) as stream:
+            while stream.read(READ_BYTES):
+                pass
+
+    def read() -> None:
+        for _ in fs.read_chunks(fs.join(plain, "0"), READ_BYTES):
+            pass
+
+    def download() -> None:
+        store.download(ids[-1], folder / f"copy-{next(names)}")
+
+    def copy() -> None:
+        fs.copy_file(fs.join(plain, "0"), folder / f"copy-{next(names)}")
+
+    compare("read 64 MiB", get, read, times)
+    compare("fetch 64 MiB to a file", download, copy, times)
+
+
+class Renamed(io.RawIOBase):
+    """A file with a few bytes of its own before it, so that no put finds its content there already."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        super().__init__()
+        self._stream, self._first = stream, secrets.token_bytes(16)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        first, self._first = self._first, b""
+        return first or self._stream.read(size)
+
+
+def compare(what: str, ours: Callable[[], None], theirs: Callable[[], None], times: int) -> None:
+    """Print the medians of both, taking turns, in MiB/s of wall and of CPU time."""
+    took: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
+    for _ in range(times):
+        for name, act in (("ours", ours), ("theirs", theirs)):
+            wall, cpu = time.perf_counter(), time.process_time()
+            act()
+            took[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    wall, cpu = ({name: statistics.median(pair[i] for pair in pairs) for name, pairs in took.items()} for i in (0, 1))
+    mib = LARGE_BYTES / 2**20
+    ratio = wall["theirs"] / wall["ours"]
+    print(
+        f"{what:<24}{mib / wall['ours']:>8.0f} MiB/s, plain {mib / wall['theirs']:>6.0f}: {ratio:.2f} of it "
+        f"(asked {LIMIT}); CPU {cpu['ours'] * 1e3:.0f} ms beside {cpu['theirs'] * 1e3:.0f} ms",
+        flush=True,
+    )
+
+
+def small(store: FileSystemBlobStore, plain: str) -> None:
+    """Compare reads of small blobs, in files of their own and in a pack, with those of plain files."""
+    ids = [store.put(io.BytesIO(secrets.token_bytes(SMALL_BYTES))).id for _ in range(SMALL_BLOBS)]
+    for blob_id in ids:
+        fs.write_bytes(fs.join(plain, blob_id), b"\0" * SMALL_BYTES)
+    each = {
+        "plain": timed(lambda blob_id: fs.read_bytes(fs.join(plain, blob_id)), ids),
+        "loose": timed(lambda blob_id: store.read_part(blob_id, 0, SMALL_BYTES), ids),
+    }
+    for plan in packing(store, Seconds(0.0)):
+        pack(store, plan)
+    each["packed"] = timed(lambda blob_id: store.read_part(blob_id, 0, SMALL_BYTES), ids)
+    print("read 10 KiB: " + ", ".join(f"{name} {took * 1e3:.2f} ms" for name, took in each.items()))
+
+
+def timed(read: Callable[[str], object], ids: list[str]) -> float:
+    """Return the median seconds of one read."""
+    took = []
+    for blob_id in ids:
+        begun = time.perf_counter()
+        read(blob_id)
+        took.append(time.perf_counter() - begun)
+    return statistics.median(took)
+
+
+if __name__ == "__main__":
+    main()
