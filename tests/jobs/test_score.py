@@ -192,7 +192,8 @@ def test_a_damaged_blob_fails_the_run_as_bad_data_and_is_named(
     spark: Any, config: Config, by_user: str, tmp_path: Path
 ) -> None:
     graph = (tmp_path / "by_user" / "model.onnx").read_bytes()
-    blob = next(path for path in (tmp_path / "blobs").rglob("*") if path.is_file() and path.read_bytes().startswith(graph))
+    files = (path for path in (tmp_path / "blobs").rglob("*") if path.is_file())
+    blob = next(path for path in files if path.read_bytes().startswith(graph))
     blob.write_bytes(blob.read_bytes().replace(graph, graph[:-1] + b"\0"))
     only = replaced(config, models=(ScoredModel(name="user", bundle_id=by_user),))
     with pytest.raises(Exception, match="BadDataError") as caught:

@@ -92,7 +92,8 @@ class Platform(msgspec.Struct, frozen=True):
     def blob_of_model(self, bias: float, model: str, *, divisor: float = 1.0) -> Path:
         """Return the file in the store that holds a version's graph."""
         graph = (self.home / "work" / f"{model}-{bias}-{divisor}" / "model.onnx").read_bytes()
-        return next(path for path in (self.home / "blobs").rglob("*") if path.is_file() and path.read_bytes().startswith(graph))
+        files = (path for path in (self.home / "blobs").rglob("*") if path.is_file())
+        return next(path for path in files if path.read_bytes().startswith(graph))
 
 
 class Tier(msgspec.Struct, frozen=True):
