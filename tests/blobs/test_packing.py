@@ -214,6 +214,21 @@ def test_a_damaged_blob_is_not_packed(tmp_path: Path) -> None:
     assert [damage.blob for damage in scrub(store).damaged] == [blob_id]
 
 
+def test_a_file_beside_its_packed_copy_goes_only_if_the_copy_is_sound(tmp_path: Path) -> None:
+    store = FileSystemBlobStore(f"file://{tmp_path}")
+    ids = [store.put(io.BytesIO(data)).id for data in (b"one", b"two")]
+    kept = {blob_id: fs.read_bytes(store.places.loose(blob_id)) for blob_id in ids}
+    packed(store)
+    for blob_id, record in kept.items():  # as if the packer had died before it removed them
+        fs.write_bytes(store.places.loose(blob_id), record)
+    (file,) = fs.children(store.places.packs.url)
+    data = bytearray(fs.read_bytes(file.url))
+    data[store.places.packs.all()[0].place_of(ids[0]).start] ^= 1
+    fs.write_bytes(file.url, bytes(data), overwrite=True)
+    packed(fresh(store))
+    assert loose(store) == [ids[0]]
+
+
 PROGRAM = """
 import io, random, sys
 from yarnmill.blobs import FileSystemBlobStore, parse_name

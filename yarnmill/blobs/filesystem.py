@@ -156,9 +156,11 @@ class FileSystemBlobStore(BlobStore):
         return self.places.ids()
 
     @override
-    def names(self, account: str, container: str, prefix: str = "", after: str = "") -> Iterator[BlobName]:
-        for name in self.places.names(account, container, prefix, after):
-            yield BlobName(account=account, container=container, name=name)
+    def names(
+        self, account: str, container: str, prefix: str = "", after: str = "", most: int | None = None
+    ) -> list[BlobName]:
+        names = self.places.names(account, container, prefix, after, most)
+        return [BlobName(account=account, container=container, name=name) for name in names]
 
     @override
     def delete(self, blob_id: str) -> None:

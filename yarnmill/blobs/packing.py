@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from yarnmill import fs
 from yarnmill.blobs.filesystem import FileSystemBlobStore
-from yarnmill.blobs.packs import Pack, PackWriter, part_of
+from yarnmill.blobs.packs import Pack, PackWriter, Place, part_of
 from yarnmill.blobs.record import RecordReader
 from yarnmill.blobs.states import now_ms
 from yarnmill.errors import BadDataError, ConflictError, NotFoundError
@@ -70,8 +70,11 @@ def pack(store: FileSystemBlobStore, plan: Packed) -> Packed:
     with _new_pack(store) as writer:
         for blob_id in plan.ids:
             with suppress(NotFoundError, BadDataError):
-                if places.packs.find(blob_id) is None:
-                    record = _sound_record(places.loose(blob_id), blob_id)
+                if (packed := places.packs.find(blob_id)) is not None:
+                    _sound_record(packed, blob_id)  # by somebody who died before the file went
+                else:
+                    url = places.loose(blob_id)
+                    record = _sound_record(Place(url, 0, fs.info(url).size_bytes), blob_id)
                     writer.add(blob_id, record)
                     size += len(record)
                 done.append(blob_id)
@@ -95,7 +98,7 @@ def renew(store: FileSystemBlobStore, old: Pack) -> None:
     # Of packs that share a blob the first by name keeps it, also while others write others anew.
     before = [each for each in places.packs.all() if each.url < old.url]
     dead = [blob_id for blob_id in old.ids() if is_collected(blob_id)]
-    gone = {*dead, *(blob_id for blob_id in old.ids() if any(each.find(blob_id) for each in before))}
+    gone = {*dead, *(blob_id for blob_id in old.ids() if any(_is_sound_in(each, blob_id) for each in before))}
     with _new_pack(store) as writer:
         for blob_id in old.ids():
             if blob_id not in gone:
@@ -127,14 +130,22 @@ def _new_pack(store: FileSystemBlobStore) -> Iterator[PackWriter]:
         store.places.packs.refresh()
 
 
-def _sound_record(url: str, blob_id: str) -> bytes:
-    record = fs.read_bytes(url)
-    reader = RecordReader(io.BytesIO(record), len(record), f"blob {blob_id} at {url}")
+def _sound_record(place: Place, blob_id: str) -> bytes:
+    record = part_of(place)
+    reader = RecordReader(io.BytesIO(record), len(record), f"blob {blob_id} at {place.url}")
     for _ in reader.whole():
         pass
     if reader.known.id != blob_id:
-        raise BadDataError(f"{url}: the record of blob {reader.known.id}")
+        raise BadDataError(f"{place.url}: the record of blob {reader.known.id}")
     return record
+
+
+def _is_sound_in(pack: Pack, blob_id: str) -> bool:
+    place = pack.find(blob_id)
+    try:
+        return place is not None and bool(_sound_record(place, blob_id))
+    except (NotFoundError, BadDataError):
+        return False
 
 
 def _set_free(store: FileSystemBlobStore, blob_id: str, record: bytes) -> None:

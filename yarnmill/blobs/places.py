@@ -19,6 +19,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import groupby, islice
 from typing import IO, Final
 
 from yarnmill import fs
@@ -119,28 +120,28 @@ class Places:
         return blob_id if is_blob_id(blob_id) and file.url == self.loose(blob_id) else None
 
     def ids(self) -> Iterator[str]:
-        """Yield the ids of all blobs, those in packs first; each once."""
+        """Yield the ids of all blobs, each once."""
+        # What is packed meanwhile is seen in one place or the other only in this order.
+        seen = set[int]()
+        for file in self.loose_files():
+            blob_id = self.id_at(file)
+            if blob_id is not None:
+                seen.add(hash(blob_id))
+                yield blob_id
         packs = self.packs.all()
         for number, pack in enumerate(packs):
-            with suppress(NotFoundError):  # packed anew meanwhile: its blobs are in another
+            with suppress(NotFoundError):  # written anew meanwhile: its blobs are in another
                 for blob_id in pack.ids():
-                    if not any(other.find(blob_id) for other in packs[:number]):
+                    if hash(blob_id) not in seen and not any(other.find(blob_id) for other in packs[:number]):
                         yield blob_id
-        for file in self.loose_files():
-            loose = self.id_at(file)
-            if loose is not None and not any(pack.find(loose) for pack in packs):
-                yield loose
 
-    def names(self, account: str, container: str, prefix: str, after: str) -> Iterator[str]:
-        """Yield the names in a container that begin with a prefix and come after one, in order."""
+    def names(self, account: str, container: str, prefix: str, after: str, most: int | None) -> list[str]:
+        """Return the first names in a container that begin with a prefix and come after one, in order."""
         top = fs.join(self.url, "names", *parse_name(f"{account}/{container}/-").path[:2])
-        loose = _names_below(top, "", prefix, after)
-        packed = self.packs.names(f"{account}/{container}/", prefix, after)
-        last = None
-        for name in heapq.merge(loose, packed):
-            if name != last:
-                yield name
-            last = name
+        # First the files, then the packs: see above.
+        loose = list(islice(_names_below(top, "", prefix, after), most))
+        merged = heapq.merge(loose, self.packs.names(f"{account}/{container}/", prefix, after))
+        return list(islice((name for name, _ in groupby(merged)), most))
 
 
 def _named_at(path: list[str]) -> str:

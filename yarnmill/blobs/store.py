@@ -122,10 +122,23 @@ class BlobStore(Protocol):
     def ids(self) -> Iterator[str]:
         """Yield the id of every blob, the deleted and expired ones too until they are collected."""
 
-    def names(self, account: str, container: str, prefix: str = "", after: str = "") -> Iterator[BlobName]:
-        """Yield the names in a container that begin with a prefix and come after one, in order of their characters.
+    def names(
+        self, account: str, container: str, prefix: str = "", after: str = "", most: int | None = None
+    ) -> list[BlobName]:
+        """Return the names in a container, in order of their characters.
 
-        Deleted and expired ones too, until they are collected.
+        Those of deleted and expired blobs too, until they are collected.
+
+        Parameters
+        ----------
+        account, container
+            Where.
+        prefix
+            What they begin with.
+        after
+            The name that they come after, such as the last one of a page.
+        most
+            How many at most, None: all of them.
         """
 
     def delete(self, blob_id: str) -> None:

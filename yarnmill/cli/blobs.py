@@ -135,7 +135,7 @@ def _ids(store: BlobStore, names: str) -> Iterator[str]:
         return store.ids()
     account, _, rest = names.partition("/")
     container, _, prefix = rest.partition("/")
-    return (name.id for name in store.names(account, container, prefix))
+    return iter([name.id for name in store.names(account, container, prefix)])
 
 
 def _live(store: BlobStore, ids: Iterator[str]) -> Iterator[BlobInfo]:
