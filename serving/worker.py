@@ -5,7 +5,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 
-class TierWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
+class PromptWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
     """Threads that answer requests; told to stop, it finishes what runs and closes what idles."""
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401  # a signal handler's frame

@@ -1,16 +1,9 @@
-"""What the tier's parts must not load, and how it binds and logs."""
+"""What the tier's parts must not load, and what its log adds."""
 
-import datetime as dt
-import json
-import socket
 import subprocess
 import sys
 
-import pytest
-
-from serving.accesslog import render_line
-from serving.server import address_of, bind
-from yarnmill.errors import ConfigurationError, ConflictError
+from serving.accesslog import TierLogger
 
 NEVER = ("pyspark", "skein", "tensorflow", "torch", "mlflow", "pandas", "sklearn")
 
@@ -31,52 +24,9 @@ def test_the_parent_of_the_workers_starts_no_runtime() -> None:
     assert loaded_by("import serving.server, serving.app, serving.follower, serving.accesslog") == set()
 
 
-def test_port_0_takes_a_free_one() -> None:
-    with bind("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        assert address_of(listener) == f"http://127.0.0.1:{port}"
-        with pytest.raises(ConflictError, match=f"port {port}") as error:
-            bind("127.0.0.1", port)
-        assert "--port" in error.value.mend
-
-
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
-def test_an_ipv6_address_is_bracketed() -> None:
-    with bind("::1", 0) as listener:
-        assert address_of(listener).startswith("http://[::1]:")
-
-
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
-def test_a_foreign_host_cannot_be_bound(host: str) -> None:
-    with pytest.raises(ConfigurationError, match=host):
-        bind(host, 0)
-
-
-def test_the_access_log_has_no_body_and_no_query() -> None:
-    environ = {
-        "REMOTE_ADDR": "127.0.0.1",
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/v1/models/rater:predict",
-        "QUERY_STRING": "token=secret",
-        "CONTENT_LENGTH": "12",
-        "HTTP_USER_AGENT": "x" * 500,
-        "yarnmill.model": "rater",
-        "yarnmill.version": 3,
-        "yarnmill.rows": 2,
-    }
-    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    line = json.loads(render_line(environ, 200, 31, dt.timedelta(microseconds=1500), now))
-    assert line == {
-        "time": "2026-01-01T00:00:00.000+00:00",
-        "remote": "127.0.0.1",
-        "method": "POST",
-        "path": "/v1/models/rater:predict",
-        "status": 200,
-        "milliseconds": 1.5,
-        "request_bytes": 12,
-        "answer_bytes": 31,
-        "agent": "x" * 100,
-        "model": "rater",
-        "version": 3,
-        "rows": 2,
+def test_the_access_log_names_what_predicted() -> None:
+    assert dict(TierLogger.extra) == {
+        "yarnmill.model": "model",
+        "yarnmill.version": "version",
+        "yarnmill.rows": "rows",
     }

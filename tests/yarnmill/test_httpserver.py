@@ -1,0 +1,55 @@
+"""How servers bind and log."""
+
+import datetime as dt
+import socket
+
+import pytest
+
+from yarnmill.errors import ConfigurationError, ConflictError
+from yarnmill.httpserver.accesslog import render_line
+from yarnmill.httpserver.listener import address_of, bind
+
+
+def test_port_0_takes_a_free_one() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        assert address_of(listener) == f"http://127.0.0.1:{port}"
+        with pytest.raises(ConflictError, match=f"port {port}") as error:
+            bind("127.0.0.1", port)
+        assert "--port" in error.value.mend
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
+def test_an_ipv6_address_is_bracketed() -> None:
+    with bind("::1", 0) as listener:
+        assert address_of(listener).startswith("http://[::1]:")
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+def test_a_foreign_host_cannot_be_bound(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=host):
+        bind(host, 0)
+
+
+def test_the_access_log_has_no_body_no_query_and_no_header() -> None:
+    environ = {
+        "REMOTE_ADDR": "127.0.0.1",
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/v1/models/rater:predict",
+        "QUERY_STRING": "token=secret",
+        "HTTP_AUTHORIZATION": "Bearer secret",
+        "CONTENT_LENGTH": "12",
+        "HTTP_USER_AGENT": "x" * 500,
+    }
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    assert render_line(environ, 200, 31, dt.timedelta(microseconds=1500), now) == {
+        "time": "2026-01-01T00:00:00.000+00:00",
+        "remote": "127.0.0.1",
+        "method": "POST",
+        "path": "/v1/models/rater:predict",
+        "status": 200,
+        "milliseconds": 1.5,
+        "request_bytes": 12,
+        "answer_bytes": 31,
+        "agent": "x" * 100,
+    }
