@@ -44,6 +44,20 @@ def collected(store: FileSystemBlobStore, kept: Seconds = AT_ONCE) -> list[str]:
     return [one.blob for one in list(garbage(store, kept)) if collect(store, one)]
 
 
+def test_what_is_known_of_a_blob_outlives_it_until_it_is_collected(store: FileSystemBlobStore) -> None:
+    said = Attributes(service="s", account="a", container="c", private=False, expires_at_ms=now_ms() - 1)
+    expired, deleted = put(store, attributes=said), put(store)
+    store.delete(deleted)
+    for blob_id, attributes in ((expired, said), (deleted, None)):
+        with pytest.raises(GoneError):
+            store.stat(blob_id)
+        assert store.stat(blob_id, ended=True).attributes == attributes
+    assert set(collected(store)) == {expired, deleted}
+    for blob_id in (expired, deleted):
+        with pytest.raises(GoneError, match="collected"):
+            store.stat(blob_id, ended=True)
+
+
 def test_a_deleted_blob_is_gone_until_it_is_restored(store: FileSystemBlobStore, tmp_path: Path) -> None:
     blob_id, other = put(store), put(store, b"other")
     store.delete(blob_id)

@@ -147,8 +147,11 @@ class FileSystemBlobStore(BlobStore):
         return True
 
     @override
-    def stat(self, blob_id: str) -> BlobInfo:
-        with self._opened(blob_id) as (_, info):
+    def stat(self, blob_id: str, *, ended: bool = False) -> BlobInfo:
+        with self._file(blob_id) as (reader, state):
+            info = _info(reader.known, reader.size_bytes, state)
+            if not ended:
+                _refuse_ended(info, state)
             return info
 
     @override
@@ -205,21 +208,16 @@ class FileSystemBlobStore(BlobStore):
     def _opened(self, blob_id: str) -> Iterator[tuple[RecordReader, BlobInfo]]:
         """Open a blob that is neither deleted nor expired."""
         with self._file(blob_id) as (reader, state):
-            if state.has_ended:
-                raise _gone(blob_id, f"was deleted {render_time(state.deleted_at_ms or state.collected_at_ms or 0)}")
             info = _info(reader.known, reader.size_bytes, state)
-            _refuse_expired(info)
+            _refuse_ended(info, state)
             yield reader, info
 
     @contextmanager
     def _file(self, blob_id: str) -> Iterator[tuple[RecordReader, State]]:
         state = self.states.of(blob_id)
-        try:
-            stream, place = self.places.open(blob_id, lambda: not self.states.of(blob_id).has_ended)
-        except NotFoundError:
-            if state.has_ended:
-                raise _gone(blob_id, "was deleted and collected") from None
-            raise
+        if state.collected_at_ms is not None:  # its bytes may lie in a pack for a while
+            raise _gone(blob_id, f"was deleted, and collected {render_time(state.collected_at_ms)}")
+        stream, place = self.places.open(blob_id, lambda: not self.states.of(blob_id).has_ended)
         with stream, fs.translated(place.url):
             source = f"blob {blob_id} at {place.url}"
             reader = RecordReader(stream, place.stop, source)
@@ -238,6 +236,12 @@ def _info(known: Known, size_bytes: int, state: State) -> BlobInfo:
         expires_at_ms=state.expires_at_ms if state.has_end else put_with,
         attributes=known.attributes,
     )
+
+
+def _refuse_ended(info: BlobInfo, state: State) -> None:
+    if state.deleted_at_ms is not None:
+        raise _gone(info.id, f"was deleted {render_time(state.deleted_at_ms)}")
+    _refuse_expired(info)
 
 
 def _refuse_expired(info: BlobInfo) -> None:

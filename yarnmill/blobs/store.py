@@ -19,6 +19,12 @@ class Attributes(Record, frozen=True):
         Media type, as HTTP has it.
     owner
         Who put it, in their own words.
+    service
+        The program that put it.
+    account, container
+        Whose it is, for a blob without a name; a name says it otherwise.
+    private
+        Whether who reads a blob without a name must be known to the server in front of the store.
     expires_at_ms
         When it is gone (milliseconds since 1970), None: never. :meth:`BlobStore.update_ttl` can move it.
     user
@@ -27,6 +33,10 @@ class Attributes(Record, frozen=True):
 
     content_type: str = "application/octet-stream"
     owner: str = ""
+    service: str = ""
+    account: str = ""
+    container: str = ""
+    private: bool = True
     expires_at_ms: int | None = None
     user: Mapping[str, str] = msgspec.field(default_factory=dict)
 
@@ -116,8 +126,16 @@ class BlobStore(Protocol):
     def exists(self, blob_id: str) -> bool:
         """Return whether the store has the blob, neither deleted nor expired, without reading it."""
 
-    def stat(self, blob_id: str) -> BlobInfo:
-        """Return what is known of a blob without reading it."""
+    def stat(self, blob_id: str, *, ended: bool = False) -> BlobInfo:
+        """Return what is known of a blob without reading it.
+
+        Parameters
+        ----------
+        blob_id
+            Which one.
+        ended
+            Tell also of one that was deleted or has expired, until it is collected.
+        """
 
     def ids(self) -> Iterator[str]:
         """Yield the id of every blob, the deleted and expired ones too until they are collected."""
