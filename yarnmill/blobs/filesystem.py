@@ -217,7 +217,12 @@ class FileSystemBlobStore(BlobStore):
         state = self.states.of(blob_id)
         if state.collected_at_ms is not None:  # its bytes may lie in a pack for a while
             raise _gone(blob_id, f"was deleted, and collected {render_time(state.collected_at_ms)}")
-        stream, place = self.places.open(blob_id, lambda: not self.states.of(blob_id).has_ended)
+        try:
+            stream, place = self.places.open(blob_id, lambda: not self.states.of(blob_id).has_ended)
+        except NotFoundError:
+            if state.has_ended:
+                raise _gone(blob_id, "was deleted, and is being collected") from None
+            raise
         with stream, fs.translated(place.url):
             source = f"blob {blob_id} at {place.url}"
             reader = RecordReader(stream, place.stop, source)

@@ -17,6 +17,7 @@ from yarnmill.blobs.packing import pack as pack_now
 from yarnmill.blobs.packing import packing, renew, worn
 from yarnmill.blobs.scrub import scrub
 from yarnmill.blobs.states import now_ms
+from yarnmill.cli.blobs_http import serve, token
 from yarnmill.cli.options import output_option, plan_option, print_json, print_table, with_config
 from yarnmill.config import Config
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
@@ -26,6 +27,10 @@ from yarnmill.units import Seconds, render_bytes, render_time
 @click.group()
 def blobs() -> None:
     """Immutable blobs: written once, named for ever, verified on every read."""
+
+
+blobs.add_command(serve)
+blobs.add_command(token)
 
 
 def _with_store(function: Callable[..., None]) -> Callable[..., None]:

@@ -1,0 +1,5 @@
+"""The HTTP face of a blob store: Ambry's REST, for clients that know it.
+
+It knows the store's contract alone, not what keeps the bytes. Each interface adds its routes to the application by
+functions of its own, so that another can stand beside it.
+"""
