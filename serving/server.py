@@ -7,12 +7,10 @@ survive a fork. Each worker follows the registry on its own, so none depends on 
 import fcntl
 import gc
 import os
-import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -23,6 +21,7 @@ from yarnmill.httpserver.application import Processes, ThreadedApplication
 from yarnmill.httpserver.listener import address_of, bind, limit_stalls
 from yarnmill.httpserver.worker import PromptWorker
 from yarnmill.records import Record
+from yarnmill.temporary import own_folder
 
 if TYPE_CHECKING:
     from serving.follower import Follower
@@ -59,23 +58,11 @@ def serve(config: Config, options: ServerOptions, announce: Callable[[str], None
     listener = bind(config.serving.host, config.serving.port)
     limit_stalls(listener, float(config.serving.timeout))
     url = address_of(listener)
-    with _metrics_folder() as folder, tempfile.TemporaryFile() as tally:
+    with own_folder("yarnmill-metrics-") as folder, tempfile.TemporaryFile() as tally:
         # prometheus_client reads this when it is imported, so what imports it comes later.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         ready = _ReadyLine(tally, config.serving.workers, lambda: announce(url))
         _Application(config, options, listener, ready).run()
-
-
-@contextmanager
-def _metrics_folder() -> Iterator[Path]:
-    """Yield a folder for the workers' counters; only the parent removes it, though every fork leaves this block."""
-    owner = os.getpid()
-    folder = Path(tempfile.mkdtemp(prefix="yarnmill-metrics-"))
-    try:
-        yield folder
-    finally:
-        if os.getpid() == owner:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _ReadyLine:

@@ -5,7 +5,6 @@ Knows nothing of HDFS or YARN but the one setting that says whether they ask for
 
 import base64
 import os
-import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from yarnmill import gssapi
 from yarnmill.errors import ConfigurationError
+from yarnmill.temporary import own_folder
 
 _MEND: Final = "kinit (on the local cluster: yarnmill cluster kinit), or set security.principal and security.keytab"
 _CACHE: Final = "KRB5CCNAME"
@@ -100,7 +100,7 @@ def signed_in(principal: str, keytab: str) -> Iterator[None]:
     if not os.access(path, os.R_OK):
         raise ConfigurationError(f"security.keytab: {path} cannot be read", expected="a keytab that is yours")
     before = {name: os.environ.get(name) for name in (_CACHE, _KEYTAB)}
-    with tempfile.TemporaryDirectory(prefix="yarnmill-tickets-") as folder:
+    with own_folder("yarnmill-tickets-") as folder:
         os.environ |= {_CACHE: f"FILE:{folder}/tickets", _KEYTAB: f"FILE:{path}"}
         try:
             _acquire(principal, path)

@@ -1,6 +1,8 @@
 """Who this process is, as far as it can be told without a KDC; the rest is in tests/tony_py/test_secured.py."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,27 @@ def test_principal_and_keytab_go_together_and_open(tmp_path: Path) -> None:
     assert dict(os.environ) == before
     with kerberos.signed_in("", ""):
         assert dict(os.environ) == before
+
+
+FORKING = """
+import os, sys
+from yarnmill import kerberos
+kerberos._acquire = lambda *_: None  # what is kept, not how it is had
+with kerberos.signed_in("ann@EXAMPLE.COM", sys.argv[1]):
+    if (worker := os.fork()) == 0:
+        sys.exit(0)
+    os.waitpid(worker, 0)
+    folder = os.path.dirname(os.environ["KRB5CCNAME"].removeprefix("FILE:"))
+    print(os.path.isdir(folder))
+print(os.path.isdir(folder))
+"""
+
+
+def test_a_worker_that_ends_leaves_the_tickets_to_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "ann.keytab").touch()
+    command = [sys.executable, "-c", FORKING, str(tmp_path / "ann.keytab")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
 
 
 @pytest.mark.parametrize(
