@@ -307,14 +307,13 @@ def test_a_tokens_file_is_the_owners_alone(tmp_path: Path) -> None:
         ([], 2),
         (["--open", "--tokens", "TOKENS"], 2),
         (["--tokens", "none.yaml"], 3),
-        (["--host", "no.such.invalid"], 2),
+        (["--host", "no.such.invalid", "--open"], 2),
+        (["--root", "ftp://h/x", "--open"], 2),
     ],
 )
 def test_a_server_that_cannot_be_meant_does_not_start(options: list[str], status: int, tmp_path: Path) -> None:
     add_token(tmp_path / "t.yaml", "a", may=RIGHTS, accounts=())
     words = [str(tmp_path / "t.yaml") if word == "TOKENS" else word for word in options]
-    if "--host" in words:
-        words.append("--open")
     assert run(yarnmill, ["blobs", "serve", "--port", "0", "--root", f"file://{tmp_path}/s", *words]) == status
 
 

@@ -3,9 +3,12 @@
 It knows file systems and hashes; it does not know what a blob holds.
 """
 
+from urllib.parse import urlsplit
+
 from yarnmill.blobs.filesystem import FileSystemBlobStore
 from yarnmill.blobs.ids import BlobName, is_content_id, parse_blob_id, parse_name
 from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
+from yarnmill.errors import ConfigurationError
 
 __all__ = [
     "Attributes",
@@ -31,4 +34,7 @@ def open_store(url: str) -> BlobStore:
     ConfigurationError
         If the URL names another kind of file system.
     """
+    scheme = urlsplit(url).scheme
+    if scheme not in {"", "file", "hdfs"}:
+        raise ConfigurationError(f"{url}: unknown file system {scheme!r}", expected="hdfs:// or file://")
     return FileSystemBlobStore(url)
