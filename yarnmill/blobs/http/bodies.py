@@ -53,7 +53,7 @@ def measured(chunks: Iterator[bytes], size_bytes: int | None, most_bytes: int | 
     most_bytes
         How many they may be at most, None: any number.
     """
-    return ChunkStream.buffered(_measured(chunks, size_bytes, most_bytes), lambda: None)
+    return ChunkStream(_measured(chunks, size_bytes, most_bytes), lambda: None)  # type: ignore[return-value]  # typeshed
 
 
 def _measured(chunks: Iterator[bytes], size_bytes: int | None, most_bytes: int | None) -> Iterator[bytes]:

@@ -1,7 +1,6 @@
 """Named blobs: put once under a name, read, listed and deleted by it."""
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final
 
 import msgspec
@@ -77,7 +76,7 @@ def add_named(app: Flask, store: BlobStore, access: Access) -> None:
             access.require("read", account)
         most = parse_integer(request.args, "maxKey", least=1, most=_MOST_ENTRIES) or _MOST_ENTRIES
         after, prefix = request.args.get("page", ""), request.args.get("prefix", "")
-        names = list(islice(store.names(account, container, prefix, after), most + 1))
+        names = store.names(account, container, prefix, after, most + 1)
         page: dict[str, object] = {"entries": list(_entries(store, names[:most]))}
         if len(names) > most:
             page["nextPageToken"] = names[most - 1].name
