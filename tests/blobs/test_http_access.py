@@ -59,7 +59,7 @@ def statuses(face: "Face", token: str, path: str, name: str) -> dict[str, int]:
 
 
 def named_id(face: "Face", name: str) -> str:
-    return "/" + next(face.store.names("ml", "c", name.removeprefix("/named/ml/c/"))).id
+    return "/" + face.store.names("ml", "c", name.removeprefix("/named/ml/c/"))[0].id
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_rules_change_while_the_server_runs(face: "Face") -> None:
 
 
 def named_id_of(face: "Face", container: str) -> str:
-    return "/" + next(face.store.names("ml", container)).id
+    return "/" + face.store.names("ml", container)[0].id
 
 
 def sign(face: "Face", kind: str, **headers: str) -> str:

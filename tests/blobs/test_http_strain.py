@@ -32,7 +32,7 @@ CHUNK = 256 * 1024
 
 
 def flip_bit(face: "Face", path: str, position: int) -> None:
-    url = face.store.blob_url(path.removeprefix("/"))
+    url = face.store.places.loose(path.removeprefix("/"))
     data = bytearray(fs.read_bytes(url))
     data[position] ^= 1
     fs.write_bytes(url, bytes(data), overwrite=True)
@@ -78,7 +78,7 @@ def test_a_damaged_chunk_makes_no_blob(face: "Face") -> None:
 
 def leftovers(face: "Face") -> int:
     try:
-        return len(fs.children(face.store.incoming_url))
+        return len(fs.children(face.store.places.incoming))
     except NotFoundError:
         return 0
 
@@ -169,7 +169,7 @@ def round_trip(face: "Face", mebibytes: int) -> None:
     made = face.call("POST", "/stitch", json={"signedChunkIds": [chunk, chunk]}, headers=PUT)
     assert made.headers["x-ambry-blob-size"] == str(mebibytes << 20)
     for gone in (path, made.headers["Location"]):
-        fs.delete(face.store.blob_url(gone.removeprefix("/")))
+        fs.delete(face.store.places.loose(gone.removeprefix("/")))
 
 
 def test_memory_does_not_grow_with_the_blob(start_face: "Start", root: str) -> None:
