@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -40,6 +41,10 @@ MARKER_OF_FIXTURE = {
 ORDER = ("programs", "spark", "cluster", "training", "secured", "e2e")
 WITH_HADOOP = ORDER.index("cluster") + 1
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# A shell starts what it sends to the background with Ctrl-C ignored, and so would be all that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("suite", deadline=None)  # no test fails by the clock
 hypothesis.settings.load_profile("suite")
