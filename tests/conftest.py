@@ -42,7 +42,7 @@ ORDER = ("programs", "spark", "cluster", "training", "secured", "e2e")
 WITH_HADOOP = ORDER.index("cluster") + 1
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# A shell starts what it sends to the background with Ctrl-C ignored, and so would be all that tests start and interrupt.
+# A shell starts what it sends to the background with Ctrl-C ignored; all that tests start would be so too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
