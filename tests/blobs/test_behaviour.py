@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from racing import Meeting
 
 from yarnmill import fs
 from yarnmill.blobs import Attributes, BlobStore, open_store
@@ -171,23 +172,9 @@ def test_the_scrubber_finds_nothing_in_an_empty_store(store: BlobStore) -> None:
     assert (report.blobs, report.size_bytes, report.damaged) == (0, 0, ())
 
 
-class _Meeting(io.BytesIO):
-    """Bytes whose end is reached by all writers before any of them may go on: the closest of races."""
-
-    def __init__(self, data: bytes, barrier: threading.Barrier) -> None:
-        super().__init__(data)
-        self._barrier = barrier
-
-    def read(self, size: int | None = -1) -> bytes:
-        chunk = super().read(size)
-        if not chunk:
-            self._barrier.wait(timeout=60)
-        return chunk
-
-
 def test_concurrent_puts_of_the_same_bytes_are_the_same_blob(store: BlobStore) -> None:
     barrier = threading.Barrier(8)
-    streams: list[IO[bytes]] = [_Meeting(b"popular", barrier) for _ in range(8)]
+    streams: list[IO[bytes]] = [Meeting(b"popular", barrier) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         infos = list(pool.map(store.put, streams))
     assert {info.id for info in infos} == {infos[0].id}

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import random
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from racing import said_until_killed
 
 from yarnmill import fs
 from yarnmill.blobs import Attributes, FileSystemBlobStore, parse_name
@@ -221,14 +221,7 @@ def test_killed_anywhere_nothing_that_was_put_is_lost_and_nothing_is_half(tmp_pa
     store = FileSystemBlobStore(f"file://{tmp_path}")
     kept, ended = set[str](), set[str]()
     for seed in range(12):
-        command = [sys.executable, "-c", PROGRAM, store.url, str(seed)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-            assert program.stdout
-            assert program.stdout.readline() == "ready\n"
-            time.sleep(random.Random(seed).uniform(0.0, 0.3))
-            program.kill()
-            said = [line.split() for line in program.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-        for word, blob_id, *_ in said:
+        for word, blob_id, *_ in said_until_killed(PROGRAM, store.url, seed, 0.3):
             if word == "put":
                 kept.add(blob_id)
                 ended.discard(blob_id)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from racing import Meeting
 
 from yarnmill.blobs import Attributes, BlobInfo, BlobName, BlobStore, open_store, parse_name
 from yarnmill.blobs.ids import is_blob_id, name_of, unescaped
@@ -107,26 +108,12 @@ def test_names_are_listed_by_prefix_and_in_pages(store: BlobStore) -> None:
         list(store.names("..", "models"))
 
 
-class _Meeting(io.BytesIO):
-    """Bytes whose end all writers reach before any goes on."""
-
-    def __init__(self, data: bytes, barrier: threading.Barrier) -> None:
-        super().__init__(data)
-        self._barrier = barrier
-
-    def read(self, size: int | None = -1) -> bytes:
-        chunk = super().read(size)
-        if not chunk:
-            self._barrier.wait(timeout=60)
-        return chunk
-
-
 def test_of_writers_of_one_name_one_wins(store: BlobStore) -> None:
     barrier, name = threading.Barrier(8), parse_name("ml/models/wanted")
 
     def write(number: int) -> str:
         try:
-            return store.put(_Meeting(str(number).encode(), barrier), name=name).sha256
+            return store.put(Meeting(str(number).encode(), barrier), name=name).sha256
         except ConflictError:
             return ""
 

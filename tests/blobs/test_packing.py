@@ -1,7 +1,6 @@
 """Small blobs in packs, on every backend: nothing that is seen of a blob changes when it is packed."""
 
 import io
-import random
 import secrets
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from racing import said_until_killed
 
 from yarnmill import fs
 from yarnmill.blobs import Attributes, FileSystemBlobStore, parse_name
@@ -258,13 +258,7 @@ def test_killed_anywhere_while_it_packs_nothing_is_lost(tmp_path: Path) -> None:
     store = FileSystemBlobStore(f"file://{tmp_path}")
     kept, ended = set[str](), set[str]()
     for seed in range(12):
-        command = [sys.executable, "-c", PROGRAM, store.url, str(seed)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-            assert program.stdout
-            assert program.stdout.readline() == "ready\n"
-            time.sleep(random.Random(seed).uniform(0.0, 0.4))
-            program.kill()
-            said = [line.split() for line in program.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        said = said_until_killed(PROGRAM, store.url, seed, 0.4)
         kept |= {blob_id for word, blob_id in said if word == "put"}
         ended |= {blob_id for word, blob_id in said if word == "ending"}
         seen = fresh(store)

@@ -97,10 +97,11 @@ def renew(store: FileSystemBlobStore, old: Pack) -> None:
     places, is_collected = store.places, _collected(store)
     # Of packs that share a blob the first by name keeps it, also while others write others anew.
     before = [each for each in places.packs.all() if each.url < old.url]
-    dead = [blob_id for blob_id in old.ids() if is_collected(blob_id)]
-    gone = {*dead, *(blob_id for blob_id in old.ids() if any(_is_sound_in(each, blob_id) for each in before))}
+    ids = list(old.ids())
+    dead = [blob_id for blob_id in ids if is_collected(blob_id)]
+    gone = {*dead, *(blob_id for blob_id in ids if any(_is_sound_in(each, blob_id) for each in before))}
     with _new_pack(store) as writer:
-        for blob_id in old.ids():
+        for blob_id in ids:
             if blob_id not in gone:
                 writer.add(blob_id, part_of(old.place_of(blob_id)))
     aside = fs.join(places.packs_aside, old.url.rpartition("/")[2])

@@ -23,14 +23,12 @@ import xxhash
 
 from yarnmill import fs
 from yarnmill.blobs.ids import name_of, parse_name
-from yarnmill.blobs.record import damaged
+from yarnmill.blobs.record import damaged, read_between
 from yarnmill.errors import BadDataError, NotFoundError
 
 _TAIL: Final = struct.Struct("<QQQ4sQ")  # where the keys begin, blobs, bytes of the firsts, mark, checksum
 _MARK: Final = b"YMp1"
 _ENTRY: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("start", "<u8"), ("stop", "<u8")])
-
-
 _LIST: Final = 1000
 """Ids and names that are compressed together."""
 
@@ -51,7 +49,7 @@ class Place(NamedTuple):
 def part_of(place: Place) -> bytes:
     """Return the bytes that lie somewhere."""
     with fs.open_read(place.url) as stream, fs.translated(place.url):
-        return _part(stream, place.start, place.stop)
+        return read_between(stream, place.start, place.stop)
 
 
 class PackWriter:
@@ -103,13 +101,13 @@ class Pack:
         self.url = url
         size = fs.info(url).size_bytes
         with fs.open_read(url) as stream, fs.translated(url):
-            tail = _part(stream, max(0, size - _TAIL.size), size)
+            tail = read_between(stream, max(0, size - _TAIL.size), size)
             if len(tail) < _TAIL.size:
                 raise damaged(f"pack {url}", "it is too short")
             start, count, found, mark, checksum = _TAIL.unpack(tail)
             if mark != _MARK or start > size:
                 raise damaged(f"pack {url}", "it does not end as one")
-            after = _part(stream, start, size - _TAIL.size)
+            after = read_between(stream, start, size - _TAIL.size)
         if _checksum(after, (start, count, found)) != checksum:
             raise damaged(f"pack {url}", "what finds its blobs does not fit its checksum")
         self._entries: npt.NDArray[np.void] = np.frombuffer(after, _ENTRY, count).copy()
@@ -216,15 +214,6 @@ def _text(blob_id: str) -> str:
 def _key(blob_id: str) -> tuple[int, int]:
     digest = hashlib.sha256(blob_id.encode()).digest()
     return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:16], "big")
-
-
-def _part(stream: IO[bytes], start: int, stop: int) -> bytes:
-    stream.seek(start)
-    parts, size = [], stop - start
-    while size > 0 and (part := stream.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
 
 
 def _checksum(after: bytes, lengths: tuple[int, int, int]) -> int:

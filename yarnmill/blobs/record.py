@@ -175,12 +175,7 @@ class RecordReader:
     def _read(self, start: int, size: int) -> bytes:
         if self._tail and start >= self._tail_start:
             return self._tail[start - self._tail_start :][:size]
-        self._stream.seek(start)
-        parts = []
-        while size > 0 and (part := self._stream.read(size)):
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+        return read_between(self._stream, start, start + size)
 
     def _damaged(self, problem: str) -> BadDataError:
         return damaged(self._source, problem)
@@ -192,3 +187,13 @@ def damaged(source: str, problem: str) -> BadDataError:
         f"{source} is damaged: {problem}",
         mend="keep the damaged file for inspection under another name, then put the blob again from its source",
     )
+
+
+def read_between(stream: IO[bytes], start: int, stop: int) -> bytes:
+    """Return the bytes of an open file from one up to another, fewer if it ends before."""
+    stream.seek(start)
+    parts, size = [], stop - start
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
