@@ -16,6 +16,7 @@ from racing import said_until_killed
 
 from yarnmill import fs
 from yarnmill.blobs import Attributes, FileSystemBlobStore, parse_name
+from yarnmill.blobs import collect as collecting
 from yarnmill.blobs.collect import Garbage, collect, garbage
 from yarnmill.blobs.scrub import scrub
 from yarnmill.blobs.states import now_ms
@@ -172,6 +173,21 @@ def test_who_loses_a_name_does_not_give_it_an_end(store: FileSystemBlobStore) ->
     with pytest.raises(ConflictError):
         store.put(io.BytesIO(b"y"), Attributes(expires_at_ms=1), name=name)
     assert store.stat(name.id) == info
+
+
+def test_what_a_dead_collector_moved_away_is_collected_or_comes_back(
+    store: FileSystemBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted, restored = put(store, b"deleted"), put(store, b"restored")
+    for blob_id in (deleted, restored):
+        seen = store.states.of(blob_id)
+        store.states.add(blob_id, "deleted", seen)
+        fs.rename(store.places.loose(blob_id), store.places.aside(blob_id))
+    store.states.add(restored, "restored", store.states.of(restored))  # by somebody who had seen it before it went
+    monkeypatch.setattr(collecting, "_DEAD_PUT_MS", -HOUR_MS)  # as if a day had gone by
+    assert collected(store) == [deleted]
+    assert read(store, restored) == b"restored"
+    assert fs.children(store.places.incoming) == []
 
 
 def test_a_damaged_blob_is_not_collected(store: FileSystemBlobStore) -> None:

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 from yarnmill import fs
 from yarnmill.blobs.filesystem import FileSystemBlobStore
+from yarnmill.blobs.places import ASIDE
+from yarnmill.blobs.record import RecordReader
 from yarnmill.blobs.states import now_ms
 from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.records import Record
@@ -58,10 +60,22 @@ def garbage(store: FileSystemBlobStore, kept: Seconds = KEPT) -> Iterator[Garbag
                 yield Garbage(blob=blob_id, url=url, reason=reason, since_ms=since_ms, size_bytes=stop - start)
     with suppress(NotFoundError):
         for file in fs.children(store.places.incoming):
+            if file.name.startswith(ASIDE):  # as old as the blob, which may have been restored since
+                yield from _left_aside(store, file, before)
+                continue
             since = now if file.is_folder else fs.modified_at_ms(file.url)
             if since <= now - _DEAD_PUT_MS:
                 size = file.size_bytes
                 yield Garbage(blob=file.name, url=file.url, reason="dead put", since_ms=since, size_bytes=size)
+
+
+def _left_aside(store: FileSystemBlobStore, file: fs.FileInfo, before: int) -> Iterator[Garbage]:
+    """Yield a blob that a dead collector moved out of sight, unless it was restored: then a reader brings it back."""
+    with suppress(NotFoundError, BadDataError), fs.open_read(file.url) as stream:
+        blob_id = RecordReader(stream, file.size_bytes, file.url).known.id
+        since = store.states.of(blob_id).deleted_at_ms
+        if since is not None and since <= before:
+            yield Garbage(blob=blob_id, url=file.url, reason="deleted", since_ms=since, size_bytes=file.size_bytes)
 
 
 def collect(store: FileSystemBlobStore, one: Garbage) -> bool:

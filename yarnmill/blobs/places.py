@@ -27,6 +27,9 @@ from yarnmill.blobs.ids import BlobName, is_blob_id, name_of, parse_blob_id, par
 from yarnmill.blobs.packs import Packs, Place
 from yarnmill.errors import ConflictError, NotFoundError
 
+ASIDE: Final = "collected-"
+"""How the name of a file begins that lies out of sight."""
+
 _TRIES: Final = 5
 
 
@@ -45,7 +48,7 @@ class Places:
 
     def aside(self, blob_id: str) -> str:
         """Return where a blob lies out of sight for the moment in which it is removed."""
-        return fs.join(self.incoming, f"collected-{hashlib.sha256(blob_id.encode()).hexdigest()}")
+        return fs.join(self.incoming, f"{ASIDE}{hashlib.sha256(blob_id.encode()).hexdigest()}")
 
     @property
     def packs_aside(self) -> str:
