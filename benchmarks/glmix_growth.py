@@ -113,13 +113,13 @@ def measured(rows: int, sweeps: int, folder: Path) -> Grown:
 
 
 def session(master: str) -> SparkSession:
-    """Return a quiet session; its executors have 800 MiB of heap each."""
+    """Return a quiet session; its executors have 700 MiB of heap each."""
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
     )
     settings = {
         "spark.driver.memory": "1g",
-        "spark.executor.memory": "800m",
+        "spark.executor.memory": "700m",
         **SESSION_SETTINGS,
         "spark.sql.execution.arrow.maxRecordsPerBatch": "50000",
     }
@@ -178,7 +178,7 @@ def fit(folder: Path, rows: int, sweeps: int) -> None:
     for part in Path(pyspark.__file__).parent.iterdir():
         (home / part.name).symlink_to(part)
     os.environ["SPARK_HOME"] = str(home)
-    spark = session("local-cluster[2,1,800]")
+    spark = session("local-cluster[2,1,700]")
     spark.range(2, numPartitions=2).mapInArrow(lambda batches: batches, "id long").count()  # Spark has begun
     shapes = {name: ShardShape(columns, columns - 1) for name, columns in COLUMNS.items()}
     settings = msgspec.structs.replace(SETTINGS, max_sweeps=sweeps, tolerance=0.0)
