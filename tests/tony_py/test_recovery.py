@@ -339,6 +339,17 @@ def test_what_the_driver_prepares_reaches_the_tasks(application: Make, local_run
     assert report.state == "succeeded", report.exit_reason
 
 
+def test_what_the_driver_prepares_ends_no_process_of_somebody_else(application: Make, local_run: LocalRun) -> None:
+    """A program that drives a run may have children of its own: Spark's JVM, a server."""
+    with subprocess.Popen(["/bin/sleep", "600"]) as stranger:
+        try:
+            report, _ = local_run(application(driver=DriverSettings(prepare="true"), timeouts=QUICK))
+            assert report.state == "succeeded", report.exit_reason
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
 def test_a_preparation_that_fails_asks_for_no_container(application: Make, local_run: LocalRun) -> None:
     from yarnmill.errors import JobFailedError  # noqa: PLC0415  # raised to the driver's main, which reports it
 

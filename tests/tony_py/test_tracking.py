@@ -16,7 +16,7 @@ import requests
 from waiting import eventually
 
 from tony_py import client
-from tony_py.application import Application, Environment, Retries, TaskType, Timeouts, Tracking
+from tony_py.application import Application, DriverSettings, Environment, Retries, TaskType, Timeouts, Tracking
 from tony_py.driver.members import Member, Progress
 from tony_py.driver.tasks import TaskId, Usage
 from tony_py.history import Event
@@ -146,6 +146,19 @@ def test_a_run_is_told_from_its_start_to_its_end(
     assert metrics["tony.gang_s"] > 0
     assert metrics["tony.peak_memory_mib"] > 1
     assert metrics["tony.cpu_s"] > 0
+
+
+def test_a_run_that_is_prepared_is_told_to_its_end(
+    mlflow: str, application: Make, local_run: LocalRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker, "PATIENCE_S", 60.0)
+    driver = DriverSettings(prepare="""echo '{"classes": 17}' > $TONY_PARAMETERS_FILE""")
+    app = application(name="prepared", tracking=Tracking(uri=mlflow), driver=driver, timeouts=QUICK)
+    report, _ = local_run(app)
+    assert report.state == "succeeded", report.exit_reason
+    (run,) = runs_of(mlflow, "prepared")
+    assert run["info"]["status"] == "FINISHED"
+    assert facts(run, "params")["parameters.classes"] == "17"
 
 
 def test_a_failed_run_is_told_with_its_reason(mlflow: str, application: Make) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from tony_py.application import Application, render_parameter
 from tony_py.executor.library import python_path
-from tony_py.executor.program import Programs
+from tony_py.executor.program import Program
 from tony_py.executor.source import SOURCE_ARCHIVE, unpack_source
 from tony_py.layout import ENVIRONMENT_FOLDER, EXECUTOR_CODE, SECRETS_FOLDER, SECRETS_VARIABLE
 from tony_py.packing import pack_executor
@@ -45,11 +45,10 @@ def prepare_parameters(application: Application, variables: dict[str, str], fold
         PARAMETERS_FILE: str(target),
         **({SECRETS_VARIABLE: str(kept)} if kept.is_dir() else {}),
     }
-    programs = Programs(command, [environment], str(folder / "source"))
-    while not programs.wait(_LOOK_S):
+    # Not `Programs`: they end with all that is below this process, and so are the tracker and a caller's own children.
+    program = Program(command, environment, str(folder / "source"))
+    while not program.wait(_LOOK_S):
         pass
-    programs.kill_leftovers()
-    program = programs.speaker
     if program.exit_code != 0:
         words = program.words().traceback or "\n".join(program.words().lines)
         raise JobFailedError(f"driver.prepare: exit code {program.exit_code}\n{words}")

@@ -129,6 +129,9 @@ class Program:
 class Programs:
     """The copies of a command in one container: they end together, and so does all that they started.
 
+    Ending is for every process below this one, whoever started it: only an executor, which starts nothing else,
+    may do that.
+
     Parameters
     ----------
     command
