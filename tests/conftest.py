@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # From the quickest to the slowest; a test with several fixtures has several markers and runs with its slowest.
 MARKER_OF_FIXTURE = {
     "browser": "programs",
+    "peak_memory_of": "programs",
     "spark": "spark",
     "cluster": "cluster",
     "hdfs": "cluster",
@@ -38,7 +39,7 @@ MARKER_OF_FIXTURE = {
     "horovod_python": "training",
     "secured_cluster": "secured",
 }
-ORDER = ("programs", "spark", "cluster", "training", "secured", "e2e")
+ORDER = ("slow", "programs", "spark", "cluster", "training", "secured", "e2e")
 WITH_HADOOP = ORDER.index("cluster") + 1
 REPOSITORY = Path(__file__).resolve().parent.parent
 

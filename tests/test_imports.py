@@ -26,6 +26,7 @@ ALLOWED = {
 }
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("package", ALLOWED)
 def test_a_package_loads_nothing_heavy_that_it_must_not_know(package: str) -> None:
     program = f"import sys, {package}; print(' '.join(name for name in {HEAVY!r} if name in sys.modules))"

@@ -222,6 +222,7 @@ def _killed_put(url: str, data: bytes, sent: int) -> bool:
         return writer.stdout.read() == b"done\n"
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("sent", [0, 1, 70_000, 3_000_000])
 def test_a_killed_put_leaves_the_whole_blob_or_none(store: BlobStore, sent: int) -> None:
     data = secrets.token_bytes(3_000_000)

@@ -233,6 +233,7 @@ for number in itertools.count():
 """
 
 
+@pytest.mark.programs
 def test_killed_anywhere_nothing_that_was_put_is_lost_and_nothing_is_half(tmp_path: Path) -> None:
     store = FileSystemBlobStore(f"file://{tmp_path}")
     kept, ended = set[str](), set[str]()
@@ -250,6 +251,7 @@ def test_killed_anywhere_nothing_that_was_put_is_lost_and_nothing_is_half(tmp_pa
     assert len(kept) > 12
 
 
+@pytest.mark.programs
 def test_putting_restoring_and_collecting_at_once_loses_nothing(tmp_path: Path) -> None:
     store, data = FileSystemBlobStore(f"file://{tmp_path}"), b"popular"
     collector = [sys.executable, "-c", COLLECTOR, store.url]

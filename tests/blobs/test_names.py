@@ -138,6 +138,7 @@ print(*won)
 """
 
 
+@pytest.mark.programs
 def test_processes_that_want_the_same_names_share_them_out(store: BlobStore) -> None:
     command = [sys.executable, "-c", PROGRAM, store.url]
     racers = [

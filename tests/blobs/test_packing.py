@@ -254,6 +254,7 @@ for number in range(1000):
 """
 
 
+@pytest.mark.programs
 def test_killed_anywhere_while_it_packs_nothing_is_lost(tmp_path: Path) -> None:
     store = FileSystemBlobStore(f"file://{tmp_path}")
     kept, ended = set[str](), set[str]()
@@ -268,6 +269,7 @@ def test_killed_anywhere_while_it_packs_nothing_is_lost(tmp_path: Path) -> None:
     assert len(kept) > 12
 
 
+@pytest.mark.programs
 def test_readers_notice_nothing_of_packing_and_renewing(tmp_path: Path) -> None:
     store = FileSystemBlobStore(f"file://{tmp_path}")
     blobs = fill(store)

@@ -144,6 +144,7 @@ fetch_bundle(open_store(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3]))
 """
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("downloads", [0, 1, 2])
 def test_a_killed_fetch_is_never_taken_for_a_bundle(store: BlobStore, stored: str, cache: Path, downloads: int) -> None:
     killed = subprocess.run([sys.executable, "-c", FETCHER, store.url, stored, str(cache), str(downloads)], check=False)

@@ -49,6 +49,7 @@ def test_all_trials_are_one_file_of_lines(tmp_path: Path) -> None:
     assert [parse_json(line, Trial, source="line") for line in lines] == [trial(0), trial(1)]
 
 
+@pytest.mark.slow
 def test_mlflow_hears_of_every_trial_once_when_it_is_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = MlflowConfig(tracking_uri=f"sqlite:///{tmp_path}/server/mlflow.db", experiment="penalties")
     first = TrialTracking(config, "a" * 64)

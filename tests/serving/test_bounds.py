@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from serving.accesslog import TierLogger
 
 NEVER = ("pyspark", "skein", "tensorflow", "torch", "mlflow", "pandas", "sklearn")
@@ -15,11 +17,13 @@ def loaded_by(program: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.programs
 def test_the_whole_tier_needs_no_training_framework() -> None:
     modules = "serving.server, serving.app, serving.follower, serving.accesslog, yarnmill.cli.serve"
     assert loaded_by(f"import {modules}, yarnmill.flavours.onnx") == {"onnxruntime"}
 
 
+@pytest.mark.programs
 def test_the_parent_of_the_workers_starts_no_runtime() -> None:
     assert loaded_by("import serving.server, serving.app, serving.follower, serving.accesslog") == set()
 

@@ -36,6 +36,7 @@ def test_an_example_runs_to_its_end(
     assert not any(entry.name.startswith(".output") for entry in fs.children(hdfs))  # checkpoints are gone
 
 
+@pytest.mark.programs
 def test_a_program_in_another_language_uses_the_command(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "tony_task").symlink_to(repository / "tony_py" / "task")

@@ -58,6 +58,7 @@ def ensure(recipe: WheelRecipe) -> Path:
     return ensure_wheel(recipe, LOCK, Path(sys.executable), lambda _message: None)
 
 
+@pytest.mark.programs
 def test_a_wheel_is_built_once_however_many_want_it(recipe: WheelRecipe, tmp_path: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         found = set(pool.map(ensure, [recipe] * 3))
@@ -70,6 +71,7 @@ def test_a_wheel_is_built_once_however_many_want_it(recipe: WheelRecipe, tmp_pat
     assert sorted(path.name for path in wheel.parent.parent.iterdir() if path.is_dir()) == [wheel.parent.name]
 
 
+@pytest.mark.programs
 def test_a_build_that_failed_leaves_no_wheel_and_is_done_again(recipe: WheelRecipe, tmp_path: Path) -> None:
     broken = tmp_path / "log.broken"
     broken.touch()
@@ -84,6 +86,7 @@ def test_a_build_that_failed_leaves_no_wheel_and_is_done_again(recipe: WheelReci
     assert [path.name for path in killed.parent.iterdir() if path.is_dir()] == [killed.name]
 
 
+@pytest.mark.programs
 def test_another_source_than_the_pinned_one_is_refused(recipe: WheelRecipe) -> None:
     with pytest.raises(JobFailedError, match=r"(?i)hash"):
         ensure(msgspec.structs.replace(recipe, sha256="0" * 64))
@@ -104,6 +107,7 @@ def test_what_the_lock_does_not_pin_is_named(recipe: WheelRecipe) -> None:
         wheel_folder(msgspec.structs.replace(recipe, against=("torch", "jax")), LOCK)
 
 
+@pytest.mark.programs
 def test_a_missing_tool_is_said_with_what_installs_it_unless_the_wheel_is_there(recipe: WheelRecipe) -> None:
     lacking = msgspec.structs.replace(recipe, tools=("sh", "a-compiler-nobody-has"))
     with pytest.raises(ConfigurationError, match="a-compiler-nobody-has") as caught:

@@ -41,6 +41,7 @@ class Secured(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.programs
 def test_a_cluster_of_https_is_asked_by_it_and_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = [str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")]
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1", "-nodes"]

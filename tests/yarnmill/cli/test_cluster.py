@@ -15,6 +15,8 @@ from yarnmill.localcluster import processes
 from yarnmill.localcluster.cluster import ClusterState
 from yarnmill.localcluster.layout import Layout
 
+pytestmark = pytest.mark.programs
+
 COMMAND = [sys.executable, "-m", "yarnmill.cli.main", "cluster"]
 
 

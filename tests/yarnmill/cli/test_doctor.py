@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from yarnmill.cli.doctor import render_check
 from yarnmill.localcluster.checks import Check
 
@@ -19,6 +21,7 @@ def examine(home: Path, **environment: str) -> tuple[int, dict[str, dict[str, ob
     return done.returncode, {check["name"]: check for check in json.loads(done.stdout)}
 
 
+@pytest.mark.programs
 def test_every_lack_comes_with_a_mend_and_the_exit_status_says_whether_one_is_needed(tmp_path: Path) -> None:
     status, found = examine(tmp_path)
     assert {"Java", "Maven", "free memory", "port 8500", "localhost"} <= set(found)
@@ -27,6 +30,7 @@ def test_every_lack_comes_with_a_mend_and_the_exit_status_says_whether_one_is_ne
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.programs
 def test_without_maven_and_jars_the_machine_is_unsound(tmp_path: Path) -> None:
     status, found = examine(tmp_path, PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path))
     assert status == 2

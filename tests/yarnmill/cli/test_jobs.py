@@ -23,6 +23,8 @@ from yarnmill.report import read_report
 from yarnmill.tables import parse_feature_table, parse_observation_table, write_definition
 from yarnmill.trainingset import read_training_set
 
+pytestmark = pytest.mark.programs
+
 DAY = dt.date(2026, 1, 31)
 MOMENT = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 SALES = parse_observation_table(

@@ -19,6 +19,7 @@ def yarnmill(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.programs
 def test_help_names_every_command() -> None:
     done = yarnmill("--help")
     assert done.returncode == 0
@@ -44,11 +45,13 @@ def test_an_error_is_told_in_three_parts_with_its_exit_status(
     ]
 
 
+@pytest.mark.programs
 def test_an_unknown_command_or_option_is_a_usage_error() -> None:
     assert yarnmill("nonsense").returncode == 2
     assert "Traceback" not in yarnmill("cluster", "--nonsense").stderr
 
 
+@pytest.mark.programs
 def test_an_unknown_key_names_key_and_file(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("spark:\n  executers: 3\n")
@@ -59,6 +62,7 @@ def test_an_unknown_key_names_key_and_file(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.programs
 def test_output_json_is_json_and_nothing_else(tmp_path: Path) -> None:
     done = yarnmill("models", "list", "--home", str(tmp_path), "--output", "json", HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
