@@ -28,6 +28,7 @@ from photon.rows import SparseRows
 from photon.spark.arrow_rows import vectors
 from yarnmill import fs
 from yarnmill.blobs import open_store
+from yarnmill.bundle.example import Example, write_example
 from yarnmill.bundle.manifest import Field, Lineage, Signature
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import put_bundle
@@ -111,13 +112,16 @@ def prepared(folder: Path) -> tuple[Config, tuple[FixedEffect, RandomEffect, Ran
         for one in effects
     )
     save_model(folder / "model", ModelRecord(task="logistic", effects=records), iter(effects))
+    signature = Signature(
+        inputs=(Field(name="user", dtype="int64"), Field(name="item", dtype="int64")),
+        outputs=(Field(name="probability", dtype="float64"),),
+    )
+    # Nobody asks this model by its features: the rows bring their vectors.
+    write_example(folder / "model", Example(inputs={"user": (0,), "item": (0,)}, outputs={"probability": (0.5,)}))
     manifest = pack(
         folder / "model",
         flavour="glmix",
-        signature=Signature(
-            inputs=(Field(name="user", dtype="int64"), Field(name="item", dtype="int64")),
-            outputs=(Field(name="probability", dtype="float64"),),
-        ),
+        signature=signature,
         lineage=Lineage(inputs=(), code_version="0", run_id="r", application_id="", configuration={}),
         metrics={},
         environment={},

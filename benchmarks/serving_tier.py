@@ -15,13 +15,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.parser
 
 from yarnmill.blobs import open_store
+from yarnmill.bundle.example import write_example
 from yarnmill.bundle.manifest import Field, Lineage, Signature
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import put_bundle
+from yarnmill.flavours.example import made_example
+from yarnmill.flavours.open import open_model
 from yarnmill.registry import Candidate, Registry
 
 MODEL = "linear"
@@ -38,6 +42,8 @@ def publish(home: Path) -> None:
     folder = home / "work"
     folder.mkdir()
     onnx.save(onnx.parser.parse_model(GRAPH), folder / "model.onnx")
+    asked = {"x": np.ones((1, FEATURES), np.float32)}
+    write_example(folder, made_example(asked, open_model("onnx", folder, SIGNATURE).predict(asked)))
     manifest = pack(
         folder,
         flavour="onnx",

@@ -22,7 +22,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 from pyspark.sql.types import StructType
 
-from jobs.columns import check_inputs, columns_of
 from jobs.evaluating import check_keys, evaluators_of, question_of
 from jobs.job import JobConfig, Outcome
 from jobs.parquet_parts import PartWriter, ReadParquet, parquet_ranges, range_frame
@@ -39,6 +38,7 @@ from yarnmill.blobs import open_store
 from yarnmill.building import user_cache
 from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
 from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.flavours.columns import check_inputs, columns_of
 from yarnmill.flavours.open import open_predictor
 from yarnmill.flavours.predictor import Predictor
 from yarnmill.records import Record

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from jobs.columns import columns_of
 from photon.model import (
     CELLS_NAME,
     COEFFICIENTS_NAME,
@@ -38,6 +37,7 @@ from yarnmill.bundle.manifest import Manifest
 from yarnmill.bundle.pack import read_manifest
 from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
 from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.flavours.columns import columns_of
 from yarnmill.flavours.glmix import INDEX_NAME, GlmixPredictor
 from yarnmill.records import Record, parse_json
 from yarnmill.trainingset import TrainingSet
@@ -233,7 +233,7 @@ def _opened_model(plan: GlmixPlan) -> GlmixModel:
 @lru_cache(maxsize=16)
 def _opened_predictor(plan: GlmixPlan) -> GlmixPredictor:
     folder = _folder(plan)
-    return GlmixPredictor(folder, read_manifest(folder), without=plan.joined)
+    return GlmixPredictor(folder, read_manifest(folder).signature, without=plan.joined)
 
 
 def _folder(plan: GlmixPlan) -> Path:

@@ -31,7 +31,9 @@ _LIBRARIES: Final[dict[Flavour, tuple[str, ...]]] = {
     "onnx": ("numpy", "onnxruntime"),
     "tensorflow": ("numpy", "onnxruntime"),
     "torch": ("numpy", "onnxruntime"),
-    "sklearn": ("numpy", "scikit-learn"),
+    "sklearn": ("numpy", "pandas", "scikit-learn", "scipy", "skops"),
+    "xgboost": ("numpy", "xgboost-cpu", "xgboost"),
+    "lightgbm": ("lightgbm", "numpy"),
     "python": (),
 }
 """What has to be installed to answer for a model of each flavour."""
@@ -122,11 +124,11 @@ def pack_output(output_url: str, flavour: Flavour, folder: Path) -> Manifest:
 
 
 def _pack(output_url: str, flavour: Flavour, folder: Path, report: RunReport) -> Manifest:
-    signature = prepare(flavour, output_url, folder)
+    prepared = prepare(flavour, output_url, folder)
     return pack(
         folder,
         flavour=flavour,
-        signature=signature,
+        signature=prepared.signature,
         lineage=Lineage(
             inputs=report.inputs,
             code_version=__version__,
@@ -137,6 +139,7 @@ def _pack(output_url: str, flavour: Flavour, folder: Path, report: RunReport) ->
         metrics=report.metrics,
         environment=_environment(flavour),
         created_at=report.finished_at,
+        comparisons=prepared.comparisons,
     )
 
 

@@ -12,6 +12,8 @@ from evaluation import evaluate
 from numpy.typing import NDArray
 from ratings import Rows, read_rows
 
+EXAMPLE_ROWS = 8
+
 
 def parse_options(description: str | None) -> argparse.Namespace:
     """Return the options of the command line."""
@@ -56,8 +58,22 @@ def finish(
         export(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True))
         (folder / "signature.json").write_text(json.dumps(_signature(dimension), indent=2))
+        (folder / "example.json").write_text(json.dumps(_example(test, predict)))
         for path in folder.iterdir():
             tony_task.save_output(path.name, path)
+
+
+def _example(test: Rows, predict: Callable[[Rows], NDArray[np.float32]]) -> dict[str, dict[str, list[object]]]:
+    """Return a few rows with what the trained model itself answers: whoever packs ``model.onnx`` compares."""
+    few = Rows(**{name: column[:EXAMPLE_ROWS] for name, column in vars(test).items()})
+    return {
+        "inputs": {
+            "user_id": few.user_id.tolist(),
+            "film_id": few.film_id.tolist(),
+            "global": few.features.tolist(),
+        },
+        "outputs": {"probability": predict(few).tolist()},
+    }
 
 
 def _signature(dimension: int) -> dict[str, object]:

@@ -1,10 +1,12 @@
 """A small model's folder, and how to pack it."""
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from yarnmill.bundle.example import Example, write_example
 from yarnmill.bundle.manifest import Field, Lineage, Manifest, Signature
 from yarnmill.bundle.pack import pack
 
@@ -19,6 +21,7 @@ LINEAGE = Lineage(
     application_id="application_1_0001",
     configuration={"l2": "1.0"},
 )
+EXAMPLE = Example(inputs={"user_id": (7,), "global": ((0.5,) * 20,)}, outputs={"probability": (0.25,)})
 
 
 def pack_model(folder: Path, metrics: dict[str, float] | None = None) -> Manifest:
@@ -40,9 +43,16 @@ def folder(tmp_path: Path) -> Path:
     (folder / "model.onnx").write_bytes(b"graph" * 1000)
     (folder / "native" / "weights.bin").write_bytes(b"weights")
     (folder / "native" / "empty").write_bytes(b"")
+    write_example(folder, EXAMPLE)
     return folder
 
 
 @pytest.fixture
 def manifest(folder: Path) -> Manifest:
     return pack_model(folder)
+
+
+@pytest.fixture
+def packer() -> Callable[[Path], Manifest]:
+    """Return what packs any folder with this model's signature."""
+    return pack_model

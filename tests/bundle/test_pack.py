@@ -50,8 +50,13 @@ def pack_as(manifest: Manifest) -> Pack:
 
 
 def test_the_manifest_lists_every_file_in_order(folder: Path, manifest: Manifest) -> None:
-    assert [file.path for file in manifest.files] == ["model.onnx", "native/empty", "native/weights.bin"]
-    assert [file.size_bytes for file in manifest.files] == [5000, 0, 7]
+    assert [file.path for file in manifest.files] == [
+        "example.json",
+        "model.onnx",
+        "native/empty",
+        "native/weights.bin",
+    ]
+    assert [file.size_bytes for file in manifest.files][1:] == [5000, 0, 7]
     assert read_manifest(folder) == verify_bundle(folder) == manifest
 
 
@@ -109,6 +114,65 @@ def test_every_change_is_named(folder: Path) -> None:
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"bundle\.json"):
         read_manifest(tmp_path)
+
+
+INPUTS = {"user_id": [7], "global": [[0.5] * 20]}
+OUTPUTS = {"probability": [0.25]}
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (None, "no example"),
+        ({"inputs": INPUTS}, "no outputs in its"),
+        ({"inputs": {"user_id": [7]}, "outputs": OUTPUTS}, "inputs: no global"),
+        ({"inputs": {**INPUTS, "age": [1]}, "outputs": OUTPUTS}, "inputs: unknown age"),
+        ({"inputs": INPUTS, "outputs": {"score": [0.5]}}, "outputs: no probability"),
+        ({"inputs": INPUTS, "outputs": {"probability": [0.5, 0.5]}}, "outputs.probability has 2 rows"),
+        ({"inputs": {"user_id": [], "global": []}}, "user_id has 0 rows|global has 0 rows"),
+    ],
+)
+def test_a_model_without_a_fitting_example_is_no_bundle(
+    folder: Path, manifest: Manifest, pack_as: Pack, example: dict[str, object] | None, message: str
+) -> None:
+    (folder / "bundle.json").unlink()
+    (folder / "example.json").unlink()
+    if example is not None:
+        (folder / "example.json").write_bytes(canonical_json(example))
+    with pytest.raises(BadDataError, match=message) as refused:
+        pack_as(folder, manifest.signature)
+    assert "example.json" in str(refused.value)
+
+
+OLD = {
+    "created_at": "2026-01-02T00:00:00Z",
+    "environment": {},
+    "files": [{"path": "model.onnx", "sha256": "0" * 64, "size_bytes": 3}],
+    "flavour": "onnx",
+    "lineage": {
+        "application_id": "",
+        "code_version": "0",
+        "configuration": {},
+        "inputs": [],
+        "parent": None,
+        "run_id": "r",
+    },
+    "metrics": {"auc": 0.75},
+    "schema_version": 1,
+    "signature": {
+        "inputs": [{"default": None, "dtype": "int64", "name": "x", "required": True, "shape": []}],
+        "outputs": [{"default": None, "dtype": "float32", "name": "y", "required": True, "shape": []}],
+    },
+}
+
+
+def test_a_bundle_of_the_first_version_is_read_and_keeps_its_id() -> None:
+    stored = canonical_json(OLD)
+    old = parse_manifest(stored, source="old")
+    assert (old.schema_version, old.comparisons) == (1, ())
+    assert manifest_bytes(old) == stored
+    with pytest.raises(BadDataError, match="schema version 3"):
+        parse_manifest(canonical_json({**OLD, "schema_version": 3}), source="new")
 
 
 def test_any_changed_word_of_the_manifest_is_another_bundle(manifest: Manifest) -> None:

@@ -47,7 +47,12 @@ def test_a_bundle_without_some_files_is_another_folder_until_the_whole_is_there(
     store: BlobStore, stored: str, cache: Path
 ) -> None:
     partial = fetch_bundle(store, stored, cache, without=("native/weights.bin",))
-    assert sorted(path.name for path in partial.rglob("*") if path.is_file()) == ["bundle.json", "empty", "model.onnx"]
+    assert sorted(path.name for path in partial.rglob("*") if path.is_file()) == [
+        "bundle.json",
+        "empty",
+        "example.json",
+        "model.onnx",
+    ]
     assert fetch_bundle(store, stored, cache, without=("native/weights.bin",)) == partial
     other = fetch_bundle(store, stored, cache, without=("model.onnx",))
     assert other != partial

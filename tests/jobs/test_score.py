@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from examples import add_example
 from jobs.entry import main
 from jobs.failures import own_cause
 from jobs.output import attempt_url
@@ -111,10 +112,12 @@ def blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def put(blobs: str, folder: Path, graph: str, *fields: Field) -> str:
     folder.mkdir()
     onnx.save(onnx.parser.parse_model(graph), folder / "model.onnx")
+    signature = Signature(inputs=fields, outputs=OUTPUTS)
+    add_example("onnx", folder, signature, {each.name: np.ones((1, *each.shape), each.dtype) for each in fields})
     manifest = pack(
         folder,
         flavour="onnx",
-        signature=Signature(inputs=fields, outputs=OUTPUTS),
+        signature=signature,
         lineage=Lineage(inputs=(), code_version="0", run_id="r", application_id="", configuration={}),
         metrics={},
         environment={},

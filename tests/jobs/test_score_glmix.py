@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from examples import add_example
 from jobs.score import Config, ScoredModel, inputs, run
 from jobs.scored_models import plan_glmix
 from photon.model import EffectRecord, FixedEffect, ModelRecord, RandomEffect, save_model
@@ -18,6 +19,7 @@ from photon.rows import SparseRows
 from photon.spark.arrow_rows import vectors
 from yarnmill import fs
 from yarnmill.blobs import open_store
+from yarnmill.bundle.example import Example, write_example
 from yarnmill.bundle.manifest import Field, Lineage, Signature
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest
@@ -135,18 +137,21 @@ def put_glmix(blobs: str, folder: Path, index_sha256: str) -> str:
         below.mkdir(parents=True)
         np.save(below / "terms.npy", np.array(NAMES))
         np.save(below / "columns.npy", np.arange(1, TERMS + 1))
+    signature = Signature(
+        inputs=(
+            Field(name="user", dtype="string"),
+            Field(name="film", dtype="int64"),
+            Field(name="year", dtype="float64", required=False, default=0.0),
+            Field(name="genres", dtype="bag"),
+        ),
+        outputs=(Field(name="probability", dtype="float64"),),
+    )
+    asked = {"user": np.array(["u1"]), "film": np.array([1]), "year": np.zeros(1), "genres": [{NAMES[0]: 1.0}]}
+    add_example("glmix", folder, signature, asked)
     manifest = pack(
         folder,
         flavour="glmix",
-        signature=Signature(
-            inputs=(
-                Field(name="user", dtype="string"),
-                Field(name="film", dtype="int64"),
-                Field(name="year", dtype="float64", required=False, default=0.0),
-                Field(name="genres", dtype="bag"),
-            ),
-            outputs=(Field(name="probability", dtype="float64"),),
-        ),
+        signature=signature,
         lineage=Lineage(inputs=(), code_version="0", run_id="r", application_id="", configuration={}),
         metrics={},
         environment={},
@@ -228,6 +233,7 @@ def test_what_a_model_cannot_give_is_refused_before_anything_starts(config: Conf
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"nobody opens it here")
+    write_example(folder, Example(inputs={"year": (1.0,)}, outputs={"probability": (0.5,)}))
     manifest = pack(
         folder,
         flavour="onnx",

@@ -31,9 +31,10 @@ from photon.settings import CoordinateSettings
 from photon.spark.evaluation import evaluate
 from photon.tuning import SearchSpace, Study, Trial, TuningSettings, tune
 from photon.tuning.local import HeldOut, local_fits
-from yarnmill.bundle.manifest import Lineage, Manifest, Signature
+from yarnmill.bundle.example import read_example
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.flavours.glmix import GlmixPredictor, prepare_glmix
+from yarnmill.flavours.prepare import prepare
 from yarnmill.records import canonical_json, parse_json
 from yarnmill.registry.tracking import open_tracking
 from yarnmill.trainingset import INTERCEPT, FeatureColumn, Shard, TrainingSet
@@ -178,20 +179,6 @@ def config_for(made: Made, tmp_path: Path, *, refit: bool) -> Config:
     )
 
 
-def predictor_of(signature: Signature, folder: Path) -> GlmixPredictor:
-    lineage = Lineage(inputs=(), code_version="", run_id="", application_id="", configuration={})
-    manifest = Manifest(
-        flavour="glmix",
-        signature=signature,
-        files=(),
-        lineage=lineage,
-        metrics={},
-        environment={},
-        created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
-    )
-    return GlmixPredictor(folder, manifest)
-
-
 @pytest.fixture(scope="module")
 def trained(spark: SparkSession, made: Made, folder: Path) -> Outcome:
     return run(spark, config_for(made, folder, refit=False))
@@ -210,7 +197,14 @@ def test_the_published_model_answers_as_the_locally_fitted_one(
     data = made.local((0,))
     fitted = fit(data, config_for(made, folder, refit=False).fit_settings)
     expected = means(fitted.model, margins(fitted.model, data.shards, data.ids, data.offsets))
-    predictor = predictor_of(signature, tmp_path)
+    predictor = GlmixPredictor(tmp_path, signature)
+    (tmp_path / "with_example").mkdir()
+    prepare("glmix", f"file://{folder}/output", tmp_path / "with_example")
+    example = read_example(tmp_path / "with_example", signature)
+    assert example is not None
+    rows = np.flatnonzero(made.split == SPLITS.index("test"))[: example.rows]
+    assert (example.rows, example.inputs["user_id"]) == (8, tuple(made.users[rows].tolist()))
+    np.testing.assert_allclose(example.outputs["probability"], expected[rows], atol=1e-5)
     columns = {"user_id": made.users, "film": made.films, "genres": made.genres, "year": made.years}
     found = predictor.predict(columns)["probability"]
     np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -262,7 +256,7 @@ def test_a_later_training_takes_up_the_earlier_model_by_the_names_of_its_feature
     expected = fit(data, config.fit_settings, earlier=before).model
     signature = prepare_glmix(config.output, tmp_path / "bundle")
     asked = {"user_id": made.users, "film": made.films, "genres": made.genres, "year": made.years}
-    found = predictor_of(signature, tmp_path / "bundle").predict(asked)["probability"]
+    found = GlmixPredictor(tmp_path / "bundle", signature).predict(asked)["probability"]
     np.testing.assert_allclose(
         found, means(expected, margins(expected, data.shards, data.ids, data.offsets)), atol=1e-7
     )

@@ -10,11 +10,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
 from flask.testing import FlaskClient
 
+from examples import add_example
 from serving.app import create_app
 from serving.metrics import Metrics
 from serving.models import ModelTable
@@ -62,6 +64,8 @@ class Platform(msgspec.Struct, frozen=True):
         folder = self.home / "work" / f"{model}-{bias}-{divisor}"
         folder.mkdir(parents=True)
         onnx.save(onnx.parser.parse_model(GRAPH.format(bias=bias, divisor=divisor)), folder / "model.onnx")
+        asked = {"user_id": np.array([1]), "features": np.ones((1, 2), np.float32)}
+        add_example("onnx", folder, SIGNATURE, asked)
         manifest = pack(
             folder,
             flavour="onnx",

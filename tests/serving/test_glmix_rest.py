@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from examples import add_example
 from photon.model import EffectRecord, FixedEffect, ModelRecord, RandomEffect, save_model
 from serving.models import ModelTable
 from yarnmill.blobs import open_store
@@ -73,6 +74,8 @@ def glmix(platform: "Platform", table: ModelTable, client: FlaskClient) -> Flask
     folder = platform.home / "glmix"
     folder.mkdir()
     write_model(folder)
+    asked = {"user": np.array(["ann"]), "genres": [{"Drama": 1.0}], "year": np.zeros(1)}
+    add_example("glmix", folder, SIGNATURE, asked)
     manifest = pack(
         folder,
         flavour="glmix",

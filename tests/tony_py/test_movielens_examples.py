@@ -12,8 +12,10 @@ import pytest
 from tony_py import client
 from tony_py.loading import load_application
 from yarnmill import fs
+from yarnmill.bundle.example import parse_example
 from yarnmill.bundle.manifest import Signature
 from yarnmill.config import Config
+from yarnmill.flavours.example import example_columns
 from yarnmill.records import canonical_json, parse_json
 from yarnmill.report import read_report
 from yarnmill.trainingset import RECORD_NAME, Shard, TrainingSet, split_url
@@ -93,6 +95,12 @@ def test_two_workers_train_and_export_a_graph_that_answers(
     session = onnxruntime.InferenceSession(model)
     assert [each.name for each in session.get_inputs()] == [field.name for field in signature.inputs]
     assert [each.name for each in session.get_outputs()] == ["probability"]
+
+    source = f"{hdfs}/output/example.json"
+    example = parse_example(fs.read_bytes(source), signature, source=source)
+    assert example.rows == 8
+    (answered,) = session.run(None, example_columns(example, signature, source=source))
+    np.testing.assert_allclose(answered, example.outputs["probability"], atol=1e-5)
 
     test = rows("test", 2)
     ids = test["ids"].to_pylist()

@@ -84,6 +84,9 @@ def train(root: str) -> Train:
         fs.write_bytes(fs.join(output, "model.onnx"), onnx.parser.parse_model(GRAPH).SerializeToString())
         fs.write_bytes(fs.join(output, "native", "weights.pt"), name.encode())
         fs.write_bytes(fs.join(output, "signature.json"), canonical_json(SIGNATURE))
+        fs.write_bytes(
+            fs.join(output, "example.json"), b'{"inputs": {"user_id": [1, 2]}, "outputs": {"probability": [1.0, 2.0]}}'
+        )
         write_report(output, report)
         return output
 
@@ -195,7 +198,7 @@ def test_the_commands_tell_the_same_story(
     assert json.loads(shown("runs", "--output", "json"))[0]["bundle_id"] == bundle_id
     assert "application_1_0001" in shown("runs", "list")
     assert "model.onnx" in shown("bundle", "show", bundle_id)
-    assert "all sound" in shown("bundle", "verify", bundle_id)
+    assert "largest difference 0)" in shown("bundle", "verify", bundle_id)
     assert shown("bundle", "fetch", bundle_id, "--cache", str(tmp_path / "cache")).strip().endswith(bundle_id)
     assert (
         json.loads(shown("bundle", "show", str(tmp_path / "cache" / bundle_id), "--output", "json"))["flavour"]

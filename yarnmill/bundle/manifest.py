@@ -9,12 +9,15 @@ import hashlib
 import re
 from typing import Final, Literal
 
-from yarnmill.records import Record, canonical_json, parse_json
+from yarnmill.records import Record, canonical_json, parse_json, to_plain
 
 MANIFEST_NAME: Final = "bundle.json"
+SCHEMA_VERSION: Final = 2
+"""Version 2 has an example among its files, and comparisons; bundles of version 1 stay what they are."""
+
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
-Flavour = Literal["glmix", "onnx", "tensorflow", "torch", "sklearn", "python"]
+Flavour = Literal["glmix", "onnx", "tensorflow", "torch", "sklearn", "xgboost", "lightgbm", "python"]
 Dtype = Literal["int64", "int32", "float32", "float64", "string", "bag"]
 """``bag``: a mapping of terms to values a row; its shape is empty."""
 
@@ -68,6 +71,28 @@ class Lineage(Record, frozen=True, kw_only=True):
     parent: str | None = None
 
 
+class Comparison(Record, frozen=True, kw_only=True):
+    """How far apart two forms of one model answered the same rows.
+
+    Parameters
+    ----------
+    form, reference
+        What was measured and against what, such as ``onnx`` and ``native``.
+    rows
+        How many rows both answered.
+    largest_difference
+        Of any two numbers: absolute where the reference is below 1, relative to it above.
+    metrics
+        What each form reached on labelled rows, such as ``auc`` and ``reference_auc``; empty without labels.
+    """
+
+    form: str
+    reference: str
+    rows: int
+    largest_difference: float
+    metrics: dict[str, float] = {}
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """The content of ``bundle.json``."""
 
@@ -78,11 +103,21 @@ class Manifest(Record, frozen=True, kw_only=True):
     metrics: dict[str, float]
     environment: dict[str, str]
     created_at: dt.datetime
-    schema_version: int = 1
+    comparisons: tuple[Comparison, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse what a later version of the platform wrote: what it means is not known here."""
+        if not 1 <= self.schema_version <= SCHEMA_VERSION:
+            raise ValueError(f"schema version {self.schema_version} is not one of 1 to {SCHEMA_VERSION}")
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """Return the canonical bytes of ``bundle.json``."""
+    """Return the canonical bytes of ``bundle.json``, in the form of the manifest's own schema version."""
+    if manifest.schema_version == 1:
+        plain = to_plain(manifest)
+        del plain["comparisons"]
+        return canonical_json(plain)
     return canonical_json(manifest)
 
 

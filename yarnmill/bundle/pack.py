@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from yarnmill import fs
+from yarnmill.bundle.example import require_example
 from yarnmill.bundle.manifest import (
     MANIFEST_NAME,
     BundleFile,
+    Comparison,
     Flavour,
     Lineage,
     Manifest,
@@ -29,35 +31,40 @@ def pack(  # noqa: PLR0913  # the manifest's fields, each by name
     metrics: dict[str, float],
     environment: dict[str, str],
     created_at: dt.datetime,
+    comparisons: tuple[Comparison, ...] = (),
 ) -> Manifest:
     """Write ``bundle.json`` over all files of ``folder`` and return it. The same arguments give the same bytes.
 
     Parameters
     ----------
     folder
-        Holds the model's files, in sub-folders or not.
-    flavour, signature, lineage, metrics, environment, created_at
+        Holds the model's files, in sub-folders or not, and its ``example.json``.
+    flavour, signature, lineage, metrics, environment, created_at, comparisons
         As the manifest keeps them.
 
     Raises
     ------
     BadDataError
-        If the folder is empty, holds a link or a special file, or the signature names no input or output.
+        If the folder is empty, holds a link or a special file, has no example, or the signature names no input or
+        output.
     ConflictError
         If the folder holds another ``bundle.json`` already.
     """
     _check_signature(signature)
+    paths = list(_content(folder))
+    if not paths:
+        raise BadDataError(f"{folder}: no file to pack", expected="the files of a model")
+    require_example(folder, signature)
     manifest = Manifest(
         flavour=flavour,
         signature=signature,
-        files=tuple(_describe(folder, path) for path in _content(folder)),
+        files=tuple(_describe(folder, path) for path in paths),
         lineage=lineage,
         metrics=metrics,
         environment=environment,
         created_at=created_at,
+        comparisons=comparisons,
     )
-    if not manifest.files:
-        raise BadDataError(f"{folder}: no file to pack", expected="the files of a model")
     _write_manifest(folder, manifest_bytes(manifest))
     return manifest
 

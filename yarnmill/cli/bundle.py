@@ -43,7 +43,7 @@ def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, sto
 @with_config
 def show(name: str, output: str, config: Config) -> None:
     """Show the manifest of a bundle in the blob store (by ID) or in a local FOLDER."""
-    manifest = read_bundle_manifest(_store(config), name) if is_content_id(name) else read_manifest(Path(name))
+    manifest = _manifest(name, config)
     if output == "json":
         print_json(manifest)
         return
@@ -52,11 +52,17 @@ def show(name: str, output: str, config: Config) -> None:
 
 @bundle.command()
 @click.argument("name", metavar="ID|FOLDER")
+@click.option("--files-only", is_flag=True, help="Do not open the model: its library need not be here.")
 @with_config
-def verify(name: str, config: Config) -> None:
-    """Read every byte of a bundle in the blob store (by ID) or in a local FOLDER; exit status 21 on damage."""
+def verify(name: str, config: Config, *, files_only: bool) -> None:
+    """Read every byte of a bundle in the blob store (by ID) or in a local FOLDER, and ask the model its example.
+
+    Exit status 21 if a byte or an answer is not what it was.
+    """
     manifest = verify_stored(_store(config), name) if is_content_id(name) else verify_bundle(Path(name))
     click.echo(f"{bundle_id(manifest_bytes(manifest))}: {len(manifest.files)} files, all sound")
+    if not files_only:
+        click.echo(_example_answered(name, config))
 
 
 @bundle.command()
@@ -74,6 +80,22 @@ def _store(config: Config) -> BlobStore:
     return open_store(config.storage.blobs)
 
 
+def _manifest(name: str, config: Config) -> Manifest:
+    return read_bundle_manifest(_store(config), name) if is_content_id(name) else read_manifest(Path(name))
+
+
+def _example_answered(name: str, config: Config) -> str:
+    # What opens a model loads its libraries: not for the other commands.
+    from yarnmill.flavours.example import check_example  # noqa: PLC0415
+    from yarnmill.flavours.open import open_predictor  # noqa: PLC0415
+
+    folder = fetch_bundle(_store(config), name, config.home_path / "bundles") if is_content_id(name) else Path(name)
+    difference = check_example(open_predictor(folder), folder)
+    if difference is None:
+        return "example: none, as in every bundle of schema version 1"
+    return f"example: answered as when it was packed (largest difference {difference:.2g})"
+
+
 def _print(manifest: Manifest) -> None:
     lineage = manifest.lineage
     click.echo(f"bundle {bundle_id(manifest_bytes(manifest))}")
@@ -87,6 +109,11 @@ def _print(manifest: Manifest) -> None:
     )
     files = [(file.path, render_bytes(file.size_bytes), file.sha256) for file in manifest.files]
     print_table("files", ["path", "size", "SHA-256"], files)
+    if manifest.comparisons:
+        rows = [
+            (each.form, each.reference, each.rows, f"{each.largest_difference:.3g}") for each in manifest.comparisons
+        ]
+        print_table("comparisons", ["form", "against", "rows", "largest difference"], rows)
 
 
 def _fields(manifest: Manifest) -> tuple[Field, ...]:

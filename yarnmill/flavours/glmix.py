@@ -33,7 +33,7 @@ from photon.model import (
 from photon.rows import Floats, Longs, SparseRows
 from photon.scoring import margins, means, positions
 from yarnmill import fs
-from yarnmill.bundle.manifest import Field, Manifest, Signature
+from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.flavours.predictor import Column
 from yarnmill.records import Record, canonical_json, parse_json
@@ -213,8 +213,8 @@ class GlmixPredictor:
     ----------
     folder
         An unpacked bundle.
-    manifest
-        Its manifest.
+    signature
+        What its manifest says that it takes and gives.
     without
         Effects whose files are not there: for whoever only wants :meth:`shards`.
 
@@ -224,8 +224,8 @@ class GlmixPredictor:
         If the files do not fit each other.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, without: Collection[str] = ()) -> None:
-        self._signature = manifest.signature
+    def __init__(self, folder: Path, signature: Signature, *, without: Collection[str] = ()) -> None:
+        self._signature = signature
         self._model: GlmixModel = load_model(folder, without=without)
         path = folder / FEATURES_NAME
         features = parse_json(path.read_bytes(), ModelFeatures, source=str(path))
@@ -238,7 +238,7 @@ class GlmixPredictor:
         randoms = [effect for effect in self._model.effects if isinstance(effect, RandomEffect)]
         self._id_widths = _widths((effect.entity, effect.entities) for effect in randoms)
         self._term_widths = _widths((bag.name, bag.terms) for own in self._bags.values() for bag in own)
-        self._output = manifest.signature.outputs[0].name
+        self._output = signature.outputs[0].name
 
     @property
     def signature(self) -> Signature:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from yarnmill.bundle.manifest import Flavour, Signature
 from yarnmill.bundle.pack import read_manifest
 from yarnmill.errors import ConfigurationError
 from yarnmill.flavours.predictor import Predictor
@@ -22,18 +23,22 @@ def open_predictor(bundle_folder: Path) -> Predictor:
         If this installation cannot open the flavour.
     """
     manifest = read_manifest(bundle_folder)
+    return open_model(manifest.flavour, bundle_folder, manifest.signature)
+
+
+def open_model(flavour: Flavour, folder: Path, signature: Signature) -> Predictor:
+    """Open the files of a model that need not be a bundle yet; errors as :func:`open_predictor`."""
     # Each flavour brings its libraries along, so a tier pays only for those that its models need.
-    match manifest.flavour:
+    match flavour:
         case "glmix":
             from yarnmill.flavours.glmix import GlmixPredictor  # noqa: PLC0415
 
-            return GlmixPredictor(bundle_folder, manifest)
+            return GlmixPredictor(folder, signature)
         case "onnx" | "torch" | "tensorflow":
             from yarnmill.flavours.onnx import MODEL_NAME, OnnxPredictor  # noqa: PLC0415
 
-            return OnnxPredictor(bundle_folder / MODEL_NAME, manifest.signature)
+            return OnnxPredictor(folder / MODEL_NAME, signature)
         case _:
             raise ConfigurationError(
-                f"{bundle_folder}: flavour {manifest.flavour!r} cannot be opened yet",
-                expected="glmix, onnx, torch or tensorflow",
+                f"{folder}: flavour {flavour!r} cannot be opened yet", expected="glmix, onnx, torch or tensorflow"
             )

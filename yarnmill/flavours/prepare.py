@@ -1,19 +1,33 @@
 """From the output folder of a training run to the folder that a bundle is packed from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from yarnmill import fs
-from yarnmill.bundle.manifest import Flavour, Signature
+from yarnmill.bundle.example import EXAMPLE_NAME, Example, parse_example, write_example
+from yarnmill.bundle.manifest import Comparison, Flavour, Signature
 from yarnmill.errors import ConfigurationError, NotFoundError
-from yarnmill.records import parse_json
+from yarnmill.flavours.example import compared, example_columns, example_outputs, made_example
+from yarnmill.flavours.open import open_model
+from yarnmill.flavours.predictor import Column, Predictor
+from yarnmill.records import Record, parse_json
 
 SIGNATURE_NAME: Final = "signature.json"
 NATIVE_NAME: Final = "native"
+_FORMS: Final[Mapping[Flavour, str]] = {"tensorflow": "onnx", "torch": "onnx"}
+"""In what form a model answers that was trained in another."""
 
 
-def prepare(flavour: Flavour, output_url: str, folder: Path) -> Signature:
-    """Fill a local folder with the files of a model, and return what the model takes and gives.
+class Prepared(Record, frozen=True, kw_only=True):
+    """What a prepared model takes and gives, and how far apart its forms answered the example."""
+
+    signature: Signature
+    comparisons: tuple[Comparison, ...] = ()
+
+
+def prepare(flavour: Flavour, output_url: str, folder: Path) -> Prepared:
+    """Fill a local folder with the files of a model and its example.
 
     Parameters
     ----------
@@ -30,7 +44,8 @@ def prepare(flavour: Flavour, output_url: str, folder: Path) -> Signature:
     NotFoundError
         If the output lacks a file that the flavour needs.
     BadDataError
-        If the model does not load, or does not agree with its signature.
+        If the model does not load, does not agree with its signature, or does not answer the output's example as
+        the output says.
     ConfigurationError
         If models of this flavour cannot be prepared.
     """
@@ -38,20 +53,34 @@ def prepare(flavour: Flavour, output_url: str, folder: Path) -> Signature:
         case "glmix":
             from yarnmill.flavours.glmix import prepare_glmix  # noqa: PLC0415  # each flavour loads its own libraries
 
-            return prepare_glmix(output_url, folder)
+            signature = prepare_glmix(output_url, folder)
         case "onnx" | "torch" | "tensorflow":
-            return _prepare_onnx(output_url, folder)
+            signature = _prepare_onnx(output_url, folder)
         case _:
             raise ConfigurationError(
                 f"models of flavour {flavour!r} cannot be prepared yet", expected="glmix, onnx, torch or tensorflow"
             )
+    predictor = open_model(flavour, folder, signature)  # a model that cannot answer must not become a bundle
+    if not fs.exists(fs.join(output_url, EXAMPLE_NAME)) and flavour == "glmix":
+        from yarnmill.flavours.glmix_example import glmix_example  # noqa: PLC0415  # likewise
+
+        write_example(folder, _answered(predictor, glmix_example(folder, signature)))
+        return Prepared(signature=signature)
+    return Prepared(
+        signature=signature, comparisons=_given_example(output_url, folder, predictor, _FORMS.get(flavour, flavour))
+    )
+
+
+def read_signature(output_url: str) -> Signature:
+    """Return the signature that a training run left beside its model."""
+    url = fs.join(output_url, SIGNATURE_NAME)
+    return parse_json(_expected_bytes(url, "names and types of all inputs and outputs"), Signature, source=url)
 
 
 def _prepare_onnx(output_url: str, folder: Path) -> Signature:
-    from yarnmill.flavours.onnx import MODEL_NAME, OnnxPredictor  # noqa: PLC0415  # likewise
+    from yarnmill.flavours.onnx import MODEL_NAME  # noqa: PLC0415  # likewise
 
-    signature_url = fs.join(output_url, SIGNATURE_NAME)
-    signature = parse_json(fs.read_bytes(signature_url), Signature, source=signature_url)
+    signature = read_signature(output_url)
     # Weights too large for one protobuf lie beside the graph as external data: model.onnx.data and the like.
     graph = [child for child in fs.children(output_url) if child.name.startswith(MODEL_NAME) and not child.is_folder]
     if MODEL_NAME not in {child.name for child in graph}:
@@ -61,5 +90,35 @@ def _prepare_onnx(output_url: str, folder: Path) -> Signature:
     native_url = fs.join(output_url, NATIVE_NAME)
     if fs.exists(native_url):
         fs.copy_tree(native_url, str(folder / NATIVE_NAME))
-    OnnxPredictor(folder / MODEL_NAME, signature)  # a model that cannot answer must not become a bundle
     return signature
+
+
+def _given_example(output_url: str, folder: Path, predictor: Predictor, form: str) -> tuple[Comparison, ...]:
+    """Write the example that the output brings: as it is if it has outputs, which the model must then give, too."""
+    url = fs.join(output_url, EXAMPLE_NAME)
+    data = _expected_bytes(url, "some rows of the data: its inputs, and the native form's outputs if it has one")
+    example = parse_example(data, predictor.signature, source=url)
+    columns = example_columns(example, predictor.signature, source=url)
+    if not example.outputs:
+        write_example(folder, _answered(predictor, columns))
+        return ()
+    difference = compared(
+        predictor.predict(columns),
+        example_outputs(example, predictor.signature, source=url),
+        predictor.signature,
+        what=f"{output_url}: the model in the bundle's form does not answer as {EXAMPLE_NAME} says",
+    )
+    write_example(folder, example)
+    return (Comparison(form=form, reference="native", rows=example.rows, largest_difference=difference),)
+
+
+def _answered(predictor: Predictor, columns: Mapping[str, Column]) -> Example:
+    return made_example(columns, predictor.predict(columns))
+
+
+def _expected_bytes(url: str, what: str) -> bytes:
+    if not fs.exists(url):
+        raise NotFoundError(
+            f"{url}: no such file", expected=what, mend="let the training program write it; see docs/bundles.md"
+        )
+    return fs.read_bytes(url)

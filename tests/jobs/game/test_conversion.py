@@ -1,6 +1,5 @@
 """Models taken over from Photon, and given back: served as they were, and written as they came."""
 
-import datetime as dt
 import io
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from photon.avro.models import NamedModel, model_record
 from photon.avro.schemas import BAYESIAN_LINEAR_MODEL
 from photon.model import EffectRecord
 from photon.settings import CoordinateSettings
-from yarnmill.bundle.manifest import Lineage, Manifest, Signature
+from yarnmill.bundle.example import read_example
 from yarnmill.errors import ConfigurationError
 from yarnmill.flavours.glmix import GlmixPredictor, prepare_glmix
+from yarnmill.flavours.prepare import prepare
 from yarnmill.trainingset import INTERCEPT, read_training_set
 
 GLOBAL = {("age", ""): 0.5, ("country", "at"): -1.25, ("country", "fr"): 2.0, (INTERCEPT, ""): 0.75}
@@ -62,21 +62,7 @@ def taken(spark: SparkSession, saved: Path, tmp_path_factory: pytest.TempPathFac
 
 
 def predictor(output: str, folder: Path) -> GlmixPredictor:
-    signature: Signature = prepare_glmix(output, folder)
-    lineage = Lineage(inputs=(), code_version="", run_id="", application_id="", configuration={})
-    moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    return GlmixPredictor(
-        folder,
-        Manifest(
-            flavour="glmix",
-            signature=signature,
-            files=(),
-            lineage=lineage,
-            metrics={},
-            environment={},
-            created_at=moment,
-        ),
-    )
+    return GlmixPredictor(folder, prepare_glmix(output, folder))
 
 
 def test_a_model_of_photons_is_served_as_it_is(taken: str, tmp_path: Path) -> None:
@@ -93,6 +79,14 @@ def test_a_model_of_photons_is_served_as_it_is(taken: str, tmp_path: Path) -> No
     ]
     found = predictor(taken, tmp_path).predict(rows)["probability"]
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-np.array(margins))), atol=1e-12)
+
+
+def test_its_example_is_made_of_what_it_knows(taken: str, tmp_path: Path) -> None:
+    signature = prepare("glmix", taken, tmp_path).signature
+    example = read_example(tmp_path, signature)
+    assert example is not None
+    assert (example.rows, example.inputs["userId"]) == (1, (min(USERS),))
+    assert all(example.inputs[field.name][0] for field in signature.inputs if field.dtype == "bag")
 
 
 def test_given_back_it_is_what_it_was(spark: SparkSession, saved: Path, taken: str, tmp_path: Path) -> None:

@@ -2,9 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.columns import check_inputs, columns_of, dense
 from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.flavours.columns import check_inputs, columns_of, dense
 from yarnmill.trainingset import FeatureColumn, Shard, TrainingSet
 
 BAG = pa.map_(pa.string(), pa.float64())
