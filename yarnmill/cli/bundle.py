@@ -6,9 +6,11 @@ from typing import get_args
 import click
 
 from yarnmill.blobs import BlobStore, is_content_id, open_store
+from yarnmill.bundle.diff import compare_bundles
 from yarnmill.bundle.manifest import Field, Flavour, Manifest, bundle_id, manifest_bytes
 from yarnmill.bundle.pack import read_manifest, verify_bundle
 from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
+from yarnmill.cli.bundle_diff import print_difference
 from yarnmill.cli.options import output_option, print_json, print_table, with_config
 from yarnmill.config import Config
 from yarnmill.units import render_bytes
@@ -48,6 +50,24 @@ def show(name: str, output: str, config: Config) -> None:
         print_json(manifest)
         return
     _print(manifest)
+
+
+@bundle.command()
+@click.argument("before", metavar="ID|FOLDER")
+@click.argument("after", metavar="ID|FOLDER")
+@output_option
+@with_config
+def diff(before: str, after: str, output: str, config: Config) -> None:
+    """Show what differs between two bundles, and whether the second can stand in for the first.
+
+    Exit status 0 if they are the same, 1 if they differ.
+    """
+    difference = compare_bundles(_manifest(before, config), _manifest(after, config))
+    if output == "json":
+        print_json(difference)
+    else:
+        print_difference(difference)
+    click.get_current_context().exit(0 if difference.is_same else 1)
 
 
 @bundle.command()
