@@ -36,7 +36,7 @@ from photon.spark.worker import settle_worker
 from yarnmill import fs
 from yarnmill.blobs import open_store
 from yarnmill.building import user_cache
-from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
+from yarnmill.bundle.store import fetch_held, read_bundle_manifest
 from yarnmill.errors import BadDataError, ConfigurationError
 from yarnmill.flavours.columns import check_inputs, columns_of
 from yarnmill.flavours.open import open_predictor
@@ -308,7 +308,8 @@ class _Mapped(Record, frozen=True, kw_only=True):
 @lru_cache(maxsize=16)
 def _opened(blobs: str, bundle_id: str, cache: str) -> Predictor:
     """Return the opened model; kept, for Spark gives one Python worker many tasks."""
-    return open_predictor(fetch_bundle(open_store(blobs), bundle_id, bundle_cache(cache)))
+    with fetch_held(open_store(blobs), bundle_id, bundle_cache(cache)) as bundle:
+        return open_predictor(bundle.folder)
 
 
 def _measured(spark: SparkSession, config: Config) -> DataFrame:

@@ -33,9 +33,10 @@ from photon.spark.arrow_rows import id_array, vectors
 from photon.spark.parts import Parts, known_parts
 from photon.spark.scoring import JoinedEffect
 from yarnmill.blobs import BlobStore, open_store
+from yarnmill.bundle.cache import HeldBundle
 from yarnmill.bundle.manifest import Manifest
 from yarnmill.bundle.pack import read_manifest
-from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
+from yarnmill.bundle.store import fetch_held, read_bundle_manifest
 from yarnmill.errors import BadDataError, ConfigurationError
 from yarnmill.flavours.columns import columns_of
 from yarnmill.flavours.glmix import INDEX_NAME, GlmixPredictor
@@ -227,17 +228,18 @@ class _ReadCells(Record, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=16)
 def _opened_model(plan: GlmixPlan) -> GlmixModel:
-    return load_model(_folder(plan), without=plan.joined)
+    return load_model(_bundle(plan).folder, without=plan.joined)
 
 
 @lru_cache(maxsize=16)
 def _opened_predictor(plan: GlmixPlan) -> GlmixPredictor:
-    folder = _folder(plan)
+    folder = _bundle(plan).folder
     return GlmixPredictor(folder, read_manifest(folder).signature, without=plan.joined)
 
 
-def _folder(plan: GlmixPlan) -> Path:
-    return fetch_bundle(open_store(plan.blobs), plan.bundle_id, bundle_cache(plan.cache), without=plan.without)
+@lru_cache(maxsize=16)
+def _bundle(plan: GlmixPlan) -> HeldBundle:
+    return fetch_held(open_store(plan.blobs), plan.bundle_id, bundle_cache(plan.cache), without=plan.without)
 
 
 def bundle_cache(of_user: str) -> Path:

@@ -35,7 +35,7 @@ class Follower:
     def from_config(cls, config: Config) -> Self:
         """Return the follower of a configuration's registry."""
         poll_s = float(config.serving.poll)
-        source = RegistrySource(config.registry_url, config.home_path / "cache")
+        source = RegistrySource(config.registry_url, config.home_path / "cache", config.cache.limit_bytes)
         return cls(ModelTable(source, time.monotonic, pause_s=poll_s), Metrics(), poll_s)
 
     def start(self) -> None:

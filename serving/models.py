@@ -171,7 +171,8 @@ class ModelTable:
     def _loaded(self, slot: Slot) -> Slot:
         endpoint = slot.wanted
         try:
-            predictor = open_predictor(self._source.fetch(endpoint))
+            with self._source.fetch(endpoint) as bundle:
+                predictor = open_predictor(bundle.folder)
             served = ServedModel(endpoint=endpoint, predictor=predictor, decoder=SignatureDecoder(predictor.signature))
         except Exception as problem:  # noqa: BLE001  # one broken model must not hurt its neighbours
             reason = one_line(problem)

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 
 from yarnmill import fs
 from yarnmill.blobs import BlobStore, open_store
-from yarnmill.bundle.store import fetch_bundle
+from yarnmill.bundle.cache import HeldBundle
+from yarnmill.bundle.store import fetch_held
 from yarnmill.errors import YarnMillError
 from yarnmill.records import Record, canonical_json, parse_json
 from yarnmill.registry import Endpoint, Registry
@@ -32,8 +33,8 @@ class Source(Protocol):
     def last_endpoints(self) -> list[Endpoint]:
         """Return what :meth:`endpoints` last gave on this machine; empty if nothing is known."""
 
-    def fetch(self, endpoint: Endpoint) -> Path:
-        """Return the local folder of an endpoint's bundle, every hash verified."""
+    def fetch(self, endpoint: Endpoint) -> HeldBundle:
+        """Return an endpoint's bundle on this machine, every hash verified, held until whoever asks has opened it."""
 
 
 class _Endpoints(Record, frozen=True, kw_only=True):
@@ -51,11 +52,14 @@ class RegistrySource:
         SQLAlchemy URL.
     cache
         Folder that all workers of this machine share.
+    limit_bytes
+        Most that its bundles may take, but for those that answer; None: no limit.
     """
 
-    def __init__(self, registry_url: str, cache: Path) -> None:
+    def __init__(self, registry_url: str, cache: Path, limit_bytes: int | None = None) -> None:
         self._url = registry_url
         self._bundles = cache / "bundles"
+        self._limit_bytes = limit_bytes
         self._remembered = cache / "serving" / _ENDPOINTS_NAME
         self._stores: dict[str, BlobStore] = {}
 
@@ -84,9 +88,9 @@ class RegistrySource:
             return []
         return list(parse_json(data, _Endpoints, source=str(self._remembered)).endpoints)
 
-    def fetch(self, endpoint: Endpoint) -> Path:
+    def fetch(self, endpoint: Endpoint) -> HeldBundle:
         """See :class:`Source`."""
         store = self._stores.get(endpoint.blobs_url)
         if store is None:
             store = self._stores[endpoint.blobs_url] = open_store(endpoint.blobs_url)
-        return fetch_bundle(store, endpoint.bundle_id, self._bundles)
+        return fetch_held(store, endpoint.bundle_id, self._bundles, limit_bytes=self._limit_bytes)

@@ -29,6 +29,17 @@ class Storage(Record, frozen=True, kw_only=True):
     environments: str
 
 
+class CacheSettings(Record, frozen=True, kw_only=True):
+    """How much of what can be fetched again stays on this machine."""
+
+    bundles: Mebibytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """Most that a cache of bundles may take."""
+        return int(self.bundles) << 20
+
+
 class RegistrySettings(Record, frozen=True, kw_only=True):
     """Where the registry and MLflow keep their rows; empty means embedded SQLite."""
 
@@ -94,6 +105,7 @@ class Config(Record, frozen=True, kw_only=True):
 
     home: str
     storage: Storage
+    cache: CacheSettings
     registry: RegistrySettings
     cluster: ClusterSettings
     security: SecuritySettings

@@ -7,17 +7,16 @@ of the machine: what stands there under an id is complete.
 
 import hashlib
 import io
-import secrets
 import shutil
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
 from yarnmill import fs
 from yarnmill.blobs import BlobStore, parse_blob_id
+from yarnmill.bundle.cache import HeldBundle, hold, hold_fresh, make_room, mark_used, moving, put_aside
 from yarnmill.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, manifest_bytes, parse_manifest
 from yarnmill.bundle.pack import has_all_files, read_manifest
-from yarnmill.errors import BadDataError, ConflictError, YarnMillError
+from yarnmill.errors import BadDataError, YarnMillError
 
 
 def put_bundle(store: BlobStore, folder: Path, manifest: Manifest) -> str:
@@ -47,8 +46,18 @@ def verify_stored(store: BlobStore, bundle_id: str) -> Manifest:
     return manifest
 
 
-def fetch_bundle(store: BlobStore, bundle_id: str, cache: Path, *, without: Collection[str] = ()) -> Path:
-    """Return the folder of a bundle below ``cache``, fetched and verified unless it is there already.
+def fetch_bundle(
+    store: BlobStore, bundle_id: str, cache: Path, *, without: Collection[str] = (), limit_bytes: int | None = None
+) -> Path:
+    """Return the folder of a bundle below ``cache``, as :func:`fetch_held` does, without holding it any longer."""
+    with fetch_held(store, bundle_id, cache, without=without, limit_bytes=limit_bytes) as held:
+        return held.folder
+
+
+def fetch_held(
+    store: BlobStore, bundle_id: str, cache: Path, *, without: Collection[str] = (), limit_bytes: int | None = None
+) -> HeldBundle:
+    """Return a bundle below ``cache``, fetched and verified unless it is there already, held against its eviction.
 
     Safe with any number of processes fetching into one cache, and against a crash at any moment: a bundle
     is fetched into a hidden folder and appears by one rename. A fetched bundle whose files are no longer
@@ -60,6 +69,9 @@ def fetch_bundle(store: BlobStore, bundle_id: str, cache: Path, *, without: Coll
         Where from, what, where to.
     without
         Paths of files that are not wanted: a bundle that lacks them stands in a folder of its own.
+    limit_bytes
+        Most that the cache may take: to fetch another bundle, those that were used longest ago go, but none that a
+        living process holds. None: everything stays.
 
     Raises
     ------
@@ -71,19 +83,18 @@ def fetch_bundle(store: BlobStore, bundle_id: str, cache: Path, *, without: Coll
         If a blob does not match its hash or the manifest does not fit.
     """
     whole = cache / parse_blob_id(bundle_id)
-    if _is_ready(whole, ()):
-        return whole
     target = whole.with_name(f"{bundle_id}-{_named(without)}") if without else whole
-    if _is_ready(target, without):
-        return target
-    fresh = cache / f".{bundle_id}.{secrets.token_hex(6)}.tmp"
-    fresh.mkdir(parents=True)
-    try:
-        _download(store, bundle_id, fresh, without)
-        _publish(fresh, target, without)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return target
+    while True:
+        held = _hold_ready(whole, ()) or _hold_ready(target, without)
+        if held is not None:
+            mark_used(held.folder)
+            return held
+        with hold_fresh(cache, bundle_id) as fresh:
+            try:
+                _download(store, bundle_id, fresh.folder, without, limit_bytes)
+                _publish(fresh.folder, target, without)
+            finally:
+                shutil.rmtree(fresh.folder, ignore_errors=True)
 
 
 def _put_file(store: BlobStore, folder: Path, file: BundleFile) -> None:
@@ -97,31 +108,43 @@ def _named(without: Collection[str]) -> str:
     return hashlib.sha256("\0".join(sorted(without)).encode()).hexdigest()[:12]
 
 
+def _hold_ready(folder: Path, without: Collection[str]) -> HeldBundle | None:
+    held = hold(folder)
+    if held is not None and not _is_ready(folder, without):
+        held.release()
+        return None
+    return held
+
+
 def _is_ready(folder: Path, without: Collection[str]) -> bool:
-    if not folder.is_dir():
-        return False
     try:
         return has_all_files(folder, read_manifest(folder), without=without)
     except YarnMillError:
         return False
 
 
-def _download(store: BlobStore, bundle_id: str, folder: Path, without: Collection[str]) -> None:
+def _download(
+    store: BlobStore, bundle_id: str, folder: Path, without: Collection[str], limit_bytes: int | None
+) -> None:
     store.download(bundle_id, folder / MANIFEST_NAME)
-    for file in read_manifest(folder).files:
+    manifest = read_manifest(folder)
+    make_room(folder.parent, limit_bytes, folder)  # the manifest says by now how much is to come
+    for file in manifest.files:
         if file.path not in without:
             store.download(file.sha256, folder / file.path)
+    if not has_all_files(folder, manifest, without=without):
+        raise BadDataError(
+            f"bundle {bundle_id} in {store.url}: its manifest gives its files other sizes than they have"
+        )
 
 
 def _publish(fresh: Path, target: Path, without: Collection[str]) -> None:
-    if target.exists() and not _is_ready(target, without):
-        # Moved, not emptied: another process may have its files mapped.
-        aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.damaged")
-        with suppress(FileNotFoundError):  # another process was quicker
-            target.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
-    try:
-        fs.rename(fresh, target)
-    except ConflictError:
+    aside = None
+    with moving(fresh.parent):
         if not _is_ready(target, without):
-            raise
+            if target.exists():
+                # Moved, not emptied: another process may have its files mapped.
+                aside = put_aside(target, ".damaged")
+            fs.rename(fresh, target)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)

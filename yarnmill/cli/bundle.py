@@ -6,10 +6,11 @@ from typing import get_args
 import click
 
 from yarnmill.blobs import BlobStore, is_content_id, open_store
+from yarnmill.bundle.cache import HeldBundle
 from yarnmill.bundle.diff import compare_bundles
 from yarnmill.bundle.manifest import Field, Flavour, Manifest, bundle_id, manifest_bytes
 from yarnmill.bundle.pack import read_manifest, verify_bundle
-from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
+from yarnmill.bundle.store import fetch_bundle, fetch_held, put_bundle, read_bundle_manifest, verify_stored
 from yarnmill.cli.bundle_diff import print_difference
 from yarnmill.cli.options import output_option, print_json, print_table, with_config
 from yarnmill.config import Config
@@ -93,7 +94,8 @@ def verify(name: str, config: Config, *, files_only: bool) -> None:
 @with_config
 def fetch(bundle: str, cache: Path | None, config: Config) -> None:
     """Fetch bundle ID from the blob store into a local cache, verified, and print its folder."""
-    click.echo(fetch_bundle(_store(config), bundle, cache or config.home_path / "bundles"))
+    folder = cache or config.home_path / "bundles"
+    click.echo(fetch_bundle(_store(config), bundle, folder, limit_bytes=config.cache.limit_bytes))
 
 
 def _store(config: Config) -> BlobStore:
@@ -104,13 +106,19 @@ def _manifest(name: str, config: Config) -> Manifest:
     return read_bundle_manifest(_store(config), name) if is_content_id(name) else read_manifest(Path(name))
 
 
+def _held(name: str, config: Config) -> HeldBundle:
+    if is_content_id(name):
+        return fetch_held(_store(config), name, config.home_path / "bundles", limit_bytes=config.cache.limit_bytes)
+    return HeldBundle(Path(name))
+
+
 def _example_answered(name: str, config: Config) -> str:
     # What opens a model loads its libraries: not for the other commands.
     from yarnmill.flavours.example import check_example  # noqa: PLC0415
     from yarnmill.flavours.open import open_predictor  # noqa: PLC0415
 
-    folder = fetch_bundle(_store(config), name, config.home_path / "bundles") if is_content_id(name) else Path(name)
-    difference = check_example(open_predictor(folder), folder)
+    with _held(name, config) as bundle:
+        difference = check_example(open_predictor(bundle.folder), bundle.folder)
     if difference is None:
         return "example: none, as in every bundle of schema version 1"
     return f"example: answered as when it was packed (largest difference {difference:.2g})"

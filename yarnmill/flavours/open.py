@@ -1,7 +1,9 @@
 """A bundle's folder in, something that predicts out."""
 
+import weakref
 from pathlib import Path
 
+from yarnmill.bundle.cache import hold
 from yarnmill.bundle.manifest import Flavour, Signature
 from yarnmill.bundle.pack import read_manifest
 from yarnmill.errors import ConfigurationError
@@ -11,7 +13,7 @@ from yarnmill.flavours.predictor import Predictor
 def open_predictor(bundle_folder: Path) -> Predictor:
     """Open the model of an unpacked bundle; its files stay memory-mapped as long as the predictor lives.
 
-    The caller has verified the files (:func:`yarnmill.bundle.store.fetch_bundle` does).
+    So long no cache evicts it. The caller has verified the files (:func:`yarnmill.bundle.store.fetch_held` does).
 
     Raises
     ------
@@ -22,8 +24,17 @@ def open_predictor(bundle_folder: Path) -> Predictor:
     ConfigurationError
         If this installation cannot open the flavour.
     """
-    manifest = read_manifest(bundle_folder)
-    return open_model(manifest.flavour, bundle_folder, manifest.signature)
+    held = hold(bundle_folder)
+    try:
+        manifest = read_manifest(bundle_folder)
+        predictor = open_model(manifest.flavour, bundle_folder, manifest.signature)
+    except BaseException:
+        if held is not None:
+            held.release()
+        raise
+    if held is not None:
+        weakref.finalize(predictor, held.release)
+    return predictor
 
 
 def open_model(flavour: Flavour, folder: Path, signature: Signature) -> Predictor:
