@@ -49,7 +49,17 @@ def open_model(flavour: Flavour, folder: Path, signature: Signature) -> Predicto
             from yarnmill.flavours.onnx import MODEL_NAME, OnnxPredictor  # noqa: PLC0415
 
             return OnnxPredictor(folder / MODEL_NAME, signature)
+        case "sklearn":
+            from yarnmill.flavours.sklearn import SklearnPredictor  # noqa: PLC0415
+
+            return SklearnPredictor(folder, signature)
+        case "xgboost":
+            from yarnmill.flavours.xgboost import XgboostPredictor  # noqa: PLC0415
+
+            return XgboostPredictor(folder, signature)
+        case "lightgbm":
+            from yarnmill.flavours.lightgbm import LightgbmPredictor  # noqa: PLC0415
+
+            return LightgbmPredictor(folder, signature)
         case _:
-            raise ConfigurationError(
-                f"{folder}: flavour {flavour!r} cannot be opened yet", expected="glmix, onnx, torch or tensorflow"
-            )
+            raise ConfigurationError(f"{folder}: flavour {flavour!r} cannot be opened yet", expected="another flavour")

@@ -11,6 +11,7 @@ from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.flavours.example import compared, example_columns, example_outputs, made_example
 from yarnmill.flavours.open import open_model
 from yarnmill.flavours.predictor import Column, Predictor
+from yarnmill.flavours.tabular import MODEL_FILES
 from yarnmill.records import Record, parse_json
 
 SIGNATURE_NAME: Final = "signature.json"
@@ -56,9 +57,11 @@ def prepare(flavour: Flavour, output_url: str, folder: Path) -> Prepared:
             signature = prepare_glmix(output_url, folder)
         case "onnx" | "torch" | "tensorflow":
             signature = _prepare_onnx(output_url, folder)
+        case "sklearn" | "xgboost" | "lightgbm":
+            signature = _prepare_table_model(flavour, output_url, folder)
         case _:
             raise ConfigurationError(
-                f"models of flavour {flavour!r} cannot be prepared yet", expected="glmix, onnx, torch or tensorflow"
+                f"models of flavour {flavour!r} cannot be prepared yet", expected="another flavour"
             )
     predictor = open_model(flavour, folder, signature)  # a model that cannot answer must not become a bundle
     if not fs.exists(fs.join(output_url, EXAMPLE_NAME)) and flavour == "glmix":
@@ -90,6 +93,19 @@ def _prepare_onnx(output_url: str, folder: Path) -> Signature:
     native_url = fs.join(output_url, NATIVE_NAME)
     if fs.exists(native_url):
         fs.copy_tree(native_url, str(folder / NATIVE_NAME))
+    return signature
+
+
+def _prepare_table_model(flavour: Flavour, output_url: str, folder: Path) -> Signature:
+    signature = read_signature(output_url)
+    names = MODEL_FILES[flavour]
+    present = {child.name: child.url for child in fs.children(output_url) if not child.is_folder}
+    name = next((name for name in names if name in present), None)
+    if name is None:
+        raise NotFoundError(
+            f"{output_url}: no {' or '.join(names)} there", expected=f"a training output with a model of {flavour}"
+        )
+    fs.copy_file(present[name], folder / name)
     return signature
 
 

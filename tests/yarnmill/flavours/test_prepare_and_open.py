@@ -128,7 +128,7 @@ def test_an_example_of_other_types_is_refused(output: Path, tmp_path: Path, cell
         prepare("onnx", str(output), fresh(tmp_path / "bundle"))
 
 
-@pytest.mark.parametrize("flavour", ["sklearn", "python"])
+@pytest.mark.parametrize("flavour", ["python"])
 def test_a_flavour_without_an_opener_is_refused_by_name(tmp_path: Path, flavour: Flavour) -> None:
     with pytest.raises(ConfigurationError, match=flavour):
         prepare(flavour, str(tmp_path), tmp_path)
