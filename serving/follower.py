@@ -35,8 +35,10 @@ class Follower:
     def from_config(cls, config: Config) -> Self:
         """Return the follower of a configuration's registry."""
         poll_s = float(config.serving.poll)
-        source = RegistrySource(config.registry_url, config.home_path / "cache", config.cache.limit_bytes)
-        return cls(ModelTable(source, time.monotonic, pause_s=poll_s), Metrics(), poll_s)
+        source = RegistrySource(config.registry_url, config.home_path / "cache", config.bundles.limit_bytes)
+        return cls(
+            ModelTable(source, time.monotonic, pause_s=poll_s, allow_code=config.bundles.allow_code), Metrics(), poll_s
+        )
 
     def start(self) -> None:
         """Start the thread."""

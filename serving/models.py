@@ -72,12 +72,17 @@ class ModelTable:
         Monotonic seconds.
     pause_s
         Pause before a failed version is tried again; doubles up to half a minute.
+    allow_code
+        Whether code that bundles bring may be run.
     """
 
-    def __init__(self, source: Source, clock: Callable[[], float], pause_s: float = 1.0) -> None:
+    def __init__(
+        self, source: Source, clock: Callable[[], float], pause_s: float = 1.0, *, allow_code: bool = False
+    ) -> None:
         self._source = source
         self._clock = clock
         self._pause_s = pause_s
+        self._allow_code = allow_code
         self._generation: int | None = None
         self._snapshot = Snapshot()
         self._lock = threading.Lock()
@@ -172,7 +177,7 @@ class ModelTable:
         endpoint = slot.wanted
         try:
             with self._source.fetch(endpoint) as bundle:
-                predictor = open_predictor(bundle.folder)
+                predictor = open_predictor(bundle.folder, allow_code=self._allow_code)
             served = ServedModel(endpoint=endpoint, predictor=predictor, decoder=SignatureDecoder(predictor.signature))
         except Exception as problem:  # noqa: BLE001  # one broken model must not hurt its neighbours
             reason = one_line(problem)

@@ -29,15 +29,16 @@ class Storage(Record, frozen=True, kw_only=True):
     environments: str
 
 
-class CacheSettings(Record, frozen=True, kw_only=True):
-    """How much of what can be fetched again stays on this machine."""
+class BundleSettings(Record, frozen=True, kw_only=True):
+    """What may be done with bundles on this machine, and how much of those that can be fetched again stays here."""
 
-    bundles: Mebibytes
+    allow_code: bool
+    cache: Mebibytes
 
     @property
     def limit_bytes(self) -> int:
         """Most that a cache of bundles may take."""
-        return int(self.bundles) << 20
+        return int(self.cache) << 20
 
 
 class RegistrySettings(Record, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ class Config(Record, frozen=True, kw_only=True):
 
     home: str
     storage: Storage
-    cache: CacheSettings
+    bundles: BundleSettings
     registry: RegistrySettings
     cluster: ClusterSettings
     security: SecuritySettings

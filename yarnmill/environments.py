@@ -85,22 +85,41 @@ def ensure(name: Name, progress: Callable[[str], None]) -> Path:
     return python_of(name)
 
 
+def ensure_locked(lock: str, progress: Callable[[str], None]) -> Path:
+    """Build an environment of a given lock unless it is there, and return its Python; errors as :func:`ensure`."""
+    target = user_cache() / "environments" / f"locked-{hashlib.sha256(lock.encode()).hexdigest()[:12]}"
+    python = target / "bin" / "python"
+    if (target / _COMPLETE).is_file():
+        return python
+    with locked(target):
+        if not (target / _COMPLETE).is_file():
+            progress(f"environment {target.name}: installing")
+            _install_lock(target, lock)
+            (target / _COMPLETE).touch()
+    return python
+
+
 def _build(name: Name, target: Path, progress: Callable[[str], None]) -> None:
     lock, recipe = lock_text(name), load_recipe(name)
     if recipe:
         refuse_without_tools(recipe, lock)  # before anything is downloaded
     size: int = getattr(downloads(), f"{name}_mib")
     progress(f"environment {name}: installing, about {size} MiB to download")
+    python = _install_lock(target, lock)
+    if recipe:
+        _install(python, "--no-deps", str(ensure_wheel(recipe, lock, python, progress)))
+    (target / _COMPLETE).touch()
+    progress(f"environment {name}: ready")
+
+
+def _install_lock(target: Path, lock: str) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     run_tool([_uv(), "venv", "--quiet", "--python", sys.executable, str(target)], mend=_MEND)
     pinned = target / "environment.lock"
     pinned.write_text(lock)
     python = target / "bin" / "python"
     _install(python, "--require-hashes", "-r", str(pinned))
-    if recipe:
-        _install(python, "--no-deps", str(ensure_wheel(recipe, lock, python, progress)))
-    (target / _COMPLETE).touch()
-    progress(f"environment {name}: ready")
+    return python
 
 
 def _install(python: Path, *what: str) -> None:

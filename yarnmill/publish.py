@@ -89,7 +89,7 @@ def publish(
     else:
         with _work_folder(config) as folder:
             progress(f"{model}: packing {output_url}")
-            manifest = _pack(output_url, flavour, Path(folder), report)
+            manifest = _pack(output_url, flavour, Path(folder), report, allow_code=config.bundles.allow_code)
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
             bundle_id = put_bundle(open_store(config.storage.blobs), Path(folder), manifest)
         created = registry.find_bundle(model, bundle_id) is None
@@ -118,13 +118,13 @@ def _candidate(model: str, flavour: Flavour, bundle_id: str, config: Config, rep
     )
 
 
-def pack_output(output_url: str, flavour: Flavour, folder: Path) -> Manifest:
+def pack_output(output_url: str, flavour: Flavour, folder: Path, *, allow_code: bool = False) -> Manifest:
     """Pack the output of a finished training run into an empty local folder; errors as :func:`publish`."""
-    return _pack(output_url, flavour, folder, _successful_report(output_url))
+    return _pack(output_url, flavour, folder, _successful_report(output_url), allow_code=allow_code)
 
 
-def _pack(output_url: str, flavour: Flavour, folder: Path, report: RunReport) -> Manifest:
-    prepared = prepare(flavour, output_url, folder)
+def _pack(output_url: str, flavour: Flavour, folder: Path, report: RunReport, *, allow_code: bool) -> Manifest:
+    prepared = prepare(flavour, output_url, folder, allow_code=allow_code)
     return pack(
         folder,
         flavour=flavour,

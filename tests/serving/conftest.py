@@ -64,7 +64,7 @@ class Platform(msgspec.Struct, frozen=True):
         folder = self.home / "work" / f"{model}-{bias}-{divisor}"
         folder.mkdir(parents=True)
         onnx.save(onnx.parser.parse_model(GRAPH.format(bias=bias, divisor=divisor)), folder / "model.onnx")
-        asked = {"user_id": np.array([1]), "features": np.ones((1, 2), np.float32)}
+        asked = {"user_id": np.array([0]), "features": np.array([[-bias, 0]], np.float32)}  # 0 / divisor
         add_example("onnx", folder, SIGNATURE, asked)
         manifest = pack(
             folder,

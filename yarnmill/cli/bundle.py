@@ -34,7 +34,7 @@ def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, sto
     from yarnmill.publish import pack_output  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = pack_output(output_url, flavour, folder)
+    manifest = pack_output(output_url, flavour, folder, allow_code=config.bundles.allow_code)
     if stores:
         put_bundle(open_store(config.storage.blobs), folder, manifest)
     click.echo(bundle_id(manifest_bytes(manifest)))
@@ -95,7 +95,7 @@ def verify(name: str, config: Config, *, files_only: bool) -> None:
 def fetch(bundle: str, cache: Path | None, config: Config) -> None:
     """Fetch bundle ID from the blob store into a local cache, verified, and print its folder."""
     folder = cache or config.home_path / "bundles"
-    click.echo(fetch_bundle(_store(config), bundle, folder, limit_bytes=config.cache.limit_bytes))
+    click.echo(fetch_bundle(_store(config), bundle, folder, limit_bytes=config.bundles.limit_bytes))
 
 
 def _store(config: Config) -> BlobStore:
@@ -108,7 +108,7 @@ def _manifest(name: str, config: Config) -> Manifest:
 
 def _held(name: str, config: Config) -> HeldBundle:
     if is_content_id(name):
-        return fetch_held(_store(config), name, config.home_path / "bundles", limit_bytes=config.cache.limit_bytes)
+        return fetch_held(_store(config), name, config.home_path / "bundles", limit_bytes=config.bundles.limit_bytes)
     return HeldBundle(Path(name))
 
 
@@ -118,7 +118,7 @@ def _example_answered(name: str, config: Config) -> str:
     from yarnmill.flavours.open import open_predictor  # noqa: PLC0415
 
     with _held(name, config) as bundle:
-        difference = check_example(open_predictor(bundle.folder), bundle.folder)
+        difference = check_example(open_predictor(bundle.folder, allow_code=config.bundles.allow_code), bundle.folder)
     if difference is None:
         return "example: none, as in every bundle of schema version 1"
     return f"example: answered as when it was packed (largest difference {difference:.2g})"

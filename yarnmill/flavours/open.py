@@ -6,14 +6,20 @@ from pathlib import Path
 from yarnmill.bundle.cache import hold
 from yarnmill.bundle.manifest import Flavour, Signature
 from yarnmill.bundle.pack import read_manifest
-from yarnmill.errors import ConfigurationError
 from yarnmill.flavours.predictor import Predictor
 
 
-def open_predictor(bundle_folder: Path) -> Predictor:
+def open_predictor(bundle_folder: Path, *, allow_code: bool = False) -> Predictor:
     """Open the model of an unpacked bundle; its files stay memory-mapped as long as the predictor lives.
 
     So long no cache evicts it. The caller has verified the files (:func:`yarnmill.bundle.store.fetch_held` does).
+
+    Parameters
+    ----------
+    bundle_folder
+        Where ``bundle.json`` stands.
+    allow_code
+        Whether code that a bundle of flavour python brings may be run.
 
     Raises
     ------
@@ -22,12 +28,14 @@ def open_predictor(bundle_folder: Path) -> Predictor:
     BadDataError
         If the manifest or the model does not fit its contract.
     ConfigurationError
-        If this installation cannot open the flavour.
+        If this installation lacks what the flavour needs, or the bundle brings code that is not allowed.
+    JobFailedError
+        If that code does not come up.
     """
     held = hold(bundle_folder)
     try:
         manifest = read_manifest(bundle_folder)
-        predictor = open_model(manifest.flavour, bundle_folder, manifest.signature)
+        predictor = open_model(manifest.flavour, bundle_folder, manifest.signature, allow_code=allow_code)
     except BaseException:
         if held is not None:
             held.release()
@@ -37,7 +45,7 @@ def open_predictor(bundle_folder: Path) -> Predictor:
     return predictor
 
 
-def open_model(flavour: Flavour, folder: Path, signature: Signature) -> Predictor:
+def open_model(flavour: Flavour, folder: Path, signature: Signature, *, allow_code: bool = False) -> Predictor:
     """Open the files of a model that need not be a bundle yet; errors as :func:`open_predictor`."""
     # Each flavour brings its libraries along, so a tier pays only for those that its models need.
     match flavour:
@@ -61,5 +69,7 @@ def open_model(flavour: Flavour, folder: Path, signature: Signature) -> Predicto
             from yarnmill.flavours.lightgbm import LightgbmPredictor  # noqa: PLC0415
 
             return LightgbmPredictor(folder, signature)
-        case _:
-            raise ConfigurationError(f"{folder}: flavour {flavour!r} cannot be opened yet", expected="another flavour")
+        case "python":
+            from yarnmill.flavours.python import PythonPredictor  # noqa: PLC0415
+
+            return PythonPredictor(folder, signature, allow_code=allow_code)

@@ -7,7 +7,7 @@ from typing import Final
 from yarnmill import fs
 from yarnmill.bundle.example import EXAMPLE_NAME, Example, parse_example, write_example
 from yarnmill.bundle.manifest import Comparison, Flavour, Signature
-from yarnmill.errors import ConfigurationError, NotFoundError
+from yarnmill.errors import NotFoundError
 from yarnmill.flavours.example import compared, example_columns, example_outputs, made_example
 from yarnmill.flavours.open import open_model
 from yarnmill.flavours.predictor import Column, Predictor
@@ -27,7 +27,7 @@ class Prepared(Record, frozen=True, kw_only=True):
     comparisons: tuple[Comparison, ...] = ()
 
 
-def prepare(flavour: Flavour, output_url: str, folder: Path) -> Prepared:
+def prepare(flavour: Flavour, output_url: str, folder: Path, *, allow_code: bool = False) -> Prepared:
     """Fill a local folder with the files of a model and its example.
 
     Parameters
@@ -39,6 +39,8 @@ def prepare(flavour: Flavour, output_url: str, folder: Path) -> Prepared:
     folder
         An empty local folder; what is written there is a function of the output alone, so that
         publishing twice gives one bundle.
+    allow_code
+        Whether code that the output brings may be run: a model of flavour python has to answer its example.
 
     Raises
     ------
@@ -48,7 +50,9 @@ def prepare(flavour: Flavour, output_url: str, folder: Path) -> Prepared:
         If the model does not load, does not agree with its signature, or does not answer the output's example as
         the output says.
     ConfigurationError
-        If models of this flavour cannot be prepared.
+        If this installation lacks what the flavour needs, or code is not allowed.
+    JobFailedError
+        If a model's own code does not come up or does not answer.
     """
     match flavour:
         case "glmix":
@@ -59,11 +63,14 @@ def prepare(flavour: Flavour, output_url: str, folder: Path) -> Prepared:
             signature = _prepare_onnx(output_url, folder)
         case "sklearn" | "xgboost" | "lightgbm":
             signature = _prepare_table_model(flavour, output_url, folder)
-        case _:
-            raise ConfigurationError(
-                f"models of flavour {flavour!r} cannot be prepared yet", expected="another flavour"
-            )
-    predictor = open_model(flavour, folder, signature)  # a model that cannot answer must not become a bundle
+        case "python":
+            from yarnmill.flavours.python import prepare_python  # noqa: PLC0415  # likewise
+
+            signature = read_signature(output_url)
+            prepare_python(output_url, folder)
+    predictor = open_model(
+        flavour, folder, signature, allow_code=allow_code
+    )  # a model that cannot answer must not become a bundle
     if not fs.exists(fs.join(output_url, EXAMPLE_NAME)) and flavour == "glmix":
         from yarnmill.flavours.glmix_example import glmix_example  # noqa: PLC0415  # likewise
 

@@ -14,7 +14,7 @@ from yarnmill import fs
 from yarnmill.bundle.example import Example, read_example
 from yarnmill.bundle.manifest import Field, Flavour, Lineage, Signature
 from yarnmill.bundle.pack import pack
-from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
+from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.flavours.example import check_example
 from yarnmill.flavours.open import open_model, open_predictor
 from yarnmill.flavours.prepare import Prepared, prepare
@@ -126,12 +126,6 @@ def test_an_example_of_other_types_is_refused(output: Path, tmp_path: Path, cell
     (output / "example.json").write_text(text)
     with pytest.raises(BadDataError, match=r"example\.json"):
         prepare("onnx", str(output), fresh(tmp_path / "bundle"))
-
-
-@pytest.mark.parametrize("flavour", ["python"])
-def test_a_flavour_without_an_opener_is_refused_by_name(tmp_path: Path, flavour: Flavour) -> None:
-    with pytest.raises(ConfigurationError, match=flavour):
-        prepare(flavour, str(tmp_path), tmp_path)
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
