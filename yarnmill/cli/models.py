@@ -67,15 +67,20 @@ def show(model: str, output: str, config: Config) -> None:
 @click.argument("output_url")
 @click.option("--model", required=True, help="Name of the model; it need not be there yet.")
 @click.option("--flavour", required=True, type=click.Choice(get_args(Flavour)), help="How the model was trained.")
+@click.option("--onnx", "as_onnx", is_flag=True, help="Convert a model of scikit-learn, XGBoost or LightGBM to ONNX.")
 @click.option("--properties", is_flag=True, help="Print key=value lines, which a workflow's shell action captures.")
 @output_option
 @with_config
-def publish(output_url: str, *, model: str, flavour: Flavour, properties: bool, output: str, config: Config) -> None:
+def publish(  # noqa: PLR0913  # its options
+    output_url: str, *, model: str, flavour: Flavour, as_onnx: bool, properties: bool, output: str, config: Config
+) -> None:
     """Make the training output at OUTPUT_URL the next version of a model; the same output again changes nothing."""
     # What opens a model loads its libraries: not for the other commands.
     from yarnmill.publish import publish as publish_output  # noqa: PLC0415
 
-    published = publish_output(output_url, model, flavour, config, lambda message: click.echo(message, err=True))
+    published = publish_output(
+        output_url, model, flavour, config, lambda message: click.echo(message, err=True), as_onnx=as_onnx
+    )
     if properties:
         click.echo(f"model={published.model}\nversion={published.version}\nbundle_id={published.bundle_id}")
         return

@@ -15,6 +15,9 @@ from yarnmill.flavours.predictor import Column, Predictor
 TOLERANCE: Final = {"float32": 1e-4, "float64": 1e-7}
 """Largest difference that is still the same answer, by an output's type; text and integers must be equal."""
 
+FORMS_TOLERANCE: Final = 1e-4
+"""Likewise between a model and its conversion, which is of single precision."""
+
 Outputs = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -70,12 +73,16 @@ def check_example(predictor: Predictor, folder: Path) -> float | None:
     return compared(answered, expected, signature, what=f"{folder}: the model answers its example otherwise")
 
 
-def compared(found: Outputs, expected: Outputs, signature: Signature, *, what: str) -> float:
+def compared(
+    found: Outputs, expected: Outputs, signature: Signature, *, what: str, tolerance: float | None = None
+) -> float:
     """Return the largest difference of all outputs; BadDataError, beginning with ``what``, if one is not tolerable."""
     worst = 0.0
     for field in signature.outputs:
         difference = largest_difference(found[field.name], expected[field.name])
         limit = TOLERANCE.get(field.dtype, 0.0)
+        if limit and tolerance is not None:
+            limit = tolerance
         if not difference <= limit:
             raise BadDataError(
                 f"{what}: output {field.name!r} is off by {difference:.3g}",

@@ -7,6 +7,7 @@ from yarnmill.bundle.cache import hold
 from yarnmill.bundle.manifest import Flavour, Signature
 from yarnmill.bundle.pack import read_manifest
 from yarnmill.flavours.predictor import Predictor
+from yarnmill.flavours.tabular import MODEL_FILES
 
 
 def open_predictor(bundle_folder: Path, *, allow_code: bool = False) -> Predictor:
@@ -47,6 +48,8 @@ def open_predictor(bundle_folder: Path, *, allow_code: bool = False) -> Predicto
 
 def open_model(flavour: Flavour, folder: Path, signature: Signature, *, allow_code: bool = False) -> Predictor:
     """Open the files of a model that need not be a bundle yet; errors as :func:`open_predictor`."""
+    if (folder / "model.onnx").is_file() and flavour in MODEL_FILES:
+        flavour = "onnx"  # converted when it was packed; the native form is kept, and answers no more
     # Each flavour brings its libraries along, so a tier pays only for those that its models need.
     match flavour:
         case "glmix":

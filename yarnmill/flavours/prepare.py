@@ -4,14 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from yarnmill import fs
-from yarnmill.bundle.example import EXAMPLE_NAME, Example, parse_example, write_example
+from yarnmill.bundle.example import EXAMPLE_NAME, parse_example, write_example
 from yarnmill.bundle.manifest import Comparison, Flavour, Signature
-from yarnmill.errors import NotFoundError
-from yarnmill.flavours.example import compared, example_columns, example_outputs, made_example
+from yarnmill.errors import BadDataError, NotFoundError
+from yarnmill.flavours.example import (
+    FORMS_TOLERANCE,
+    Outputs,
+    compared,
+    example_columns,
+    example_outputs,
+    made_example,
+)
 from yarnmill.flavours.open import open_model
 from yarnmill.flavours.predictor import Column, Predictor
-from yarnmill.flavours.tabular import MODEL_FILES
+from yarnmill.flavours.tabular import MODEL_FILES, model_file
 from yarnmill.records import Record, parse_json
 
 SIGNATURE_NAME: Final = "signature.json"
@@ -27,7 +36,9 @@ class Prepared(Record, frozen=True, kw_only=True):
     comparisons: tuple[Comparison, ...] = ()
 
 
-def prepare(flavour: Flavour, output_url: str, folder: Path, *, allow_code: bool = False) -> Prepared:
+def prepare(
+    flavour: Flavour, output_url: str, folder: Path, *, allow_code: bool = False, as_onnx: bool = False
+) -> Prepared:
     """Fill a local folder with the files of a model and its example.
 
     Parameters
@@ -41,6 +52,8 @@ def prepare(flavour: Flavour, output_url: str, folder: Path, *, allow_code: bool
         publishing twice gives one bundle.
     allow_code
         Whether code that the output brings may be run: a model of flavour python has to answer its example.
+    as_onnx
+        Convert a model of scikit-learn, XGBoost or LightGBM to ONNX: the bundle answers in that form.
 
     Raises
     ------
@@ -68,17 +81,22 @@ def prepare(flavour: Flavour, output_url: str, folder: Path, *, allow_code: bool
 
             signature = read_signature(output_url)
             prepare_python(output_url, folder)
-    predictor = open_model(
-        flavour, folder, signature, allow_code=allow_code
-    )  # a model that cannot answer must not become a bundle
-    if not fs.exists(fs.join(output_url, EXAMPLE_NAME)) and flavour == "glmix":
-        from yarnmill.flavours.glmix_example import glmix_example  # noqa: PLC0415  # likewise
-
-        write_example(folder, _answered(predictor, glmix_example(folder, signature)))
-        return Prepared(signature=signature)
-    return Prepared(
-        signature=signature, comparisons=_given_example(output_url, folder, predictor, _FORMS.get(flavour, flavour))
-    )
+    # A model that cannot answer must not become a bundle.
+    predictor = open_model(flavour, folder, signature, allow_code=allow_code)
+    asked = _asked(flavour, output_url, folder, signature)
+    answers: Outputs = predictor.predict(asked.columns)
+    comparisons = []
+    if asked.answers:
+        form = _FORMS.get(flavour, flavour)
+        what = f"{output_url}: {form} does not answer as {EXAMPLE_NAME} says"
+        comparisons.append(_compared(form, answers, asked.answers, signature, what=what))
+        answers = asked.answers
+    if as_onnx:
+        native, answers = answers, _convert(flavour, predictor, folder).predict(asked.columns)
+        what = f"{output_url}: its ONNX form does not answer as the model itself"
+        comparisons.append(_compared("onnx", answers, native, signature, what=what, tolerance=FORMS_TOLERANCE))
+    write_example(folder, made_example(asked.columns, answers))
+    return Prepared(signature=signature, comparisons=tuple(comparisons))
 
 
 def read_signature(output_url: str) -> Signature:
@@ -116,27 +134,49 @@ def _prepare_table_model(flavour: Flavour, output_url: str, folder: Path) -> Sig
     return signature
 
 
-def _given_example(output_url: str, folder: Path, predictor: Predictor, form: str) -> tuple[Comparison, ...]:
-    """Write the example that the output brings: as it is if it has outputs, which the model must then give, too."""
+class _Asked(msgspec.Struct, frozen=True):
+    """The inputs of an example, and what the model's native form answered where it was trained, if that is known."""
+
+    columns: Mapping[str, Column]
+    answers: Outputs = {}
+
+
+def _asked(flavour: Flavour, output_url: str, folder: Path, signature: Signature) -> _Asked:
     url = fs.join(output_url, EXAMPLE_NAME)
+    if flavour == "glmix" and not fs.exists(url):
+        from yarnmill.flavours.glmix_example import glmix_example  # noqa: PLC0415  # likewise
+
+        return _Asked(glmix_example(folder, signature))
     data = _expected_bytes(url, "some rows of the data: its inputs, and the native form's outputs if it has one")
-    example = parse_example(data, predictor.signature, source=url)
-    columns = example_columns(example, predictor.signature, source=url)
-    if not example.outputs:
-        write_example(folder, _answered(predictor, columns))
-        return ()
-    difference = compared(
-        predictor.predict(columns),
-        example_outputs(example, predictor.signature, source=url),
-        predictor.signature,
-        what=f"{output_url}: the model in the bundle's form does not answer as {EXAMPLE_NAME} says",
-    )
-    write_example(folder, example)
-    return (Comparison(form=form, reference="native", rows=example.rows, largest_difference=difference),)
+    example = parse_example(data, signature, source=url)
+    if flavour in _FORMS and not example.outputs and (folder / NATIVE_NAME).exists():
+        raise BadDataError(
+            f"{url}: no outputs, and {NATIVE_NAME}/ is another form of the model than the one that answers",
+            expected="what the native form answers, so that both can be compared",
+            mend="let the training program write them",
+        )
+    answers = example_outputs(example, signature, source=url)
+    return _Asked(example_columns(example, signature, source=url), answers)
 
 
-def _answered(predictor: Predictor, columns: Mapping[str, Column]) -> Example:
-    return made_example(columns, predictor.predict(columns))
+def _compared(
+    form: str, found: Outputs, native: Outputs, signature: Signature, *, what: str, tolerance: float | None = None
+) -> Comparison:
+    difference = compared(found, native, signature, what=what, tolerance=tolerance)
+    rows = len(next(iter(native.values())))
+    return Comparison(form=form, reference="native", rows=rows, largest_difference=difference)
+
+
+def _convert(flavour: Flavour, predictor: Predictor, folder: Path) -> Predictor:
+    """Write a model as ONNX, its native form put below ``native/``, and return the ONNX form, opened."""
+    from yarnmill.flavours.onnx import MODEL_NAME  # noqa: PLC0415  # likewise
+    from yarnmill.flavours.to_onnx import write_onnx  # noqa: PLC0415  # likewise
+
+    write_onnx(flavour, predictor, folder / MODEL_NAME)
+    native = model_file(folder, flavour)
+    (folder / NATIVE_NAME).mkdir()
+    native.rename(folder / NATIVE_NAME / native.name)
+    return open_model(flavour, folder, predictor.signature)
 
 
 def _expected_bytes(url: str, what: str) -> bytes:

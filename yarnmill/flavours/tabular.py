@@ -23,14 +23,14 @@ MODEL_FILES: Final[Mapping[Flavour, tuple[str, ...]]] = {
 Array = npt.NDArray[np.generic]
 
 
-def load_library(name: str, flavour: Flavour) -> ModuleType:
+def load_library(name: str, extra: str) -> ModuleType:
     """Return a library that need not be installed; ConfigurationError, with what installs it, if it is not."""
     try:
         return importlib.import_module(name)
     except ImportError:
         raise ConfigurationError(
-            f"models of flavour {flavour} need {name.partition('.')[0]}, which is not installed here",
-            mend=f"pip install 'yarnmill[{flavour}]'",
+            f"{name.partition('.')[0]} is needed for this and is not installed here",
+            mend=f"pip install 'yarnmill[{extra}]'",
         ) from None
 
 

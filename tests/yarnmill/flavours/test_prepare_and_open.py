@@ -12,7 +12,7 @@ import pytest
 
 from yarnmill import fs
 from yarnmill.bundle.example import Example, read_example
-from yarnmill.bundle.manifest import Field, Flavour, Lineage, Signature
+from yarnmill.bundle.manifest import Comparison, Field, Flavour, Lineage, Signature
 from yarnmill.bundle.pack import pack
 from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.flavours.example import check_example
@@ -22,7 +22,7 @@ from yarnmill.records import canonical_json
 
 DOUBLER = '<ir_version: 9, opset_import: ["" : 19]> doubler (float[N] x) => (float[N] y) { y = Add (x, x) }'
 SIGNATURE = Signature(inputs=(Field(name="x", dtype="float32"),), outputs=(Field(name="y", dtype="float32"),))
-EXAMPLE = Example(inputs={"x": (1.5, -2.0)})
+EXAMPLE = Example(inputs={"x": (1.5, -2.0)}, outputs={"y": (3.0, -4.0)})
 LINEAGE = Lineage(inputs=(), code_version="0", run_id="r", application_id="", configuration={})
 
 
@@ -57,10 +57,14 @@ def fresh(folder: Path) -> Path:
 def test_a_prepared_and_packed_model_answers(output: Path, tmp_path: Path, flavour: Flavour) -> None:
     folder = fresh(tmp_path / "bundle")
     prepared = prepare(flavour, f"file://{output}", folder)
-    assert prepared == Prepared(signature=SIGNATURE)
+    form = "onnx" if flavour != "onnx" else flavour
+    assert prepared == Prepared(
+        signature=SIGNATURE,
+        comparisons=(Comparison(form=form, reference="native", rows=2, largest_difference=0.0),),
+    )
     copied = {name: hash_ for name, hash_ in files(output).items() if not name.endswith(".json")}
     assert {name: hash_ for name, hash_ in files(folder).items() if name != "example.json"} == copied
-    assert read_example(folder, SIGNATURE) == Example(inputs=EXAMPLE.inputs, outputs={"y": (3.0, -4.0)})
+    assert read_example(folder, SIGNATURE) == EXAMPLE
     now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     pack(folder, flavour=flavour, signature=SIGNATURE, lineage=LINEAGE, metrics={}, environment={}, created_at=now)
     predictor = open_predictor(folder)
@@ -101,13 +105,24 @@ def test_the_native_forms_own_answers_are_what_the_bundle_has_to_give(output: Pa
     native = Example(inputs={"x": (1.5, -2.0)}, outputs={"y": (3.00001, -4.0)})
     (output / "example.json").write_bytes(canonical_json(native))
     prepared = prepare("torch", str(output), fresh(tmp_path / "bundle"))
-    assert read_example(tmp_path / "bundle", SIGNATURE) == native
+    kept = read_example(tmp_path / "bundle", SIGNATURE)
+    assert kept is not None
+    assert kept.outputs["y"] == (np.float32(3.00001), -4.0)
     (comparison,) = prepared.comparisons
     assert (comparison.form, comparison.reference, comparison.rows) == ("onnx", "native", 2)
     assert comparison.largest_difference == pytest.approx(1e-5 / 3, rel=0.05)
     (output / "example.json").write_bytes(canonical_json(Example(inputs=native.inputs, outputs={"y": (3.1, -4.0)})))
     with pytest.raises(BadDataError, match=r"output 'y' is off by 0\.03"):
         prepare("torch", str(output), fresh(tmp_path / "other"))
+    (output / "example.json").write_bytes(canonical_json(Example(inputs=native.inputs)))
+    with pytest.raises(BadDataError, match="native/ is another form"):
+        prepare("torch", str(output), fresh(tmp_path / "more"))
+
+
+def test_without_answers_the_model_gives_its_own(output: Path, tmp_path: Path) -> None:
+    (output / "example.json").write_bytes(canonical_json(Example(inputs=EXAMPLE.inputs)))
+    assert prepare("onnx", str(output), fresh(tmp_path / "bundle")).comparisons == ()
+    assert read_example(tmp_path / "bundle", SIGNATURE) == EXAMPLE
 
 
 def test_a_model_that_answers_otherwise_than_when_it_was_packed_is_found(output: Path, tmp_path: Path) -> None:
