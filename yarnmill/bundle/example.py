@@ -35,8 +35,8 @@ class Example(Record, frozen=True, kw_only=True):
         return max((len(cells) for cells in self.inputs.values()), default=0)
 
 
-def parse_example(data: bytes, signature: Signature, *, source: str) -> Example:
-    """Return an example that fits a signature; it has all outputs or none.
+def parse_example(data: bytes, signature: Signature, *, source: str, most_rows: int | None = MOST_ROWS) -> Example:
+    """Return an example that fits a signature; it has all outputs or none. ``most_rows`` None: any number of rows.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def parse_example(data: bytes, signature: Signature, *, source: str) -> Example:
     example = parse_json(data, Example, source=source)
     columns = {**example.inputs, **{f"outputs.{name}": cells for name, cells in example.outputs.items()}}
     for name, cells in columns.items():
-        if not 1 <= len(cells) <= MOST_ROWS or len(cells) != example.rows:
+        if not 1 <= len(cells) <= (most_rows or len(cells)) or len(cells) != example.rows:
             raise BadDataError(f"{source}: {name} has {len(cells)} rows", expected=_FORM)
     _check_names(example.inputs, signature.inputs, f"{source}: inputs")
     if example.outputs:

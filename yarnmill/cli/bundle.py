@@ -6,12 +6,12 @@ from typing import get_args
 import click
 
 from yarnmill.blobs import BlobStore, is_content_id, open_store
-from yarnmill.bundle.cache import HeldBundle
 from yarnmill.bundle.diff import compare_bundles
 from yarnmill.bundle.manifest import Field, Flavour, Manifest, bundle_id, manifest_bytes
 from yarnmill.bundle.pack import read_manifest, verify_bundle
-from yarnmill.bundle.store import fetch_bundle, fetch_held, put_bundle, read_bundle_manifest, verify_stored
+from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
 from yarnmill.cli.bundle_diff import print_difference
+from yarnmill.cli.bundle_mobile import held_bundle, mobile
 from yarnmill.cli.options import output_option, print_json, print_table, with_config
 from yarnmill.config import Config
 from yarnmill.units import render_bytes
@@ -99,6 +99,9 @@ def fetch(bundle: str, cache: Path | None, config: Config) -> None:
     click.echo(fetch_bundle(_store(config), bundle, folder, limit_bytes=config.bundles.limit_bytes))
 
 
+bundle.add_command(mobile)
+
+
 def _store(config: Config) -> BlobStore:
     return open_store(config.storage.blobs)
 
@@ -107,18 +110,12 @@ def _manifest(name: str, config: Config) -> Manifest:
     return read_bundle_manifest(_store(config), name) if is_content_id(name) else read_manifest(Path(name))
 
 
-def _held(name: str, config: Config) -> HeldBundle:
-    if is_content_id(name):
-        return fetch_held(_store(config), name, config.home_path / "bundles", limit_bytes=config.bundles.limit_bytes)
-    return HeldBundle(Path(name))
-
-
 def _example_answered(name: str, config: Config) -> str:
     # What opens a model loads its libraries: not for the other commands.
     from yarnmill.flavours.example import check_example  # noqa: PLC0415
     from yarnmill.flavours.open import open_predictor  # noqa: PLC0415
 
-    with _held(name, config) as bundle:
+    with held_bundle(name, config) as bundle:
         difference = check_example(open_predictor(bundle.folder, allow_code=config.bundles.allow_code), bundle.folder)
     if difference is None:
         return "example: none, as in every bundle of schema version 1"

@@ -52,7 +52,9 @@ def write_onnx(flavour: Flavour, predictor: Predictor, path: Path) -> None:
         [_value(onnx, field) for field in signature.outputs],
         list(core.graph.initializer),
     )
-    made = onnx.helper.make_model(graph, opset_imports=core.opset_import, ir_version=core.ir_version)
+    versions = {each.domain: each.version for each in core.opset_import}  # some converters name one twice
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in sorted(versions.items())]
+    made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=core.ir_version)
     path.write_bytes(made.SerializeToString(deterministic=True))
 
 
