@@ -58,10 +58,15 @@ def hold(folder: Path) -> HeldBundle | None:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        held = HeldBundle(folder, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        except OSError:
+            held.release()
+            raise
         if _is_at(descriptor, folder):
-            return HeldBundle(folder, descriptor)
-        os.close(descriptor)  # it was moved away between the two calls
+            return held
+        held.release()  # it was moved away between the two calls
 
 
 def hold_fresh(cache: Path, name: str) -> HeldBundle:

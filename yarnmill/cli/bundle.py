@@ -7,7 +7,7 @@ import click
 
 from yarnmill.blobs import BlobStore, is_content_id, open_store
 from yarnmill.bundle.diff import compare_bundles
-from yarnmill.bundle.manifest import Field, Flavour, Manifest, bundle_id, manifest_bytes
+from yarnmill.bundle.manifest import Comparison, Field, Flavour, Manifest, bundle_id, manifest_bytes
 from yarnmill.bundle.pack import read_manifest, verify_bundle
 from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
 from yarnmill.cli.bundle_diff import print_difference
@@ -136,10 +136,13 @@ def _print(manifest: Manifest) -> None:
     files = [(file.path, render_bytes(file.size_bytes), file.sha256) for file in manifest.files]
     print_table("files", ["path", "size", "SHA-256"], files)
     if manifest.comparisons:
-        rows = [
-            (each.form, each.reference, each.rows, f"{each.largest_difference:.3g}") for each in manifest.comparisons
-        ]
-        print_table("comparisons", ["form", "against", "rows", "largest difference"], rows)
+        rows = [_comparison_row(each) for each in manifest.comparisons]
+        print_table("comparisons", ["form", "against", "rows", "largest difference", "metrics"], rows)
+
+
+def _comparison_row(each: Comparison) -> tuple[str, str, int, str, str]:
+    metrics = "\n".join(f"{name} {value:.6g}" for name, value in each.metrics.items())
+    return each.form, each.reference, each.rows, f"{each.largest_difference:.3g}", metrics
 
 
 def _fields(manifest: Manifest) -> tuple[Field, ...]:

@@ -101,13 +101,14 @@ def _labelled(rows: Path, signature: Signature) -> Example:
 def _quantise(folder: Path, signature: Signature) -> OnnxPredictor:
     onnx = load_library("onnx", "onnx-export")
     quantization = load_library("onnxruntime.quantization", "onnx-export")
-    path, external = folder / MODEL_NAME, sorted(folder.glob(f"{MODEL_NAME}.*"))
-    plain = path.rename(path.with_suffix(".plain"))
-    try:
+    path, parts = folder / MODEL_NAME, list(folder.glob(f"{MODEL_NAME}*"))
+    with TemporaryDirectory(dir=folder.parent) as plain:
+        for part in parts:
+            part.rename(Path(plain, part.name))
         # 7 bits of 8: sums of products stay within 16, so that every processor gives the same answer.
-        quantization.quantize_dynamic(plain, path, reduce_range=True, use_external_data_format=bool(external))
-    finally:
-        plain.unlink()
+        quantization.quantize_dynamic(
+            Path(plain, MODEL_NAME), path, reduce_range=True, use_external_data_format=len(parts) > 1
+        )
     kinds = {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
     if not kinds.intersection(_QUANTISED):
         raise BadDataError(

@@ -1,6 +1,7 @@
 """A bundle's folder in, something that predicts out."""
 
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from yarnmill.bundle.cache import hold
@@ -33,7 +34,9 @@ def open_predictor(bundle_folder: Path, *, allow_code: bool = False) -> Predicto
     JobFailedError
         If that code does not come up.
     """
-    held = hold(bundle_folder)
+    held = None
+    with suppress(OSError):  # a file system without locks: then it is no cache that anybody evicts from
+        held = hold(bundle_folder)
     try:
         manifest = read_manifest(bundle_folder)
         predictor = open_model(manifest.flavour, bundle_folder, manifest.signature, allow_code=allow_code)

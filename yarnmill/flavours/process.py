@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -98,8 +99,8 @@ class WorkerProcess:
                 f"{self._source}: the model's process failed {self._failures} times and is not started again yet",
                 mend="mend the model's code; other models are not touched",
             )
-        self._running = _Running(self._command)
         try:
+            self._running = _Running(self._command)
             header, _ = self._running.hear(self._limits.start_s)
         except (OSError, ValueError) as problem:
             raise self._failed(_reason(problem, self._limits.start_s)) from None
@@ -123,7 +124,9 @@ class _Running:
         self._connection, theirs = socket.socketpair()
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
         program, *options = command
-        with theirs:
+        with theirs, ExitStack() as undone:
+            undone.callback(self._connection.close)
+            undone.callback(self._words.close)
             self._process = subprocess.Popen(
                 # Isolated from whoever started it, and leaving no compiled files in the bundle's folder.
                 [program, "-I", "-B", str(Path(worker.__file__)), str(theirs.fileno()), *options],
@@ -133,6 +136,7 @@ class _Running:
                 env={**{name: os.environ[name] for name in _KEPT if name in os.environ}, **_ALONE},
                 pass_fds=[theirs.fileno()],
             )
+            undone.pop_all()
 
     def ask(self, columns: Mapping[str, Column], timeout_s: float) -> worker.Message:
         self._connection.settimeout(timeout_s)
@@ -169,4 +173,6 @@ class _Running:
 def _reason(problem: Exception, timeout_s: float) -> str:
     if isinstance(problem, TimeoutError):
         return f"no answer within {timeout_s:g} s"
-    return "it ended" if isinstance(problem, ConnectionError) else f"it does not speak sense ({problem})"
+    if isinstance(problem, ConnectionError):
+        return "it ended"
+    return f"it cannot be started ({problem})" if isinstance(problem, OSError) else f"it makes no sense ({problem})"

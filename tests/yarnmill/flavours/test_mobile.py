@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
@@ -113,6 +115,28 @@ def test_it_is_the_same_bundle_every_time_and_from_the_command(
     arguments = ["bundle", "mobile", str(network), str(tmp_path / "two"), "--form", "quantised-onnx"]
     assert run(yarnmill, arguments) == 0
     assert capsys.readouterr().out.strip() == bundle_id(manifest_bytes(one))
+
+
+def test_weights_beside_the_graph_are_quantised_too(tmp_path: Path) -> None:
+    output = fresh(tmp_path / "output")
+    text = """<ir_version: 9, opset_import: ["" : 19]>
+        net (float[N, 64] x) => (float[N, 64] y) { y = MatMul (x, w) }"""
+    model = onnx.parser.parse_model(text)
+    weights = RANDOM.normal(size=(64, 64)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.save(model, output / "model.onnx", save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    fields = [Field(name=name, dtype="float32", shape=(64,)) for name in "xy"]
+    signature = Signature(inputs=(fields[0],), outputs=(fields[1],))
+    (output / "signature.json").write_bytes(canonical_json(signature))
+    asked = RANDOM.normal(size=(4, 64)).astype(np.float32)
+    (output / "example.json").write_bytes(canonical_json(Example(inputs={"x": tuple(asked.tolist())})))
+    packed("onnx", signature, output, tmp_path / "bundle", as_onnx=False)
+    target = fresh(tmp_path / "mobile")
+    made = make_mobile("quantised-onnx", tmp_path / "bundle", target, None, NO_PYTHON)
+    assert sorted(file.path for file in made.files) == ["example.json", "model.onnx", "model.onnx.data"]
+    assert sum(file.size_bytes for file in made.files if "onnx" in file.path) < weights.nbytes / 2
+    found = open_predictor(target).predict({"x": asked})["y"]
+    np.testing.assert_allclose(found, asked @ weights, atol=0.5)
 
 
 def test_what_no_mobile_form_is_made_of(tmp_path: Path) -> None:

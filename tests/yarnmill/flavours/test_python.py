@@ -173,6 +173,12 @@ def test_pauses_grow_while_it_keeps_failing(folder: Path) -> None:
     process.end()
 
 
+def test_an_interpreter_that_is_not_there() -> None:
+    process = WorkerProcess("rater", ["/nowhere/python", "", "", "rater:Rater"], LIMITS)
+    with pytest.raises(JobFailedError, match=r"cannot be started .*/nowhere/python"):
+        process.ask(COLUMNS)
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
