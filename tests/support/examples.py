@@ -10,6 +10,9 @@ from yarnmill.flavours.open import open_model
 from yarnmill.flavours.predictor import Column
 
 
-def add_example(flavour: Flavour, folder: Path, signature: Signature, columns: Mapping[str, Column]) -> None:
+def add_example(
+    flavour: Flavour, folder: Path, signature: Signature, columns: Mapping[str, Column], *, allow_code: bool = False
+) -> None:
     """Write the example of a model's folder that is to be packed."""
-    write_example(folder, made_example(columns, open_model(flavour, folder, signature).predict(columns)))
+    model = open_model(flavour, folder, signature, allow_code=allow_code)
+    write_example(folder, made_example(columns, model.predict(columns)))
