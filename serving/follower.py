@@ -35,7 +35,8 @@ class Follower:
     def from_config(cls, config: Config) -> Self:
         """Return the follower of a configuration's registry."""
         poll_s = float(config.serving.poll)
-        source = RegistrySource(config.registry_url, config.home_path / "cache", config.bundles.limit_bytes)
+        cache, limit_bytes = config.home_path / "cache", config.bundles.limit_bytes
+        source = RegistrySource(config.registry_url, cache, limit_bytes, environment=config.serving.environment)
         return cls(
             ModelTable(source, time.monotonic, pause_s=poll_s, allow_code=config.bundles.allow_code), Metrics(), poll_s
         )

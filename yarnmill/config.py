@@ -99,6 +99,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     poll: Seconds
     max_body: Mebibytes
     timeout: Seconds
+    environment: str
 
 
 class Config(Record, frozen=True, kw_only=True):

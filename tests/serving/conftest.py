@@ -15,6 +15,7 @@ import onnx
 import onnx.parser
 import pytest
 from flask.testing import FlaskClient
+from registered import let_answer
 
 from examples import add_example
 from serving.app import create_app
@@ -76,7 +77,7 @@ class Platform(msgspec.Struct, frozen=True):
             created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
         )
         bundle_id = put_bundle(open_store(self.blobs_url), folder, manifest)
-        version = self.registry.register(
+        version = self.registry.versions.register(
             Candidate(
                 model=model,
                 bundle_id=bundle_id,
@@ -90,8 +91,12 @@ class Platform(msgspec.Struct, frozen=True):
     def deploy(self, model: str, bias: float, *, divisor: float = 1.0) -> int:
         """Publish a version and let it answer; return its number."""
         version, _ = self.publish(model, bias, divisor=divisor)
-        self.registry.deploy(model, version)
+        self.answer(model, version)
         return version
+
+    def answer(self, model: str, version: int) -> None:
+        """Let a version answer alone."""
+        let_answer(self.registry, model, version)
 
     def blob_of_model(self, bias: float, model: str, *, divisor: float = 1.0) -> Path:
         """Return the file in the store that holds a version's graph."""

@@ -41,7 +41,7 @@ def test_a_deployment_is_followed_and_can_be_taken_back(platform: "Platform", ta
     assert score(table, "rater") == score(table, "rater", 2) == 3.0
     with pytest.raises(UnknownModelError, match="version 1 is not deployed"):
         table.find("rater", 1)
-    platform.registry.deploy("rater", 1)
+    platform.answer("rater", 1)
     table.refresh()
     assert score(table, "rater") == 2.0
 
@@ -69,7 +69,7 @@ def test_a_refused_version_is_tried_again_less_and_less_often(
     platform: "Platform", table: ModelTable, clock: "Clock"
 ) -> None:
     version, _ = platform.publish("rater", 1.0)
-    platform.registry.deploy("rater", version)
+    platform.answer("rater", version)
     blob = platform.blob_of_model(1.0, "rater")
     whole = blob.read_bytes()
     blob.unlink()
@@ -93,7 +93,7 @@ def test_a_new_deployment_does_not_wait_for_the_pause_of_a_refused_one(platform:
     table.refresh()
     version, _ = platform.publish("rater", 2.0)
     platform.blob_of_model(2.0, "rater").unlink()
-    platform.registry.deploy("rater", version)
+    platform.answer("rater", version)
     table.refresh()
     assert table.snapshot.slots["rater"].failure
     assert table.snapshot.is_ready

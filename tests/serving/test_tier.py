@@ -74,7 +74,7 @@ def test_no_request_fails_while_versions_change(platform: "Platform", start_tier
         for bias in (2.0, 3.0):
             platform.deploy("rater", bias)
             assert eventually(lambda bias=bias: {score for _, score in answers[-20:]} == {10.0 + bias})  # type: ignore[misc]
-        platform.registry.deploy("rater", 1)
+        platform.answer("rater", 1)
         assert eventually(lambda: {score for _, score in answers[-20:]} == {11.0})
         stop.set()
         for thread in threads:
@@ -110,7 +110,7 @@ def test_a_bad_deployment_leaves_the_last_good_version_answering(platform: "Plat
     with start_tier() as tier:
         version, _ = platform.publish("rater", 2.0)
         platform.blob_of_model(2.0, "rater").unlink()
-        platform.registry.deploy("rater", version)
+        platform.answer("rater", version)
 
         def refused() -> bool:
             answer = requests.post(

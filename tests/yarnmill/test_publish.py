@@ -19,7 +19,7 @@ from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config, load_config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
-from yarnmill.publish import publish
+from yarnmill.lifecycle.publish import publish
 from yarnmill.records import canonical_json
 from yarnmill.registry import Registry
 from yarnmill.registry.tracking import Tracking, track_pending
@@ -106,7 +106,7 @@ def test_an_output_becomes_a_version_once(output: str, config: Config, tmp_path:
     assert again.bundle_id == first.bundle_id
     assert "up to date" in said[-1]
     registry = Registry(config.registry_url)
-    assert [version.bundle_id for version in registry.versions("rater")] == [first.bundle_id]
+    assert [version.bundle_id for version in registry.versions.find("rater")] == [first.bundle_id]
     manifest = verify_bundle(fetch_bundle(open_store(config.storage.blobs), first.bundle_id, tmp_path / "cache"))
     assert {"model.onnx", "native/weights.pt"} <= {file.path for file in manifest.files}
     assert (manifest.lineage.inputs, manifest.lineage.application_id) == (REPORT.inputs, REPORT.application_id)
@@ -135,15 +135,15 @@ def test_every_version_has_one_mlflow_run(output: str, train: Train, config: Con
     )
     assert runs[1].at == REPORT.finished_at
     registry = Registry(config.registry_url)
-    assert registry.untracked() == []
-    assert {version.tracking_run_id for version in registry.versions("rater")} == {
+    assert registry.versions.untracked() == []
+    assert {version.tracking_run_id for version in registry.versions.find("rater")} == {
         each.tracking_run_id for each in runs
     }
 
 
 def test_recording_twice_gives_one_run(output: str, config: Config) -> None:
     published = publish(output, "rater", "torch", config)
-    version = Registry(config.registry_url).version("rater", published.version)
+    version = Registry(config.registry_url).versions.get("rater", published.version)
     manifest = read_bundle_manifest(open_store(config.storage.blobs), published.bundle_id)
     tracking = Tracking(config.tracking_uri)
     assert tracking.record(version, manifest) == version.tracking_run_id
@@ -156,14 +156,14 @@ def test_mlflow_being_down_loses_nothing(output: str, config: Config, home: Path
     said: list[str] = []
     published = publish(output, "rater", "torch", config, said.append)
     registry = Registry(config.registry_url)
-    assert [version.version for version in registry.untracked()] == [published.version]
+    assert [version.version for version in registry.versions.untracked()] == [published.version]
     assert "not in MLflow yet" in said[-1]
     with pytest.raises(ClusterUnavailableError, match=r"mlflow\.db"):
         Tracking(config.tracking_uri).runs()
     (home / "mlflow.db").rmdir()
     (home / "kept.db").rename(home / "mlflow.db")
     assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 1
-    assert registry.untracked() == []
+    assert registry.versions.untracked() == []
     assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 0
 
 
@@ -175,7 +175,7 @@ def test_what_did_not_succeed_is_not_published(train: Train, root: str, config: 
         publish(failed, "rater", "torch", config)
     with pytest.raises(ConfigurationError, match="cannot name a model"):
         publish(failed, "a/b", "torch", config)
-    assert Registry(config.registry_url).models() == []
+    assert Registry(config.registry_url).versions.models() == []
 
 
 def test_the_commands_tell_the_same_story(
@@ -190,10 +190,12 @@ def test_the_commands_tell_the_same_story(
     )
     bundle_id = published["bundle_id"]
     assert json.loads(shown("models", "list", "--output", "json"))[0]["versions"] == 1
-    assert json.loads(shown("models", "versions", "rater", "--output", "json"))[0]["bundle_id"] == bundle_id
-    assert "0.7512" in shown("models", "versions", "rater")
+    assert json.loads(shown("versions", "list", "rater", "--output", "json"))[0]["bundle_id"] == bundle_id
+    assert "0.7512" in shown("versions", "list", "rater")
     assert "version 1 answers" in shown("models", "deploy", "rater", "1", "--expected", "0")
-    assert json.loads(shown("models", "show", "rater", "--output", "json"))["deployments"][0]["version"] == 1
+    assert json.loads(shown("models", "show", "rater", "--output", "json"))["rules"][0]["rule"]["destinations"] == [
+        {"version": 1, "weight": 100.0}
+    ]
     assert "create model" in shown("models", "show", "rater")
     assert json.loads(shown("runs", "--output", "json"))[0]["bundle_id"] == bundle_id
     assert "application_1_0001" in shown("runs", "list")

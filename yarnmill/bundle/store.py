@@ -32,6 +32,11 @@ def put_bundle(store: BlobStore, folder: Path, manifest: Manifest) -> str:
     return store.put(io.BytesIO(manifest_bytes(manifest))).id
 
 
+def blobs_of(bundle_id: str, manifest: Manifest) -> tuple[str, ...]:
+    """Return the ids of all blobs that a stored bundle consists of, its manifest's last."""
+    return (*dict.fromkeys(file.sha256 for file in manifest.files), bundle_id)
+
+
 def read_bundle_manifest(store: BlobStore, bundle_id: str) -> Manifest:
     """Return the manifest of a stored bundle, verified; NotFoundError if the store has no such bundle."""
     with store.open(bundle_id) as stream:

@@ -32,7 +32,7 @@ def bundle() -> None:
 def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, as_onnx: bool, stores: bool) -> None:
     """Pack the training output at OUTPUT_URL into the fresh local FOLDER and print the bundle's id."""
     # What opens a model loads its libraries: not for the commands below.
-    from yarnmill.publish import pack_output  # noqa: PLC0415
+    from yarnmill.lifecycle.publish import pack_output  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
     manifest = pack_output(output_url, flavour, folder, config, as_onnx=as_onnx)

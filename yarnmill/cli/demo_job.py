@@ -31,9 +31,9 @@ from yarnmill.cli.demo_report import (
 )
 from yarnmill.config import Config
 from yarnmill.errors import JobFailedError, NotFoundError, YarnMillError
-from yarnmill.publish import Published, publish
+from yarnmill.lifecycle.deploy import deploy
+from yarnmill.lifecycle.publish import Published, publish
 from yarnmill.records import parse_yaml_mapping
-from yarnmill.registry import Registry
 from yarnmill.report import RunReport
 from yarnmill.sparksubmit import run_job
 from yarnmill.trainingset import read_training_set
@@ -186,9 +186,7 @@ class MainJob:
         with self.step(f"publish {flavour}") as step:
             model = f"movielens-{flavour}"
             published = publish(output, model, flavour, self._config)
-            registry = Registry(self._config.registry_url)
-            if not any(end.model == model and end.version == published.version for end in registry.endpoints()):
-                registry.deploy(model, published.version)
+            deploy(model, published.version, self._config)
             step.state = "done" if published.created else "up to date"
             step.detail = f"{model} version {published.version}: bundle {published.bundle_id}"
             self._say(step.detail)

@@ -18,10 +18,12 @@ _COMMANDS: Final = {
     "doctor": ("yarnmill.cli.doctor", "Check this machine, with the command that mends each lack."),
     "env": ("yarnmill.cli.env", "Python environments for the nodes."),
     "jobs": ("yarnmill.cli.jobs", "Send Spark jobs: join, train, score."),
-    "models": ("yarnmill.cli.models", "Models, versions, and which version answers."),
+    "mlflow": ("yarnmill.cli.mlflow", "MLflow's tracking server beside the registry."),
+    "models": ("yarnmill.cli.models", "Models, which version answers, promotion, retention."),
     "oozie": ("yarnmill.cli.oozie", "Render and check workflow definitions."),
     "runs": ("yarnmill.cli.runs", "Everything that ran, with parameters and metrics."),
     "serve": ("yarnmill.cli.serve", "The serving tier: models over REST."),
+    "versions": ("yarnmill.cli.versions", "Versions of models: list, show, search, label."),
 }
 
 

@@ -1,5 +1,6 @@
 """Options that every command shares, and the one way results are printed."""
 
+import datetime as dt
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -60,6 +61,11 @@ def plan_option(function: F) -> F:
 def console() -> Console:
     """Return a console on standard output: colours only on a terminal, wide tables kept whole in a pipe."""
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def moment(at: dt.datetime) -> str:
+    """Return a moment as tables show it, in UTC."""
+    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def print_json(value: object) -> None:

@@ -3,7 +3,7 @@
 It knows databases, bundles' ids and MLflow; it does not know how a model is trained or served.
 """
 
-from yarnmill.registry.records import AuditEntry, Candidate, Endpoint, Model, ModelVersion
+from yarnmill.registry.records import Candidate, ModelEndpoint, ModelVersion, Rule
 from yarnmill.registry.registry import Registry
 
-__all__ = ["AuditEntry", "Candidate", "Endpoint", "Model", "ModelVersion", "Registry"]
+__all__ = ["Candidate", "ModelEndpoint", "ModelVersion", "Registry", "Rule"]

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
@@ -13,6 +13,13 @@ from yarnmill.errors import BadDataError, ClusterUnavailableError, Configuration
 
 BUSY_TIMEOUT_S: Final = 30
 """How long a SQLite writer waits for the others."""
+_SERVER_OPTIONS: Final[dict[str, Any]] = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+_MET: Final = {"40001", "40P01"}
+"""PostgreSQL's states for transactions that met and of which one had to go."""
+
+
+class TransactionsMetError(Exception):
+    """Another writer was in the way; the same transaction may be tried again."""
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -26,7 +33,7 @@ def open_engine(url: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         # No pool for SQLite: an open costs 0.1 ms, and no connection is ever carried over a fork.
-        engine = sa.create_engine(parsed, **({"poolclass": NullPool} if is_sqlite(parsed) else {"pool_pre_ping": True}))
+        engine = sa.create_engine(parsed, **({"poolclass": NullPool} if is_sqlite(parsed) else _SERVER_OPTIONS))
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError) as problem:
         raise ConfigurationError(
             f"registry.url: cannot use this database: {problem}",
@@ -54,12 +61,22 @@ def is_sqlite(url: sa.URL) -> bool:
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Read from one state of the database; ClusterUnavailableError if it does not answer."""
     with _translated(engine), engine.connect() as connection:
+        if not is_sqlite(engine.url):
+            connection.execution_options(isolation_level="REPEATABLE READ")
         yield connection
 
 
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Change everything or nothing; ClusterUnavailableError if the database does not answer."""
+    """Change everything or nothing.
+
+    Raises
+    ------
+    ClusterUnavailableError
+        If the database does not answer.
+    TransactionsMetError
+        If two writers met: nothing was changed.
+    """
     with _translated(engine), engine.execution_options(yarnmill_writes=True).begin() as connection:
         yield connection
 
@@ -69,13 +86,15 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
     try:
         _make_folder(engine.url)
         yield
-    except sa.exc.OperationalError as problem:
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as problem:
+        if getattr(problem.orig, "sqlstate", None) in _MET:
+            raise TransactionsMetError from problem
         raise ClusterUnavailableError(
             f"database {engine.url.render_as_string(hide_password=True)}: {problem.orig}",
             mend="check the database that registry.url or registry.tracking names; run it again when it answers",
         ) from None
-    except sa.exc.IntegrityError:
-        raise  # the registry's own business: two writers met
+    except sa.exc.IntegrityError as problem:
+        raise TransactionsMetError from problem
     except sa.exc.DatabaseError as problem:
         raise BadDataError(
             f"database {engine.url.render_as_string(hide_password=True)}: {problem.orig}",

@@ -1,13 +1,27 @@
 """What the registry takes and gives."""
 
 import datetime as dt
+import math
+from typing import Final, Literal
 
 from yarnmill.bundle.manifest import Flavour
 from yarnmill.records import Record
 
+WHOLE: Final = 10_000
+"""All traffic, in hundredths of a percent."""
+
+EndpointStatus = Literal["pending", "running", "serving", "failed", "terminated"]
+DeploymentStatus = Literal["pending", "running", "failed"]
+JobStatus = Literal["pending", "running", "completed", "failed", "terminated"]
+AuditValue = str | int | float | bool | None
+
 
 class Candidate(Record, frozen=True, kw_only=True):
-    """A stored bundle that asks to become a version of a model."""
+    """A stored bundle that asks to become a version of a model.
+
+    ``inputs``, ``code_version``, ``libraries`` and ``parent`` (a bundle's id) are its lineage; ``blobs`` are the ids of
+    all that it consists of in the blob store, its manifest included: what collecting garbage must leave alone.
+    """
 
     model: str
     bundle_id: str
@@ -17,20 +31,53 @@ class Candidate(Record, frozen=True, kw_only=True):
     application_id: str = ""
     metrics: dict[str, float] = {}
     project: str = "default"
+    labels: dict[str, str] = {}
+    inputs: tuple[str, ...] = ()
+    code_version: str = ""
+    libraries: dict[str, str] = {}
+    parent: str | None = None
+    blobs: tuple[str, ...] = ()
+
+
+class Project(Record, frozen=True, kw_only=True):
+    """Models that belong to one team."""
+
+    name: str
+    team: str
+    labels: dict[str, str]
+    administrators: tuple[str, ...]
+    readers: tuple[str, ...]
+    revision: int
+    created_at: dt.datetime
+
+
+class Environment(Record, frozen=True, kw_only=True):
+    """Where versions answer: ``target`` is what its serving tier is reached by."""
+
+    name: str
+    target: str
+    is_default: bool
+    revision: int
+    created_at: dt.datetime
 
 
 class Model(Record, frozen=True, kw_only=True):
-    """A model: a name under which versions follow each other, and the version that answers, if any."""
+    """A model: a name under which versions follow each other, and what answers in the default environment, if any."""
 
     name: str
     project: str
     versions: int
-    deployed: int | None
+    deployed: str
     created_at: dt.datetime
 
 
 class ModelVersion(Record, frozen=True, kw_only=True):
-    """Version 1, 2, 3 … of a model: one bundle. ``tracking_run_id`` is its MLflow run, once there is one."""
+    """Version 1, 2, 3 … of a model: one bundle.
+
+    ``tracking_run_id`` is its MLflow run, once there is one. ``parent`` is the version it was made from, as
+    ``model/version``. ``revision`` counts changes of its labels, from 1. A retired version is only a record: its
+    bundle is gone or going.
+    """
 
     model: str
     version: int
@@ -43,16 +90,171 @@ class ModelVersion(Record, frozen=True, kw_only=True):
     created_at: dt.datetime
     created_by: str
     tracking_run_id: str | None
+    labels: dict[str, str]
+    inputs: tuple[str, ...]
+    code_version: str
+    libraries: dict[str, str]
+    parent: str | None
+    revision: int
+    retired_at: dt.datetime | None
+
+    @property
+    def name(self) -> str:
+        """The version's name in commands: ``model/version``."""
+        return f"{self.model}/{self.version}"
 
 
-class Endpoint(Record, frozen=True, kw_only=True):
-    """Which version of a model answers. ``revision`` counts its changes from 1: the precondition of the next one."""
+class Destination(Record, frozen=True, kw_only=True):
+    """A version and its share of the traffic, in percent with at most two decimals."""
+
+    version: int
+    weight: float
+
+    def __post_init__(self) -> None:
+        """Refuse a weight that is none."""
+        if not (math.isfinite(self.weight) and 0 < self.weight <= 100):
+            raise ValueError(f"weight {self.weight} is no share in percent")
+        if abs(self.hundredths - self.weight * 100) > 1e-6:
+            raise ValueError(f"weight {self.weight} has more than two decimals")
+
+    @property
+    def hundredths(self) -> int:
+        """The weight in hundredths of a percent."""
+        return round(self.weight * 100)
+
+
+class Rule(Record, frozen=True, kw_only=True):
+    """Which versions of a model answer, at which shares; ``mirror`` gets a copy of every request, its answer unused.
+
+    A rule without a destination answers nothing: the endpoint was stopped.
+    """
+
+    destinations: tuple[Destination, ...]
+    mirror: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are not a whole, and a version named twice."""
+        total = sum(one.hundredths for one in self.destinations)
+        if total != WHOLE and self.destinations:
+            raise ValueError(f"the weights add up to {total / 100:g} %, not 100 %")
+        if self.mirror is not None and not self.destinations:
+            raise ValueError("a mirror without a destination")
+        if len(set(self.versions)) < len(self.versions):
+            raise ValueError(f"a version is named twice: {', '.join(map(str, self.versions))}")
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Every version that the rule names."""
+        return (*(one.version for one in self.destinations), *(() if self.mirror is None else (self.mirror,)))
+
+    @classmethod
+    def only(cls, version: int) -> "Rule":
+        """Return the rule that one version answers everything."""
+        return cls(destinations=(Destination(version=version, weight=100.0),))
+
+    def __str__(self) -> str:
+        """Return the rule in one line, for tables and the audit."""
+        shares = ", ".join(f"{one.version}: {one.weight:g} %" for one in self.destinations) or "nothing"
+        return shares if self.mirror is None else f"{shares}; mirrored to {self.mirror}"
+
+
+class VersionEndpoint(Record, frozen=True, kw_only=True):
+    """A version in an environment, and how far it is there."""
 
     model: str
     version: int
+    environment: str
+    status: EndpointStatus
+    message: str
+    revision: int
+    created_at: dt.datetime
+    changed_at: dt.datetime
+
+
+class Deployment(Record, frozen=True, kw_only=True):
+    """One attempt to bring a version into an environment."""
+
+    id: int
+    model: str
+    version: int
+    environment: str
     bundle_id: str
     blobs_url: str
+    status: DeploymentStatus
+    message: str
+    actor: str
+    created_at: dt.datetime
+    finished_at: dt.datetime | None
+
+
+class Route(Record, frozen=True, kw_only=True):
+    """A version that a rule names, with its bundle; the mirror has the weight 0."""
+
+    version: int
+    weight: float
+    bundle_id: str
+    blobs_url: str
+
+
+class ModelEndpoint(Record, frozen=True, kw_only=True):
+    """Which versions of a model answer in an environment. ``revision`` counts its changes from 1."""
+
+    model: str
+    environment: str
+    rule: Rule
+    routes: tuple[Route, ...]
     revision: int
+    changed_at: dt.datetime
+
+
+class Routing(Record, frozen=True, kw_only=True):
+    """A rule that an endpoint had."""
+
+    model: str
+    environment: str
+    rule: Rule
+    revision: int
+    at: dt.datetime
+    actor: str
+
+
+class PredictionJob(Record, frozen=True, kw_only=True):
+    """A batch prediction with a version."""
+
+    id: int
+    model: str
+    version: int
+    name: str
+    configuration: dict[str, str]
+    status: JobStatus
+    message: str
+    application_id: str
+    revision: int
+    created_at: dt.datetime
+    created_by: str
+    finished_at: dt.datetime | None
+
+
+class Condition(Record, frozen=True, kw_only=True):
+    """When an alert is raised: a metric of the endpoint beyond a bound for a while."""
+
+    metric: Literal["error_rate", "latency_p99_s", "requests_per_s", "drift_psi"]
+    comparison: Literal["above", "below"]
+    bound: float
+    for_s: float = 60.0
+
+
+class Alert(Record, frozen=True, kw_only=True):
+    """A condition on a model's endpoint in an environment, and who is told."""
+
+    model: str
+    environment: str
+    name: str
+    condition: Condition
+    receiver: str
+    enabled: bool
+    revision: int
+    created_at: dt.datetime
     changed_at: dt.datetime
 
 
@@ -63,5 +265,5 @@ class AuditEntry(Record, frozen=True, kw_only=True):
     actor: str
     action: str
     subject: str
-    before: dict[str, str | int | None]
-    after: dict[str, str | int | None]
+    before: dict[str, AuditValue]
+    after: dict[str, AuditValue]

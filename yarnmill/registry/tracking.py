@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _LONGEST_VALUE: Final = 4000
 """MLflow refuses longer tags and parameters; the bundle has them whole."""
 _TAG_BUNDLE: Final = "yarnmill.bundle_id"
+_NOT_LABELS: Final = ("yarnmill.", "mlflow.")
 _PAGE: Final = 1000
 
 
@@ -55,7 +56,7 @@ class Tracking:
         self._uri = uri
 
     def record(self, version: ModelVersion, manifest: Manifest) -> str:
-        """Write the MLflow run of a version and return its id; a bundle that has a run keeps it.
+        """Write the MLflow run of a version and return its id; a bundle that has a run keeps it, with today's labels.
 
         Raises
         ------
@@ -68,6 +69,7 @@ class Tracking:
             experiment_id = ensure_experiment(client, version.model, version.blobs_url)
             for run in client.search_runs([experiment_id], f"tags.`{_TAG_BUNDLE}` = '{version.bundle_id}'"):
                 if run.info.status == "FINISHED":
+                    _keep_labels_in_step(client, run, version)
                     return str(run.info.run_id)
                 client.delete_run(run.info.run_id)  # its writer died in the middle
             return _write_run(client, experiment_id, version, manifest)
@@ -81,19 +83,19 @@ class Tracking:
 
 
 def track_pending(registry: Registry, tracking: Tracking, warn: Callable[[str], None]) -> int:
-    """Give every version without an MLflow run one, oldest first; return how many got theirs.
+    """Bring MLflow in step: a run for every version without one, labels that changed; return how many were behind.
 
     What fails is told to ``warn`` and stays pending: a model is registered whether MLflow is up or not.
     """
     done = 0
-    for version in registry.untracked():
+    for version in registry.versions.untracked():
         try:
             manifest = read_bundle_manifest(open_store(version.blobs_url), version.bundle_id)
             tracking_run_id = tracking.record(version, manifest)
         except YarnMillError as problem:
             warn(f"{version.model} version {version.version} is registered but not in MLflow yet: {problem.what}")
             continue
-        registry.mark_tracked(version.model, version.version, tracking_run_id)
+        registry.versions.mark_tracked(version, tracking_run_id)
         done += 1
     return done
 
@@ -175,7 +177,17 @@ def _tags(version: ModelVersion, manifest: Manifest) -> dict[str, str]:
         "yarnmill.code_version": lineage.code_version,
         "yarnmill.inputs": "\n".join(lineage.inputs),
         "yarnmill.parent": lineage.parent or "",
+        **version.labels,
     }
+
+
+def _keep_labels_in_step(client: "MlflowClient", run: "Run", version: ModelVersion) -> None:
+    ours = {name: value for name, value in run.data.tags.items() if not name.startswith(_NOT_LABELS)}
+    for name, value in version.labels.items():
+        if ours.get(name) != cut(value):
+            client.set_tag(run.info.run_id, name, cut(value))
+    for name in ours.keys() - version.labels.keys():
+        client.delete_tag(run.info.run_id, name)
 
 
 def cut(value: str) -> str:

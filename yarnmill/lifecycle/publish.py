@@ -16,13 +16,13 @@ from yarnmill import __version__
 from yarnmill.blobs import open_store
 from yarnmill.bundle.manifest import Flavour, Lineage, Manifest
 from yarnmill.bundle.pack import pack
-from yarnmill.bundle.store import put_bundle
+from yarnmill.bundle.store import blobs_of, put_bundle
 from yarnmill.config import Config
 from yarnmill.errors import JobFailedError, NotFoundError
 from yarnmill.flavours.prepare import prepare
 from yarnmill.records import Record
 from yarnmill.registry import Candidate, ModelVersion, Registry
-from yarnmill.registry.registry import parse_model_name
+from yarnmill.registry.names import parse_model_name
 from yarnmill.registry.tracking import Tracking, track_pending
 from yarnmill.report import REPORT_NAME, RunReport, read_report
 
@@ -56,6 +56,7 @@ def publish(
     progress: Callable[[str], None] = lambda _message: None,
     *,
     as_onnx: bool = False,
+    labels: dict[str, str] | None = None,
 ) -> Published:
     """Make the output of a training run the next version of ``model``; the same output again changes nothing.
 
@@ -73,6 +74,8 @@ def publish(
         Called with one line a step, and with what could not be done yet.
     as_onnx
         Convert the model to ONNX; see :func:`yarnmill.flavours.prepare.prepare`.
+    labels
+        Labels of the version, where it is new.
 
     Raises
     ------
@@ -96,30 +99,43 @@ def publish(
             progress(f"{model}: packing {output_url}")
             manifest = _pack(output_url, flavour, Path(folder), report, config, as_onnx=as_onnx)
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
-            bundle_id = put_bundle(open_store(config.storage.blobs), Path(folder), manifest)
-        created = registry.find_bundle(model, bundle_id) is None
-        version = registry.register(_candidate(model, flavour, bundle_id, config, report))
+            store = open_store(config.storage.blobs)
+            bundle_id = put_bundle(store, Path(folder), manifest)
+            created = registry.versions.find_bundle(model, bundle_id) is None
+            version = registry.versions.register(_candidate(model, bundle_id, manifest, config, labels))
+            if not all(store.exists(blob) for blob in blobs_of(bundle_id, manifest)):
+                # Someone retired a version that shares a file, between our look and our registration.
+                put_bundle(store, Path(folder), manifest)
         progress(f"{model}: version {version.version} {'registered' if created else 'is this bundle; up to date'}")
     track_pending(registry, Tracking(config.tracking_uri), progress)
     return Published(model=model, version=version.version, bundle_id=version.bundle_id, created=created)
 
 
 def _published_before(registry: Registry, model: str, flavour: Flavour, report: RunReport) -> ModelVersion | None:
-    known = registry.find_run(model, report.run_id)
+    known = registry.versions.find_run(model, report.run_id)
     if known is None or known.flavour != flavour or not open_store(known.blobs_url).exists(known.bundle_id):
         return None
     return known
 
 
-def _candidate(model: str, flavour: Flavour, bundle_id: str, config: Config, report: RunReport) -> Candidate:
+def _candidate(
+    model: str, bundle_id: str, manifest: Manifest, config: Config, labels: dict[str, str] | None
+) -> Candidate:
+    lineage = manifest.lineage
     return Candidate(
         model=model,
         bundle_id=bundle_id,
         blobs_url=config.storage.blobs,
-        flavour=flavour,
-        run_id=report.run_id,
-        application_id=report.application_id,
-        metrics=report.metrics,
+        flavour=manifest.flavour,
+        run_id=lineage.run_id,
+        application_id=lineage.application_id,
+        metrics=manifest.metrics,
+        labels=labels or {},
+        inputs=lineage.inputs,
+        code_version=lineage.code_version,
+        libraries=manifest.environment,
+        parent=lineage.parent,
+        blobs=blobs_of(bundle_id, manifest),
     )
 
 

@@ -1,0 +1,82 @@
+"""The smaller records: projects, prediction jobs, alerts."""
+
+import pytest
+from registered import bundle
+
+from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
+from yarnmill.registry import Candidate, Registry
+from yarnmill.registry.gates import Gate, GateRule, judge
+from yarnmill.registry.records import Condition
+
+SLOW = Condition(metric="latency_p99_s", comparison="above", bound=0.05)
+
+
+def test_a_project_changes_by_compare_and_set(registry: Registry) -> None:
+    made = registry.projects.ensure("films")
+    assert registry.projects.ensure("films") == made
+    changed = registry.projects.update("films", team="recommenders", administrators=("ana",), expected=made.revision)
+    assert (changed.team, changed.administrators, changed.readers, changed.revision) == (
+        "recommenders",
+        ("ana",),
+        (),
+        2,
+    )
+    with pytest.raises(ConflictError, match="revision 2, not 1"):
+        registry.projects.update("films", team="others", expected=1)
+    with pytest.raises(NotFoundError, match="no such project"):
+        registry.projects.update("books", team="others")
+    with pytest.raises(ConfigurationError, match="cannot name a project"):
+        registry.projects.ensure("a/b")
+    change = registry.audit("project films")[-1]
+    assert change.before == {"team": "", "administrators": "[]"}
+    assert change.after == {"team": "recommenders", "administrators": '["ana"]'}
+
+
+def test_a_prediction_job_moves_forward_only(registry: Registry, candidate: Candidate) -> None:
+    registry.versions.register(bundle(candidate, 1))
+    job = registry.jobs.create("rater", 1, "nightly", {"input": "hdfs:///rows"})
+    assert (job.status, job.created_by, job.finished_at) == ("pending", "ana", None)
+    running = registry.jobs.move(job.id, "running", application_id="application_1_0002")
+    assert registry.jobs.move(job.id, "running") == running
+    done = registry.jobs.move(job.id, "completed", message="1,000 rows")
+    assert (done.application_id, done.message, done.revision) == ("application_1_0002", "1,000 rows", 3)
+    assert done.finished_at is not None
+    with pytest.raises(ConflictError, match="is completed and cannot become failed"):
+        registry.jobs.move(job.id, "failed")
+    assert registry.jobs.find("rater") == [done]
+    with pytest.raises(NotFoundError, match="prediction job 999"):
+        registry.jobs.move(999, "running")
+    with pytest.raises(NotFoundError, match="rater has no version 2"):
+        registry.jobs.create("rater", 2, "nightly", {})
+
+
+def test_an_alert_is_set_changed_and_deleted(registry: Registry, candidate: Candidate) -> None:
+    registry.versions.register(bundle(candidate, 1))
+    made = registry.alerts.put("rater", "slow", SLOW, receiver="team@example.com", expected=0)
+    assert registry.alerts.put("rater", "slow", SLOW, receiver="team@example.com") == made
+    off = registry.alerts.put("rater", "slow", SLOW, receiver="team@example.com", enabled=False, expected=1)
+    assert (off.enabled, off.revision, off.environment) == (False, 2, "production")
+    with pytest.raises(ConflictError, match="revision 2, not 1"):
+        registry.alerts.delete("rater", "slow", expected=1)
+    assert registry.alerts.find("rater") == [off]
+    registry.alerts.delete("rater", "slow", expected=2)
+    assert registry.alerts.find() == []
+    with pytest.raises(NotFoundError, match="no alert slow"):
+        registry.alerts.delete("rater", "slow")
+    assert [entry.action for entry in registry.audit("rater")][-3:] == ["set alert", "set alert", "delete alert"]
+
+
+def test_a_verdict_keeps_what_was_judged(registry: Registry, candidate: Candidate) -> None:
+    for number in (1, 2):
+        registry.versions.register(bundle(candidate, number, metrics={"auc": 0.7 + number / 100}))
+    gate = Gate(rules=(GateRule(metric="auc", at_least=0.715), GateRule(metric="auc", against="serving", at_least=0.0)))
+    bad = judge(gate, {"auc": 0.71}, {"auc": 0.72}, {})
+    verdict = registry.verdicts.record("rater", 1, environment=None, against=2, gate=gate, results=bad)
+    assert not verdict.passed
+    assert [(one.passed, round(one.seen or 0.0, 6)) for one in verdict.results] == [(False, 0.71), (False, -0.01)]
+    good = registry.verdicts.record(
+        "rater", 2, environment=None, against=None, gate=gate, results=judge(gate, {"auc": 0.72}, None, {})
+    )
+    assert (good.passed, good.against) == (True, None)
+    assert registry.verdicts.find("rater") == [good, verdict]
+    assert registry.verdicts.find("rater", 1) == [verdict]

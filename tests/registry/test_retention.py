@@ -1,0 +1,139 @@
+"""Which versions go, what goes with them, and what never does."""
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+from registered import Let, bundle
+
+from yarnmill.errors import ConfigurationError, NotFoundError
+from yarnmill.records import convert
+from yarnmill.registry import Candidate, Registry, Rule
+from yarnmill.registry.retention import Policy
+
+NEWEST = Policy(keep=1, served_within_days=7)
+Publish = Callable[..., None]
+
+
+@pytest.fixture
+def publish(registry: Registry, candidate: Candidate) -> Publish:
+    """Return what registers versions whose blobs are one of their own and one that all share."""
+
+    def publish(*numbers: int, model: str = "rater", **more: object) -> None:
+        for number in numbers:
+            blobs = (f"{number:064x}", f"{1000 + number:064x}", "c" * 64)
+            registry.versions.register(bundle(candidate, number, model, blobs=blobs, **more))
+
+    return publish
+
+
+def due(registry: Registry, policy: Policy = NEWEST, model: str | None = None) -> list[str]:
+    return [f"{one.model}/{one.version}" for one in registry.retention.plan(policy, model)]
+
+
+def test_the_newest_of_each_model_stay(registry: Registry, publish: Publish) -> None:
+    publish(1, 2, 3)
+    publish(11, 12, model="other")
+    assert due(registry) == ["rater/1", "rater/2", "other/1"]
+    assert due(registry, Policy(keep=2, served_within_days=7)) == ["rater/1"]
+    assert due(registry, model="other") == ["other/1"]
+    with pytest.raises(NotFoundError):
+        due(registry, model="nobody")
+
+
+def test_what_answers_runs_or_is_being_deployed_stays(registry: Registry, publish: Publish, answer: Let) -> None:
+    publish(1, 2, 3, 4, 5)
+    registry.environments.create("staging", "")
+    answer("rater", 1)
+    answer("rater", 2, "staging")
+    registry.deployments.begin("rater", 3)
+    assert due(registry) == ["rater/4"]
+
+
+def test_what_served_lately_stays_for_a_while(
+    registry: Registry, publish: Publish, answer: Let, clock: "Callable[[], dt.datetime]"
+) -> None:
+    publish(1, 2, 3)
+    answer("rater", 1)
+    answer("rater", 2)
+    registry.deployments.undeploy("rater", 1)
+    assert due(registry) == []
+    clock.pass_days(6.9)  # type: ignore[attr-defined]  # a clock of tests
+    assert due(registry) == []
+    clock.pass_days(0.2)  # type: ignore[attr-defined]
+    assert due(registry) == ["rater/1"]
+
+
+def test_what_a_kept_one_was_made_from_stays(registry: Registry, publish: Publish) -> None:
+    publish(1, model="base")
+    publish(2, model="base", parent=f"{1:064x}")
+    publish(3, model="base")
+    publish(4, parent=f"{2:064x}")
+    assert due(registry) == []
+    publish(5)
+    assert due(registry) == ["base/1", "base/2", "rater/1"]
+
+
+def test_the_label_keep_keeps(registry: Registry, publish: Publish) -> None:
+    publish(1, 2)
+    registry.versions.label("rater", 1, {"keep": "for the paper"})
+    assert due(registry) == []
+
+
+def test_only_what_no_kept_version_has_is_deleted(registry: Registry, publish: Publish) -> None:
+    publish(1, 2)
+    retired = registry.retention.retire(NEWEST, registry.retention.plan(NEWEST))
+    assert [one.version for one in retired] == [1]
+    deleted: list[str] = []
+    (one,) = registry.retention.collectable()
+    assert registry.retention.collect(one, deleted.append, pytest.fail) == deleted == [f"{1:064x}", f"{1001:064x}"]
+    assert registry.retention.collectable() == []
+    version = registry.versions.get("rater", 1)
+    assert version.retired_at is not None
+    assert registry.versions.find_bundle("rater", version.bundle_id) is None
+    with pytest.raises(NotFoundError, match="rater/1 was retired on 2026-01-02"):
+        registry.deployments.begin("rater", 1)
+    assert [entry.action for entry in registry.audit("rater")][-1] == "retire"
+
+
+def test_a_blob_that_somebody_registers_meanwhile_comes_back(
+    registry: Registry, publish: Publish, candidate: Candidate
+) -> None:
+    publish(1, 2)
+    registry.retention.retire(NEWEST, registry.retention.plan(NEWEST))
+    (one,) = registry.retention.collectable()
+    back: list[str] = []
+
+    def delete(blob: str) -> None:
+        if blob == f"{1001:064x}":  # another publisher's version has this file too
+            registry.versions.register(bundle(candidate, 3, blobs=(f"{3:064x}", blob)))
+
+    assert registry.retention.collect(one, delete, back.append) == [f"{1:064x}"]
+    assert back == [f"{1001:064x}"]
+
+
+def test_what_changed_since_the_plan_is_not_retired(registry: Registry, publish: Publish, answer: Let) -> None:
+    publish(1, 2, 3)
+    plan = registry.retention.plan(NEWEST)
+    answer("rater", 1)
+    assert [one.version for one in registry.retention.retire(NEWEST, plan)] == [2]
+    assert registry.endpoints.get("rater").rule == Rule.only(1)
+    assert registry.retention.retire(NEWEST, plan) == []
+
+
+def test_a_retired_bundle_that_comes_again_is_its_version_again(
+    registry: Registry, publish: Publish, candidate: Candidate
+) -> None:
+    publish(1, 2)
+    registry.retention.retire(NEWEST, registry.retention.plan(NEWEST))
+    again = registry.versions.register(bundle(candidate, 1))
+    assert (again.version, again.retired_at) == (1, None)
+    assert registry.retention.collectable() == []
+    publish(3)
+    assert [one.version for one in registry.versions.find("rater")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("policy", [{"keep": 0, "served_within_days": 1}, {"keep": 1, "served_within_days": -1}])
+def test_a_policy_that_cannot_be_meant_is_refused(policy: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError):
+        convert(policy, Policy, source="policy")

@@ -1,0 +1,92 @@
+"""From a registered version to one that answers: fetched, verified, opened, asked its example, then named by a rule.
+
+Each step is noted in the registry. A version that fails one is a failed deployment with its reason, and what
+answered before goes on answering.
+"""
+
+from collections.abc import Callable
+
+from yarnmill.blobs import open_store
+from yarnmill.bundle.store import fetch_held
+from yarnmill.config import Config
+from yarnmill.errors import YarnMillError
+from yarnmill.flavours.example import check_example
+from yarnmill.flavours.open import open_predictor
+from yarnmill.registry import ModelEndpoint, Registry, Rule
+from yarnmill.registry.database import check_revision
+from yarnmill.registry.records import Deployment
+
+
+def deploy(
+    model: str,
+    version: int,
+    config: Config,
+    *,
+    environment: str | None = None,
+    expected: int | None = None,
+    progress: Callable[[str], None] = lambda _message: None,
+) -> ModelEndpoint:
+    """Let a version answer for its model, alone. The version that does already is no change.
+
+    Parameters
+    ----------
+    model, version
+        What shall answer.
+    config
+        Names the registry and the cache of bundles.
+    environment
+        Where; None: the default environment.
+    expected
+        The endpoint's revision that the caller saw, 0 for none yet: a change by somebody else since is a conflict.
+    progress
+        Called with one line a step.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such version or environment, or its bundle is not in the store.
+    ConflictError
+        If the endpoint is not at revision ``expected``.
+    BadDataError, ConfigurationError, JobFailedError
+        If the version cannot be opened, or answers its example otherwise than when it was packed.
+    """
+    registry = Registry(config.registry_url)
+    registry.versions.get(model, version)
+    where = registry.environments.get(environment).name
+    before = next((one for one in registry.endpoints.find(where) if one.model == model), None)
+    check_revision(
+        f"the endpoint of {model}", expected, _revision(registry, model, where), f"yarnmill models show {model}"
+    )
+    if before is not None and before.rule == Rule.only(version):
+        return before
+    bring(registry, model, version, where, config, progress)
+    return registry.endpoints.route(model, Rule.only(version), where, expected=expected)
+
+
+def bring(  # what, where, with what
+    registry: Registry, model: str, version: int, environment: str, config: Config, progress: Callable[[str], None]
+) -> None:
+    """Make a version run in an environment, ready to be named by a rule; errors as :func:`deploy`."""
+    deployment = registry.deployments.begin(model, version, environment)
+    try:
+        progress(f"{model}/{version}: fetching it, opening it, asking it its example")
+        _try(deployment, config)
+    except BaseException as problem:
+        # Ctrl-C too: whoever looks sees why it did not come to answer.
+        reason = problem.what if isinstance(problem, YarnMillError) else f"{type(problem).__name__}: {problem}"
+        registry.deployments.failed(deployment, reason)
+        raise
+    registry.deployments.started(deployment)
+    progress(f"{model}/{version}: runs in {environment}")
+
+
+def _try(deployment: Deployment, config: Config) -> None:
+    cache, store = config.home_path / "cache" / "bundles", open_store(deployment.blobs_url)
+    with fetch_held(store, deployment.bundle_id, cache, limit_bytes=config.bundles.limit_bytes) as held:
+        predictor = open_predictor(held.folder, allow_code=config.bundles.allow_code)
+        check_example(predictor, held.folder)
+
+
+def _revision(registry: Registry, model: str, environment: str) -> int:
+    history = registry.endpoints.history(model, environment)
+    return history[0].revision if history else 0

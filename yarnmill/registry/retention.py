@@ -1,0 +1,181 @@
+"""Which versions are kept, and what goes with those that are not.
+
+A version that is retired keeps its number and its record; its bundle's blobs are deleted from the store unless a
+kept version has them too. A deleted blob can be brought back until ``yarnmill blobs gc`` takes it.
+
+Two may meet: someone registers a bundle that shares a file with one that goes. Whoever retires looks again after
+deleting and brings back what became referred to meanwhile; whoever publishes looks after registering whether all
+blobs are still there and stores them again if not. One of the two sees the other, in whatever order they act.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+
+import sqlalchemy as sa
+
+from yarnmill.records import Record
+from yarnmill.registry import rows
+from yarnmill.registry.database import Database, Session
+from yarnmill.registry.schema import (
+    MODEL,
+    ROUTED,
+    VERSION,
+    VERSION_BLOB,
+    VERSION_ENDPOINT,
+    VERSION_LABEL,
+)
+from yarnmill.registry.versions import version_of
+
+
+class Policy(Record, frozen=True, kw_only=True):
+    """What is kept: the newest ``keep`` versions of a model, and what served within ``served_within_days``.
+
+    Kept in any case: a version that serves, runs or is being deployed, what a kept one was made from, and one with the
+    label ``keep``.
+    """
+
+    keep: int
+    served_within_days: float
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that would keep nothing to go back to."""
+        if self.keep < 1:
+            raise ValueError(f"keep {self.keep} versions: at least 1 must be kept")
+        if not self.served_within_days >= 0:
+            raise ValueError(f"served within {self.served_within_days} days: not a time")
+
+
+class Retirement(Record, frozen=True, kw_only=True):
+    """A version that goes, or went, and the blobs that only it and others that go have."""
+
+    model: str
+    version: int
+    bundle_id: str
+    blobs_url: str
+    created_at: dt.datetime
+
+
+class Retention:
+    """What retires versions of a registry."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def plan(self, policy: Policy, model: str | None = None) -> list[Retirement]:
+        """Return what would go now, all models or one, oldest first; nothing is changed."""
+        with self._database.reading() as session:
+            return _due(session, policy, model)
+
+    def retire(self, policy: Policy, planned: Iterable[Retirement]) -> list[Retirement]:
+        """Retire what was planned and still is due; return what was retired. One transaction a model."""
+        done: list[Retirement] = []
+        for model, group in _by_model(planned).items():
+            done += self._database.change(_retiring(policy, model, group))
+        return done
+
+    def collectable(self) -> list[Retirement]:
+        """Return the retired versions whose blobs have not been deleted yet, oldest first."""
+        with self._database.reading() as session:
+            query = _RETIREMENTS.where(VERSION.c.retired_at.is_not(None), VERSION.c.collected_at.is_(None))
+            return [rows.record_of(row, Retirement) for row in session.execute(query.order_by(VERSION.c.id))]
+
+    def blobs_of(self, retired: Retirement) -> list[str]:
+        """Return the ids of all blobs that a version consists of, its manifest included."""
+        with self._database.reading() as session:
+            query = _BLOBS.join(MODEL, MODEL.c.id == VERSION.c.model_id)
+            here = (MODEL.c.name == retired.model, VERSION.c.number == retired.version)
+            return list(session.execute(query.where(*here).order_by(VERSION_BLOB.c.blob_id)).scalars())
+
+    def referred(self, blobs_url: str, blobs: Iterable[str]) -> set[str]:
+        """Return those of some blobs in a store that a kept version has."""
+        with self._database.reading() as session:
+            kept = (VERSION.c.retired_at.is_(None), VERSION.c.blobs_url == blobs_url)
+            return set(session.execute(_BLOBS.where(*kept, VERSION_BLOB.c.blob_id.in_(list(blobs)))).scalars())
+
+    def collect(self, retired: Retirement, delete: Callable[[str], None], undelete: Callable[[str], None]) -> list[str]:
+        """Delete the blobs of a retired version that no kept one has; return their ids. May be run again.
+
+        Parameters
+        ----------
+        retired
+            One of :meth:`collectable`.
+        delete, undelete
+            Delete a blob, or bring it back; one that is gone already is no error.
+        """
+        blobs = self.blobs_of(retired)
+        free = [blob for blob in blobs if blob not in self.referred(retired.blobs_url, blobs)]
+        # The manifest first: a bundle without it is none, so nobody finds half of one.
+        free.sort(key=lambda blob: blob != retired.bundle_id)
+        for blob in free:
+            delete(blob)
+        back = self.referred(retired.blobs_url, free)
+        for blob in back:
+            undelete(blob)
+        self._database.change(lambda session: _mark_collected(session, retired))
+        return [blob for blob in free if blob not in back]
+
+
+_BLOBS = sa.select(VERSION_BLOB.c.blob_id).join(VERSION, VERSION.c.id == VERSION_BLOB.c.version_id)
+_RETIREMENTS = sa.select(
+    MODEL.c.name.label("model"),
+    VERSION.c.number.label("version"),
+    VERSION.c.bundle_id,
+    VERSION.c.blobs_url,
+    VERSION.c.created_at,
+).join(MODEL, MODEL.c.id == VERSION.c.model_id)
+
+
+def _due(session: Session, policy: Policy, model: str | None) -> list[Retirement]:
+    kept = VERSION.c.id.in_(_kept(session, policy))
+    query = _RETIREMENTS.where(VERSION.c.retired_at.is_(None), sa.not_(kept))
+    if model is not None:
+        query = query.where(VERSION.c.model_id == session.model_id(model))
+    return [rows.record_of(row, Retirement) for row in session.execute(query.order_by(VERSION.c.id))]
+
+
+def _kept(session: Session, policy: Policy) -> sa.Select[tuple[int]]:
+    """Return the query for every version that stays, and all that those were made from."""
+    newest = sa.func.row_number().over(partition_by=VERSION.c.model_id, order_by=VERSION.c.number.desc())
+    ranked = sa.select(VERSION.c.id, newest.label("rank")).where(VERSION.c.retired_at.is_(None)).subquery()
+    live = VERSION_ENDPOINT.c.status.in_(["pending", "running", "serving"])
+    lately = session.now - dt.timedelta(days=policy.served_within_days)
+    own = sa.union(
+        sa.select(ranked.c.id).where(ranked.c.rank <= policy.keep),
+        sa.select(VERSION_ENDPOINT.c.version_id).where(live),
+        sa.select(ROUTED.c.version_id).where(ROUTED.c.until.is_(None) | (ROUTED.c.until >= lately)),
+        sa.select(VERSION_LABEL.c.version_id).where(VERSION_LABEL.c.key == "keep"),
+    ).subquery()
+    kept = sa.select(own.c[0].label("id")).cte("kept", recursive=True)
+    parents = sa.select(VERSION.c.parent_id).where(VERSION.c.id == kept.c.id, VERSION.c.parent_id.is_not(None))
+    every = kept.union(parents)
+    return sa.select(every.c.id)
+
+
+def _retiring(policy: Policy, model: str, group: list[Retirement]) -> Callable[[Session], list[Retirement]]:
+    def retire(session: Session) -> list[Retirement]:
+        session.model_id(model, lock=True)
+        still = {one.version for one in _due(session, policy, model)}
+        done = [one for one in group if one.version in still]
+        for one in done:
+            here = VERSION.c.id == session.version_id(model, one.version)
+            session.execute(sa.update(VERSION).where(here).values(retired_at=session.now))
+            session.note("retire", model, {"version": one.version}, {"version": one.version, "retired": True})
+        return done
+
+    return retire
+
+
+def _mark_collected(session: Session, retired: Retirement) -> None:
+    session.model_id(retired.model, lock=True)
+    version = version_of(session, retired.model, retired.version)
+    if version.retired_at is not None:
+        here = (VERSION.c.bundle_id == retired.bundle_id) & VERSION.c.retired_at.is_not(None)
+        own = VERSION.c.model_id == session.model_id(retired.model)
+        session.execute(sa.update(VERSION).where(here, own).values(collected_at=session.now))
+
+
+def _by_model(planned: Iterable[Retirement]) -> dict[str, list[Retirement]]:
+    groups: dict[str, list[Retirement]] = {}
+    for one in planned:
+        groups.setdefault(one.model, []).append(one)
+    return groups
