@@ -87,7 +87,7 @@ def glmix(platform: "Platform", table: ModelTable, client: FlaskClient) -> Flask
     )
     bundle_id = put_bundle(open_store(platform.blobs_url), folder, manifest)
     candidate = Candidate(model="glmix", bundle_id=bundle_id, blobs_url=platform.blobs_url, flavour="glmix", run_id="r")
-    platform.answer("glmix", platform.registry.register(candidate).version)
+    platform.answer("glmix", platform.registry.versions.register(candidate).version)
     table.refresh()
     return client
 
