@@ -14,7 +14,8 @@ from typing import Final
 
 from yarnmill import __version__
 from yarnmill.blobs import open_store
-from yarnmill.bundle.manifest import Flavour, Lineage, Manifest
+from yarnmill.bundle.manifest import Flavour, Lineage, Manifest, manifest_bytes
+from yarnmill.bundle.manifest import bundle_id as id_of
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import blobs_of, put_bundle
 from yarnmill.config import Config
@@ -48,7 +49,7 @@ class Published(Record, frozen=True, kw_only=True):
     created: bool
 
 
-def publish(
+def publish(  # noqa: PLR0913  # each by name
     output_url: str,
     model: str,
     flavour: Flavour,
@@ -99,13 +100,9 @@ def publish(
             progress(f"{model}: packing {output_url}")
             manifest = _pack(output_url, flavour, Path(folder), report, config, as_onnx=as_onnx)
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
-            store = open_store(config.storage.blobs)
-            bundle_id = put_bundle(store, Path(folder), manifest)
-            created = registry.versions.find_bundle(model, bundle_id) is None
-            version = registry.versions.register(_candidate(model, bundle_id, manifest, config, labels))
-            if not all(store.exists(blob) for blob in blobs_of(bundle_id, manifest)):
-                # Someone retired a version that shares a file, between our look and our registration.
-                put_bundle(store, Path(folder), manifest)
+            known = registry.versions.find_bundle(model, id_of(manifest_bytes(manifest)))
+            version = store_and_register(registry, model, Path(folder), manifest, config, labels)
+            created = known is None
         progress(f"{model}: version {version.version} {'registered' if created else 'is this bundle; up to date'}")
     track_pending(registry, Tracking(config.tracking_uri), progress)
     return Published(model=model, version=version.version, bundle_id=version.bundle_id, created=created)
@@ -137,6 +134,24 @@ def _candidate(
         parent=lineage.parent,
         blobs=blobs_of(bundle_id, manifest),
     )
+
+
+def store_and_register(  # what, of what, where
+    registry: Registry,
+    model: str,
+    folder: Path,
+    manifest: Manifest,
+    config: Config,
+    labels: dict[str, str] | None = None,
+) -> ModelVersion:
+    """Put a packed folder into the blob store and make it a version of a model; both again change nothing."""
+    store = open_store(config.storage.blobs)
+    bundle_id = put_bundle(store, folder, manifest)
+    version = registry.versions.register(_candidate(model, bundle_id, manifest, config, labels))
+    if not all(store.exists(blob) for blob in blobs_of(bundle_id, manifest)):
+        # Someone retired a version that shares a file, between our look and our registration.
+        put_bundle(store, folder, manifest)
+    return version
 
 
 def pack_output(output_url: str, flavour: Flavour, folder: Path, config: Config, *, as_onnx: bool = False) -> Manifest:

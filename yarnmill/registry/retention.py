@@ -100,7 +100,7 @@ class Retention:
         retired
             One of :meth:`collectable`.
         delete, undelete
-            Delete a blob, or bring it back; one that is gone already is no error.
+            Delete a blob, or bring it back; one that is gone already, or was never deleted, is no error.
         """
         blobs = self.blobs_of(retired)
         free = [blob for blob in blobs if blob not in self.referred(retired.blobs_url, blobs)]
@@ -108,8 +108,9 @@ class Retention:
         free.sort(key=lambda blob: blob != retired.bundle_id)
         for blob in free:
             delete(blob)
-        back = self.referred(retired.blobs_url, free)
-        for blob in back:
+        # All of them: a run that was killed here may have left deleted what was referred to before it could look.
+        back = self.referred(retired.blobs_url, blobs)
+        for blob in sorted(back):
             undelete(blob)
         self._database.change(lambda session: _mark_collected(session, retired))
         return [blob for blob in free if blob not in back]

@@ -2,100 +2,23 @@
 
 import datetime as dt
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import onnx
-import onnx.parser
 import pytest
+from trained import REPORT, Train
 
-from yarnmill import fs
 from yarnmill.blobs import open_store
-from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.bundle.pack import verify_bundle
 from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config, load_config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
 from yarnmill.lifecycle.publish import publish
-from yarnmill.records import canonical_json
 from yarnmill.registry import Registry
 from yarnmill.registry.tracking import Tracking, track_pending
-from yarnmill.report import RunReport, write_report
 
 pytestmark = pytest.mark.programs
-
-GRAPH = """<ir_version: 9, opset_import: ["" : 19]>
-rater (int64[N] user_id) => (float[N] probability) { probability = Cast <to = 1> (user_id) }"""
-SIGNATURE = Signature(
-    inputs=(Field(name="user_id", dtype="int64"),), outputs=(Field(name="probability", dtype="float32"),)
-)
-REPORT = RunReport(
-    job="train_rater",
-    run_id="run-1",
-    fingerprint="f" * 64,
-    state="succeeded",
-    started_at=dt.datetime(2026, 1, 1, 12, 0, tzinfo=dt.UTC),
-    finished_at=dt.datetime(2026, 1, 1, 12, 5, tzinfo=dt.UTC),
-    exit_reason="finished",
-    application_id="application_1_0001",
-    inputs=("hdfs:///sets/movielens",),
-    parameters={"epochs": "3", "notes": "x" * 10_000},
-    metrics={"test_auc": 0.7512, "test_log_loss": 0.61},
-)
-
-Train = Callable[[str, RunReport], str]
-
-
-@pytest.fixture(scope="session")
-def empty_tracking(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an MLflow database without runs: MLflow takes seconds to make one."""
-    database = tmp_path_factory.mktemp("tracking") / "mlflow.db"
-    assert Tracking(f"sqlite:///{database}").runs() == []
-    return database
-
-
-@pytest.fixture
-def home(tmp_path: Path, empty_tracking: Path) -> Path:
-    home = tmp_path / "home"
-    home.mkdir()
-    shutil.copy(empty_tracking, home / "mlflow.db")
-    return home
-
-
-@pytest.fixture
-def settings(root: str) -> list[str]:
-    return ["--set", f"storage.blobs={root}/blobs"]
-
-
-@pytest.fixture
-def config(home: Path, settings: list[str]) -> Config:
-    return load_config(None, settings[1:], home=str(home))
-
-
-@pytest.fixture
-def train(root: str) -> Train:
-    """Return what leaves the output of a training run under a name and returns its URL."""
-
-    def finish(name: str, report: RunReport) -> str:
-        output = fs.join(root, "runs", name)
-        fs.write_bytes(fs.join(output, "model.onnx"), onnx.parser.parse_model(GRAPH).SerializeToString())
-        fs.write_bytes(fs.join(output, "native", "weights.pt"), name.encode())
-        fs.write_bytes(fs.join(output, "signature.json"), canonical_json(SIGNATURE))
-        fs.write_bytes(
-            fs.join(output, "example.json"), b'{"inputs": {"user_id": [1, 2]}, "outputs": {"probability": [1.0, 2.0]}}'
-        )
-        write_report(output, report)
-        return output
-
-    return finish
-
-
-@pytest.fixture
-def output(train: Train) -> str:
-    return train("one", REPORT)
 
 
 def test_an_output_becomes_a_version_once(output: str, config: Config, tmp_path: Path) -> None:
