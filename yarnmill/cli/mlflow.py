@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 
+from yarnmill.cli.demo_server import free_port
 from yarnmill.cli.options import with_config
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
@@ -20,9 +21,10 @@ def mlflow() -> None:
 
 @mlflow.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="Port; 0: a free one.")
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that answer.")
 @with_config
-def up(host: str, port: int, config: Config) -> None:
+def up(host: str, port: int, workers: int, config: Config) -> None:
     """Serve MLflow's pages and API over the runs that registry.tracking names, until it is interrupted."""
     uri = config.tracking_uri
     if "://" not in uri or uri.startswith(("http://", "https://")):
@@ -31,6 +33,7 @@ def up(host: str, port: int, config: Config) -> None:
             expected="a database, such as sqlite:///… or postgresql+psycopg://…",
         )
     track_pending(Registry(config.registry_url), Tracking(uri), _say)
+    port = port or free_port()
     click.echo(f"MLflow on http://{host}:{port}")
     sys.stdout.flush()
     # The database's address may hold a password: it goes by the environment, not by the command line.
@@ -40,7 +43,8 @@ def up(host: str, port: int, config: Config) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "false",
     }
-    arguments = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--no-serve-artifacts"]
+    arguments = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    arguments += ["--workers", str(workers), "--no-serve-artifacts"]
     os.execve(sys.executable, arguments, environment)  # noqa: S606  # this process becomes the server
 
 

@@ -1,0 +1,37 @@
+"""The guide to the registry, followed from its beginning to its end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from guides import run_script, script_of, with_commands
+
+pytestmark = pytest.mark.programs
+
+
+def test_the_guide_works(repository: Path, tmp_path: Path) -> None:
+    guide = (repository / "docs" / "registry.md").read_text(encoding="utf-8")
+    script = script_of(guide)
+    refused = [line for line in script.splitlines() if line.startswith("! ")]
+    assert len(refused) == 2
+    for line in refused:  # a shell takes no notice of a command that should have failed
+        script = script.replace(line, f"if {line[2:]}; then exit 9; fi")
+    done = run_script(script, tmp_path, with_commands(os.environ))
+    for said in ("rank/1 in production serves", "does not pass its gate", "FAILED: test_auc minus serving's"):
+        assert said in done.stderr
+    for said in (
+        "version 3 answers in staging",
+        "version 3 passed its gate and answers",
+        "version 1 answers in production (revision 3)",
+        "1 versions retired, 3 blobs deleted",
+        "0 versions brought in step, 0 still behind",
+    ):
+        assert said in done.stdout
+    environment = {**os.environ, "YARNMILL_CONFIG": str(tmp_path / "yarnmill.yaml")}
+    program = script_of(guide, "python")
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["rank/3", "rank/1", "1:"]
