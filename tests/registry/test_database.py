@@ -1,12 +1,19 @@
 """Databases that cannot be meant, are no database, or go away in the middle."""
 
+import threading
+from collections.abc import Sized
 from pathlib import Path
 
 import psycopg
 import pytest
+from postgresql import running_postgres
+from registered import bundle
+from waiting import eventually
 
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, YarnMillError
 from yarnmill.registry import Candidate, Registry
+from yarnmill.registry.engine import open_engine
+from yarnmill.registry.migrate import migrate
 
 
 @pytest.mark.parametrize("bad", ["not a url", "mysteries://x/y", "postgresql+nodriver://x/y"])
@@ -44,3 +51,47 @@ def test_connections_that_are_cut_are_made_again(postgres: str, migrated_postgre
         assert connection.execute(cut, [name]).fetchall()  # the pool's own are among them
     assert registry.versions.find("rater") == [version]
     registry.close()
+
+
+def grows(things: Sized) -> None:
+    """Wait until somebody adds some."""
+    before = len(things)
+    assert eventually(lambda: len(things) > before + 3)
+
+
+@pytest.mark.programs
+def test_a_server_restarted_in_the_middle_loses_nothing_that_was_confirmed(candidate: Candidate) -> None:
+    with running_postgres() as server:
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        engine = open_engine(url)
+        migrate(engine)
+        engine.dispose()
+        registry = Registry(url)
+        confirmed: list[str] = []
+        refused: list[YarnMillError] = []
+        done = threading.Event()
+
+        def publish() -> None:
+            number = 0
+            while not done.is_set():
+                number += 1
+                try:
+                    confirmed.append(registry.versions.register(bundle(candidate, number)).bundle_id)
+                except YarnMillError as problem:
+                    refused.append(problem)
+
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        for _ in range(2):
+            grows(confirmed)
+            server.stop()
+            grows(refused)
+            server.start()
+        grows(confirmed)
+        done.set()
+        publisher.join()
+        versions = registry.versions.find("rater")
+        registry.close()
+    assert {type(problem) for problem in refused} == {ClusterUnavailableError}
+    assert set(confirmed) <= {version.bundle_id for version in versions}
+    assert [version.version for version in versions] == list(range(1, len(versions) + 1))
