@@ -106,11 +106,16 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1, but ``1e-6`` is the number that everybody takes it for, and not a word for want of a point."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """What writes for that loader: a word that looks like such a number, ``12e45``, is quoted."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 
 
 def parse_yaml(text: str, record: type[T], *, source: str) -> T:
@@ -158,7 +163,7 @@ def compact_json(value: object) -> bytes:
 
 def render_yaml(value: object) -> str:
     """Return a record as YAML in field order: byte-stable, fit for a golden file."""
-    return yaml.safe_dump(to_plain(value), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(to_plain(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def fingerprint(parts: Iterable[object]) -> str:

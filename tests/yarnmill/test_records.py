@@ -103,3 +103,8 @@ def test_numbers_with_exponents_are_numbers_with_and_without_a_point(text: str) 
 
 def test_what_only_begins_like_a_number_is_a_word() -> None:
     assert parse_yaml_mapping("name: 1e5f\nother: e5", source="x.yaml") == {"name": "1e5f", "other": "e5"}
+
+
+@pytest.mark.parametrize("word", ["12e45", "1e6", "-3E-2", "1.5", "true", "0x1f", "2026-01-02", "x"])
+def test_a_word_stays_a_word_on_its_way_through_yaml(word: str) -> None:
+    assert parse_yaml_mapping(render_yaml({"name": word}), source="x.yaml") == {"name": word}
