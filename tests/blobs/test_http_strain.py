@@ -139,6 +139,18 @@ def test_garbage_in_place_of_chunks_is_refused(face: "Face") -> None:
     assert set(face.store.ids()) == before
 
 
+def test_requests_that_come_together_are_all_answered(face: "Face") -> None:
+    address = urlsplit(face.url)
+    refused = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n{'x' * 200_000}"  # nobody reads its body
+    health = "GET /healthCheck HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=60) as client:
+        client.sendall(
+            (refused + health + health + health.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).encode()
+        )
+        answers = b"".join(iter(lambda: client.recv(65_536), b"")).decode()
+    assert re.findall(r"HTTP/1.1 (\d+)", answers) == ["401", "200", "200", "200"]
+
+
 def test_fifty_readers_at_once_read_the_same(face: "Face") -> None:
     data = secrets.token_bytes(2_000_000)
     path = face.put(data)

@@ -1,12 +1,43 @@
-"""gunicorn's threaded worker, ended sooner: clients that keep idle connections open must not hold up a stop."""
+"""gunicorn's threaded worker, ended sooner, and awake to what a connection has sent already."""
 
-from typing import Any
+import sys
+import time
+from typing import Any, Final
 
 from gunicorn.workers.gthread import ThreadWorker
 
+_DRAIN_S: Final = 5.0
+
 
 class PromptWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is untyped
-    """Threads that answer requests; told to stop, it finishes what runs and closes what idles."""
+    """Threads that answer requests; told to stop, it finishes what runs and closes what idles.
+
+    Clients that keep idle connections open must not hold up a stop. And a request that was read together with the
+    end of the one before it is answered: gunicorn would wait for the socket to have more, until it gave up. So it is
+    with every client that sends on after a refusal for which its body was not read.
+    """
+
+    def handle(self, conn: Any) -> Any:  # noqa: ANN401  # gunicorn's untyped connection
+        """Answer a request, and those that were read with it."""
+        result = super().handle(conn)
+        while result is True and self.alive and conn.parser.unreader.buf.getbuffer().nbytes:
+            result = super().handle(conn)
+        return result
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:  # noqa: ANN401, FBT001  # gunicorn's own
+        """Read the rest of a body that nobody wanted, as long as that does not take long: a client sends all of it."""
+        drained = {"deadline": time.monotonic() + _DRAIN_S, "max_bytes": sys.maxsize}
+        return keepalive and bool(conn.parser.finish_body(**drained))
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:  # noqa: ANN401  # gunicorn's own
+        """Take up a connection that idled, unless it was closed since the poller named it."""
+        if conn in self.keepalived_conns:
+            super().on_client_socket_readable(conn, client)
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:  # noqa: ANN401  # gunicorn's own
+        """Take up a connection that had sent nothing yet, unless it was closed since the poller named it."""
+        if conn in self.pending_conns:
+            super().on_pending_socket_readable(conn, client)
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401  # a signal handler's frame
         """Begin the stop; the connections are closed on the main loop, which owns them."""
