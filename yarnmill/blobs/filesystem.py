@@ -166,6 +166,10 @@ class FileSystemBlobStore(BlobStore):
         return [BlobName(account=account, container=container, name=name) for name in names]
 
     @override
+    def containers(self, account: str) -> list[str]:
+        return self.places.containers(account)
+
+    @override
     def delete(self, blob_id: str) -> None:
         state = self.states.of(blob_id)
         with suppress(GoneError):

@@ -29,6 +29,7 @@ from yarnmill.errors import BadDataError, NotFoundError
 _TAIL: Final = struct.Struct("<QQQ4sQ")  # where the keys begin, blobs, bytes of the firsts, mark, checksum
 _MARK: Final = b"YMp1"
 _ENTRY: Final = np.dtype([("high", "<u8"), ("low", "<u8"), ("start", "<u8"), ("stop", "<u8")])
+_AFTER_SLASH: Final = chr(ord("/") + 1)
 _LIST: Final = 1000
 """Ids and names that are compressed together."""
 
@@ -194,6 +195,19 @@ class Packs:
         """
         self.refresh()
         return heapq.merge(*(_names(pack, folder, prefix, after) for pack in self._known.values()))
+
+    def containers(self, account: str) -> set[str]:
+        """Return the containers of an account that the packs have names in."""
+        self.refresh()
+        return {container for pack in self._known.values() for container in _containers(pack, account)}
+
+
+def _containers(pack: Pack, account: str) -> Iterator[str]:
+    after = f"{account}/"
+    while (text := next(pack.texts(after), "")).startswith(f"{account}/"):
+        container = text.split("/")[1]
+        yield container
+        after = f"{account}/{container}{_AFTER_SLASH}"
 
 
 def _names(pack: Pack, folder: str, prefix: str, after: str) -> Iterator[str]:

@@ -146,6 +146,15 @@ class Places:
         merged = heapq.merge(loose, self.packs.names(f"{account}/{container}/", prefix, after))
         return list(islice((name for name, _ in groupby(merged)), most))
 
+    def containers(self, account: str) -> list[str]:
+        """Return the containers of an account that names are in, in order."""
+        found = set[str]()
+        with suppress(NotFoundError):
+            top = fs.join(self.url, "names", parse_name(f"{account}/c/-").account)
+            found.update(file.name for file in fs.children(top) if file.is_folder)
+        found.update(self.packs.containers(account))  # after the files: see above
+        return sorted(found)
+
 
 def _named_at(path: list[str]) -> str:
     if len(path) < len(("account", "container", "name")):

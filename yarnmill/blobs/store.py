@@ -159,6 +159,9 @@ class BlobStore(Protocol):
             How many at most, None: all of them.
         """
 
+    def containers(self, account: str) -> list[str]:
+        """Return the containers of an account that names are in, in order of their characters."""
+
     def delete(self, blob_id: str) -> None:
         """Make a blob gone; nothing happens if it is. Its bytes stay until they are collected."""
 

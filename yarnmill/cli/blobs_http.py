@@ -1,13 +1,17 @@
 """``yarnmill blobs serve`` and ``token``: the blob store over HTTP, and who may use it."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from yarnmill.blobs import open_store
-from yarnmill.cli.options import with_config
+from yarnmill.cli.options import output_option, print_json, with_config
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.command()
@@ -70,9 +74,13 @@ def token() -> None:
     """Tokens of `yarnmill blobs serve`."""
 
 
+def _tokens_option(help_text: str) -> Callable[[F], F]:
+    return click.option("--tokens", type=click.Path(path_type=Path), required=True, help=help_text)
+
+
 @token.command()
 @click.argument("name")
-@click.option("--tokens", type=click.Path(path_type=Path), required=True, help="The file; made if it is not there.")
+@_tokens_option("The file; made if it is not there.")
 @click.option("--account", "accounts", multiple=True, help="Good for this account's blobs alone [for all].")
 @click.option("--may", default="read,write,delete", show_default=True, help="What it is good for.")
 def new(name: str, tokens: Path, accounts: tuple[str, ...], may: str) -> None:
@@ -86,3 +94,24 @@ def new(name: str, tokens: Path, accounts: tuple[str, ...], may: str) -> None:
     if not rights or not set(may.split(",")) <= set(RIGHTS):
         raise ConfigurationError(f"--may {may}", expected="some of read,write,delete with commas between them")
     click.echo(add_token(tokens, name, may=rights, accounts=accounts))
+
+
+@token.command()
+@click.argument("name")
+@_tokens_option("The file.")
+@output_option
+def s3(name: str, tokens: Path, output: str) -> None:
+    """Print what S3 clients need to act as the token NAME, as lines that a shell can take as variables.
+
+    The pair is as good as the token, and is made of it and of the key in the file: it ends with either.
+    """
+    from yarnmill.blobs.http.tokens import key_id_of, load_rules, named_token, s3_secret  # noqa: PLC0415
+
+    rules = load_rules(tokens)
+    entry = named_token(rules, name)
+    pair = {"access_key_id": key_id_of(entry), "secret_access_key": s3_secret(rules, entry)}
+    if output == "json":
+        print_json(pair)
+        return
+    for key, value in pair.items():
+        click.echo(f"AWS_{key.upper()}={value}")

@@ -35,9 +35,19 @@ class Access:
         self._is_open = is_open
 
     @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything."""
+        return self._is_open
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the moment."""
+        return self._rules()
+
+    @property
     def signing_key(self) -> str:
         """The key of the moment."""
-        return self._rules().signing_key
+        return self.rules.signing_key
 
     def is_private(self, info: BlobInfo) -> bool:
         """Return whether not everybody may read a blob."""
@@ -48,7 +58,7 @@ class Access:
 
     def is_public(self, account: str, container: str) -> bool:
         """Return whether everybody may read the named blobs of a container."""
-        return f"{account}/{container}" in self._rules().public
+        return f"{account}/{container}" in self.rules.public
 
     def require(self, right: Right, account: str) -> None:
         """Refuse the request unless its token has a right on an account.
@@ -61,20 +71,18 @@ class Access:
             If it is good, but not for this.
         """
         token = self._token_with(right)
-        if token is not None and token.accounts and account not in token.accounts:
-            whose = f"account {account!r}" if account else "blobs of no account"
-            raise ForbiddenError(f"the token {token.name!r} is not for {whose}", expected=f"one for {whose}")
+        if token is not None:
+            check_account(token, account)
 
     def _token_with(self, right: Right) -> Token | None:
         if self._is_open:
             return None
         given = request.authorization
-        token = find_token(self._rules(), given.token) if given and given.type == "bearer" and given.token else None
+        token = find_token(self.rules, given.token) if given and given.type == "bearer" and given.token else None
         if token is None:
             what = "the token is not known" if given else "this needs a token"
             raise UnauthorizedError(what, expected="Authorization: Bearer TOKEN", mend="yarnmill blobs token new")
-        if right not in token.may:
-            raise ForbiddenError(f"the token {token.name!r} may not {right}", expected=f"one that may {right}")
+        check_right(token, right)
         return token
 
     def require_read(self, blob_id: str) -> BlobInfo:
@@ -118,3 +126,16 @@ class Access:
     def _signed_arguments(self) -> dict[str, str]:
         method = "GET" if request.method == "HEAD" else request.method
         return verify_url(self.signing_key, method, request.path, request.args.items(multi=True), time.time())
+
+
+def check_right(token: Token, right: Right) -> None:
+    """Raise ForbiddenError unless a token has a right."""
+    if right not in token.may:
+        raise ForbiddenError(f"the token {token.name!r} may not {right}", expected=f"one that may {right}")
+
+
+def check_account(token: Token, account: str) -> None:
+    """Raise ForbiddenError unless a token is for the blobs of an account."""
+    if token.accounts and account not in token.accounts:
+        whose = f"account {account!r}" if account else "blobs of no account"
+        raise ForbiddenError(f"the token {token.name!r} is not for {whose}", expected=f"one for {whose}")

@@ -9,6 +9,7 @@ from yarnmill.blobs.http.access import Access
 from yarnmill.blobs.http.named import add_named
 from yarnmill.blobs.http.reading import add_reading
 from yarnmill.blobs.http.refusals import BadRequestError, add_refusals
+from yarnmill.blobs.http.s3.routes import add_s3
 from yarnmill.blobs.http.signedurls import add_signed_urls
 from yarnmill.blobs.http.tokens import Rules
 from yarnmill.blobs.http.writing import add_writing
@@ -35,6 +36,7 @@ def create_app(store: BlobStore, rules: Callable[[], Rules], *, is_open: bool) -
     add_writing(app, store, access)
     add_named(app, store, access)
     add_signed_urls(app, access)
+    add_s3(app, store, access)
     return app
 
 

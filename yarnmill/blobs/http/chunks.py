@@ -4,7 +4,7 @@ A chunk is a blob with a short life that is known by a signed id. Stitching copi
 expire: a client that lost the answer can ask once more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -77,11 +77,12 @@ def stitched(store: BlobStore, key: str, attributes: Attributes) -> Iterator[byt
         except NotFoundError:
             what = f"signedChunkIds[{number}]: not there any more"
             raise BadRequestError(what, mend="upload it again") from None
-    return _joined(store, chunks)
+    return joined(store, [chunk.blob for chunk in chunks])
 
 
-def _joined(store: BlobStore, chunks: list[Chunk]) -> Iterator[bytes]:
-    for chunk in chunks:
-        with store.open(chunk.blob) as stream:
+def joined(store: BlobStore, ids: Iterable[str]) -> Iterator[bytes]:
+    """Yield the bytes of some blobs, one after the other."""
+    for blob_id in ids:
+        with store.open(blob_id) as stream:
             while data := stream.read(READ_BYTES):
                 yield data

@@ -135,10 +135,10 @@ def info_headers(info: BlobInfo, *, private: bool) -> Iterator[tuple[str, str]]:
     yield from user_headers(info)
 
 
-def user_headers(info: BlobInfo) -> Iterator[tuple[str, str]]:
-    """Yield the names and values of a blob's owner."""
+def user_headers(info: BlobInfo, prefix: str = USER) -> Iterator[tuple[str, str]]:
+    """Yield the names, behind a prefix, and values of a blob's owner."""
     for key, text in (info.attributes or Attributes()).user.items():
-        yield USER + (key if _TOKEN.fullmatch(key) else quote(key, safe="")), value_of(text)
+        yield prefix + (key if _TOKEN.fullmatch(key) else quote(key, safe="")), value_of(text)
 
 
 def value_of(text: str) -> str:

@@ -4,7 +4,7 @@ import datetime as dt
 import errno
 import logging
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Final
 
 from flask import Flask, Response, request
 from werkzeug.http import http_date, is_resource_modified
@@ -17,6 +17,9 @@ from yarnmill.blobs.http.headers import Answer, info_headers, user_headers
 from yarnmill.blobs.http.ranges import parse_range
 from yarnmill.blobs.http.refusals import of_request
 from yarnmill.errors import BadDataError
+
+NO_PAGE: Final = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+"""What somebody put is shown, but never acts, as a page of this server."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,9 +63,7 @@ def blob_response(store: BlobStore, access: Access, info: BlobInfo) -> Response:
         response.headers[name] = value
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["Content-Type"] = response.headers["x-ambry-content-type"]
-    # What somebody put is shown, but never acts, as a page of this server.
-    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.extend(NO_PAGE)
     start, stop = 0, info.size_bytes
     wanted = parse_range(request.headers.get("Range", ""), info.size_bytes) if _range_holds(info) else None
     if wanted is not None:
@@ -70,7 +71,7 @@ def blob_response(store: BlobStore, access: Access, info: BlobInfo) -> Response:
         response.status_code = 206
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{info.size_bytes}"
     if request.method != "HEAD":
-        _send(response, store, info.id, (start, stop))
+        send_part(response, store, info.id, (start, stop))
     response.headers["Content-Length"] = str(stop - start)
     return response
 
@@ -87,7 +88,8 @@ def _common(info: BlobInfo, access: Access) -> list[tuple[str, str]]:
     return [("Last-Modified", http_date(info.created_at_ms // 1000)), ("Cache-Control", cached)]
 
 
-def _send(response: Response, store: BlobStore, blob_id: str, part: tuple[int, int]) -> None:
+def send_part(response: Response, store: BlobStore, blob_id: str, part: tuple[int, int]) -> None:
+    """Let an answer be a part of a blob."""
     source = store.open(blob_id, *part)
     response.call_on_close(source.close)
     try:

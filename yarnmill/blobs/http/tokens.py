@@ -10,8 +10,8 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +24,7 @@ Right = Literal["read", "write", "delete"]
 RIGHTS: Final[tuple[Right, ...]] = ("read", "write", "delete")
 
 _OTHERS_READ: Final = 0o004
+_KEY_ID_DIGITS: Final = 20
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -123,14 +124,57 @@ def find_token(rules: Rules, secret: str) -> Token | None:
     return found[0] if found else None
 
 
+def key_id_of(token: Token) -> str:
+    """Return what an S3 client calls a token: its access key id."""
+    return token.sha256[:_KEY_ID_DIGITS].upper()
+
+
+def s3_secret(rules: Rules, token: Token) -> str:
+    """Return the secret access key that belongs to a token: it ends with the entry, and with the file's key."""
+    said = f"s3 {token.sha256}".encode()
+    return hmac.new(bytes.fromhex(rules.signing_key), said, hashlib.sha256).hexdigest()
+
+
+def find_key_id(rules: Rules, key_id: str) -> Token | None:
+    """Return the entry that an access key id belongs to, None if it is nobody's."""
+    return next((token for token in rules.tokens if key_id_of(token) == key_id), None)
+
+
+def named_token(rules: Rules, name: str) -> Token:
+    """Return the entry of a name.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
+    found = next((token for token in rules.tokens if token.name == name), None)
+    if found is None:
+        raise NotFoundError(f"no token {name!r}", expected=f"one of {', '.join(each.name for each in rules.tokens)}")
+    return found
+
+
 def add_token(path: Path, name: str, *, may: tuple[Right, ...], accounts: tuple[str, ...]) -> str:
     """Add a token to a file, which is made if it is not there, and return it; it is written down nowhere.
 
     Raises
     ------
     ConflictError
-        If the file has a token of that name, or somebody is adding one.
+        If the file has a token of that name, or somebody is changing it.
     """
+    secret = secrets.token_urlsafe(32)
+    entry = Token(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), may=may, accounts=accounts)
+    with _changing(path) as replace:
+        rules = load_rules(path) if path.exists() else fresh_rules()
+        if any(token.name == name for token in rules.tokens):
+            raise ConflictError(f"{path}: has a token {name!r}", mend="choose another name, or delete its entry")
+        replace(msgspec.structs.replace(rules, tokens=(*rules.tokens, entry)))
+    return secret
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[Callable[[Rules], None]]:
+    """Yield a function that puts other rules in the place of a file's; nobody else changes it meanwhile."""
     fresh = path.with_name(f"{path.name}.new")
     try:
         descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -138,23 +182,17 @@ def add_token(path: Path, name: str, *, may: tuple[Right, ...], accounts: tuple[
         raise ConflictError(f"{fresh}: somebody is changing {path}", mend=f"wait, or rm {fresh} if nobody is") from None
     except OSError as problem:
         raise ConfigurationError(f"{fresh}: {problem.strerror}", expected="a folder that is yours") from None
+
+    def replace(rules: Rules) -> None:
+        file.write(render_yaml(rules))
+        file.flush()
+        os.fsync(file.fileno())
+        fresh.replace(path)
+
     try:
         with os.fdopen(descriptor, "w") as file:
-            secret = secrets.token_urlsafe(32)
-            entry = Token(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), may=may, accounts=accounts)
-            file.write(render_yaml(_with_entry(path, entry)))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+            yield replace
     except BaseException:
         with suppress(OSError):
             fresh.unlink()
         raise
-    return secret
-
-
-def _with_entry(path: Path, entry: Token) -> Rules:
-    rules = load_rules(path) if path.exists() else fresh_rules()
-    if any(token.name == entry.name for token in rules.tokens):
-        raise ConflictError(f"{path}: has a token {entry.name!r}", mend="choose another name, or delete its entry")
-    return msgspec.structs.replace(rules, tokens=(*rules.tokens, entry))
