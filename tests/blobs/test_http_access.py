@@ -13,7 +13,15 @@ import requests
 from yarnmill.blobs import Attributes
 from yarnmill.blobs.http.refusals import UnauthorizedError
 from yarnmill.blobs.http.signing import EXPIRY, signed_url, verify_url
-from yarnmill.blobs.http.tokens import RIGHTS, add_token, fresh_rules, load_rules
+from yarnmill.blobs.http.tokens import (
+    RIGHTS,
+    add_token,
+    find_key_id,
+    find_token,
+    fresh_rules,
+    key_id_of,
+    load_rules,
+)
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
 
@@ -328,3 +336,38 @@ def test_a_token_is_made_by_a_command(tmp_path: Path, capsys: pytest.CaptureFixt
     assert token.sha256 == hashlib.sha256(secret.encode()).hexdigest()
     assert run(yarnmill, ["blobs", "token", "new", "--tokens", path, "ci"]) == 4
     assert run(yarnmill, ["blobs", "token", "new", "--tokens", path, "x", "--may", "read,fly"]) == 2
+
+
+@programs
+def test_a_token_is_taken_back_by_a_command_while_the_server_runs(
+    face: "Face", capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, tokens = face.put(b"x"), str(face.tokens)
+    assert run(yarnmill, ["blobs", "token", "new", "--tokens", tokens, "passing", "--may", "read", "--ttl", "1 d"]) == 0
+    token = capsys.readouterr().out.strip()
+    assert face.call("GET", path, token=token).content == b"x"
+    assert run(yarnmill, ["blobs", "token", "ls", "--tokens", tokens, "--output", "json"]) == 0
+    listed = capsys.readouterr().out
+    (found,) = (each for each in json.loads(listed) if each["name"] == "passing")
+    assert (found["may"], found["accounts"]) == (["read"], [])
+    assert found["expires_at_ms"] - found["created_at_ms"] == pytest.approx(86_400_000, abs=60_000)
+    assert hashlib.sha256(token.encode()).hexdigest().startswith(found["id"].lower())
+    for secret in (token, hashlib.sha256(token.encode()).hexdigest(), load_rules(face.tokens).signing_key):
+        assert secret not in listed
+    assert run(yarnmill, ["blobs", "token", "ls", "--tokens", tokens]) == 0
+    assert "passing" in capsys.readouterr().out
+    assert run(yarnmill, ["blobs", "token", "rm", "--tokens", tokens, "passing"]) == 0
+    assert face.call("GET", path, token=token).status_code == 401
+    assert face.call("GET", path).content == b"x"
+    assert run(yarnmill, ["blobs", "token", "rm", "--tokens", tokens, "passing"]) == 3
+
+
+def test_a_token_that_has_expired_is_nobodys(tmp_path: Path) -> None:
+    path, now = tmp_path / "t.yaml", time.time_ns() // 1_000_000
+    past, future = (
+        add_token(path, str(end), may=RIGHTS, accounts=(), expires_at_ms=end) for end in (now - 1, now + 3_600_000)
+    )
+    rules = load_rules(path)
+    assert find_token(rules, past) is None
+    assert find_token(rules, future) == rules.tokens[1]
+    assert [find_key_id(rules, key_id_of(token)) for token in rules.tokens] == [None, rules.tokens[1]]

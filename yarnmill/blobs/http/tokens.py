@@ -2,7 +2,7 @@
 
 Tokens are random and long, so their plain SHA-256 tells nobody what they are; the file holds no token. The key in it
 is secret: nobody but the owner, and a group that the owner lets in, may read it. To take a token back, delete its
-entry; a running server sees it with the next request.
+entry (``yarnmill blobs token rm``); a running server sees it with the next request.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from yarnmill.blobs.states import now_ms
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
 from yarnmill.records import Record, parse_yaml, render_yaml
 
@@ -41,12 +42,23 @@ class Token(Record, frozen=True):
         What it is good for.
     accounts
         On whose blobs, none: everybody's and those that belong to no account.
+    created_at_ms
+        When it was made (milliseconds since 1970), None: before that was written down.
+    expires_at_ms
+        From when on it is good for nothing, None: never.
     """
 
     name: str
     sha256: str
     may: tuple[Right, ...] = RIGHTS
     accounts: tuple[str, ...] = ()
+    created_at_ms: int | None = None
+    expires_at_ms: int | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it has not expired."""
+        return self.expires_at_ms is None or self.expires_at_ms > now_ms()
 
 
 class Rules(Record, frozen=True):
@@ -121,7 +133,7 @@ def find_token(rules: Rules, secret: str) -> Token | None:
     """Return the entry of a token, None if it is nobody's; the time this takes tells nothing."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
     found = [token for token in rules.tokens if hmac.compare_digest(token.sha256.encode(), digest.encode())]
-    return found[0] if found else None
+    return found[0] if found and found[0].is_good else None
 
 
 def key_id_of(token: Token) -> str:
@@ -137,7 +149,7 @@ def s3_secret(rules: Rules, token: Token) -> str:
 
 def find_key_id(rules: Rules, key_id: str) -> Token | None:
     """Return the entry that an access key id belongs to, None if it is nobody's."""
-    return next((token for token in rules.tokens if key_id_of(token) == key_id), None)
+    return next((token for token in rules.tokens if key_id_of(token) == key_id and token.is_good), None)
 
 
 def named_token(rules: Rules, name: str) -> Token:
@@ -154,7 +166,9 @@ def named_token(rules: Rules, name: str) -> Token:
     return found
 
 
-def add_token(path: Path, name: str, *, may: tuple[Right, ...], accounts: tuple[str, ...]) -> str:
+def add_token(
+    path: Path, name: str, *, may: tuple[Right, ...], accounts: tuple[str, ...], expires_at_ms: int | None = None
+) -> str:
     """Add a token to a file, which is made if it is not there, and return it; it is written down nowhere.
 
     Raises
@@ -163,13 +177,38 @@ def add_token(path: Path, name: str, *, may: tuple[Right, ...], accounts: tuple[
         If the file has a token of that name, or somebody is changing it.
     """
     secret = secrets.token_urlsafe(32)
-    entry = Token(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), may=may, accounts=accounts)
+    entry = Token(
+        name=name,
+        sha256=hashlib.sha256(secret.encode()).hexdigest(),
+        may=may,
+        accounts=accounts,
+        created_at_ms=now_ms(),
+        expires_at_ms=expires_at_ms,
+    )
     with _changing(path) as replace:
         rules = load_rules(path) if path.exists() else fresh_rules()
         if any(token.name == name for token in rules.tokens):
-            raise ConflictError(f"{path}: has a token {name!r}", mend="choose another name, or delete its entry")
+            raise ConflictError(
+                f"{path}: has a token {name!r}", mend=f"choose another name, or yarnmill blobs token rm {name}"
+            )
         replace(msgspec.structs.replace(rules, tokens=(*rules.tokens, entry)))
     return secret
+
+
+def remove_token(path: Path, name: str) -> None:
+    """Take a token back: with the next request it is not known any more.
+
+    Raises
+    ------
+    NotFoundError
+        If the file has none of that name.
+    ConflictError
+        If somebody is changing it.
+    """
+    with _changing(path) as replace:
+        rules = load_rules(path)
+        gone = named_token(rules, name)
+        replace(msgspec.structs.replace(rules, tokens=tuple(token for token in rules.tokens if token is not gone)))
 
 
 @contextmanager
