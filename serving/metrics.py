@@ -1,16 +1,12 @@
 """What Prometheus sees: few series however many models there are, summed over all worker processes."""
 
-import os
 from typing import Final
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from serving.models import Snapshot
-
-MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder that the workers share; prometheus_client reads it when it is imported."""
+from yarnmill.httpserver.series import render_series
 
 _LARGEST_LABELS: Final = 100
 _OTHER: Final = "(other)"
@@ -78,12 +74,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all series as text, over all workers if there are several."""
-        folder = os.environ.get(MULTIPROCESS_VARIABLE)
-        if not folder:
-            return generate_latest(self._registry)
-        together = CollectorRegistry()
-        MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        return render_series(self._registry)
 
     def _label(self, model: str) -> str:
         if model in self._children:

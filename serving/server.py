@@ -19,9 +19,9 @@ from typing_extensions import override
 from yarnmill.config import Config
 from yarnmill.httpserver.application import Processes, ThreadedApplication
 from yarnmill.httpserver.listener import address_of, bind, limit_stalls
+from yarnmill.httpserver.series import forget_worker, shared_series
 from yarnmill.httpserver.worker import PromptWorker
 from yarnmill.records import Record
-from yarnmill.temporary import own_folder
 
 if TYPE_CHECKING:
     from serving.follower import Follower
@@ -58,9 +58,7 @@ def serve(config: Config, options: ServerOptions, announce: Callable[[str], None
     listener = bind(config.serving.host, config.serving.port)
     limit_stalls(listener, float(config.serving.timeout))
     url = address_of(listener)
-    with own_folder("yarnmill-metrics-") as folder, tempfile.TemporaryFile() as tally:
-        # prometheus_client reads this when it is imported, so what imports it comes later.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    with shared_series(), tempfile.TemporaryFile() as tally:
         ready = _ReadyLine(tally, config.serving.workers, lambda: announce(url))
         _Application(config, options, listener, ready).run()
 
@@ -89,7 +87,7 @@ class _Application(ThreadedApplication):
     """The tier's workers."""
 
     def __init__(self, config: Config, options: ServerOptions, listener: socket.socket, ready: _ReadyLine) -> None:
-        # Imported in the parent, so that the workers share the pages, and only now: see serve().
+        # Imported in the parent, so that the workers share the pages, and only now: see shared_series.
         from serving import app  # noqa: F401, PLC0415
         from serving.accesslog import TierLogger  # noqa: PLC0415
 
@@ -112,12 +110,12 @@ class _Application(ThreadedApplication):
             "when_ready": lambda _arbiter: gc.freeze(),  # pages of the parent's objects stay shared
             "post_worker_init": self._load_first,
             "worker_exit": self._stop_following,
-            "child_exit": lambda _arbiter, worker: _forget_worker(worker.pid),
+            "child_exit": lambda _arbiter, worker: forget_worker(worker.pid),
         }
 
     def load(self) -> Any:  # noqa: ANN401  # a WSGI application
         """Return the application of one worker; called after the fork."""
-        from serving.app import create_app  # noqa: PLC0415  # see serve()
+        from serving.app import create_app  # noqa: PLC0415  # see shared_series
         from serving.follower import Follower  # noqa: PLC0415
 
         self._follower = Follower.from_config(self._config)
@@ -138,9 +136,3 @@ class _Application(ThreadedApplication):
     def _stop_following(self, _arbiter: object, _worker: object) -> None:
         if self._follower is not None:
             self._follower.stop()
-
-
-def _forget_worker(pid: int) -> None:
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  # see serve()
-
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]

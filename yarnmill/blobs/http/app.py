@@ -6,6 +6,7 @@ from flask import Flask, Response, request
 
 from yarnmill.blobs import BlobStore
 from yarnmill.blobs.http.access import Access
+from yarnmill.blobs.http.metrics import add_metrics
 from yarnmill.blobs.http.named import add_named
 from yarnmill.blobs.http.reading import add_reading
 from yarnmill.blobs.http.refusals import BadRequestError, add_refusals
@@ -29,6 +30,7 @@ def create_app(store: BlobStore, rules: Callable[[], Rules], *, is_open: bool) -
     """
     app = Flask("yarnmill.blobs.http", static_folder=None)
     access = Access(store, rules, is_open=is_open)
+    add_metrics(app)
     app.before_request(_refuse_other_than_utf8)
     add_refusals(app)
     _add_health(app)

@@ -11,6 +11,8 @@ from yarnmill.blobs.streams import ChunkStream
 from yarnmill.units import render_bytes
 
 READ_BYTES: Final = 256 * 1024
+RECEIVED: Final = "yarnmill.received_bytes"
+"""Where the environment of a request says how much of its body was read."""
 
 
 def received() -> Iterator[bytes]:
@@ -26,6 +28,7 @@ def received() -> Iterator[bytes]:
     seen = 0
     while chunk := _read(request.stream):
         seen += len(chunk)
+        request.environ[RECEIVED] = seen
         yield chunk
     # gunicorn tells of a missing rest only where the body came in chunks.
     if request.content_length is not None and seen < request.content_length:

@@ -9,11 +9,11 @@ import msgspec
 from typing_extensions import override
 
 from yarnmill.blobs import BlobStore
-from yarnmill.blobs.http.app import create_app
 from yarnmill.blobs.http.tokens import Rules, fresh_rules, watched_rules
 from yarnmill.httpserver.accesslog import StructuredLogger
 from yarnmill.httpserver.application import Processes, ThreadedApplication
 from yarnmill.httpserver.listener import address_of, bind, limit_stalls
+from yarnmill.httpserver.series import forget_worker, shared_series
 
 _STALL_S: Final = 60.0
 """How long a client may send or take nothing in the middle of a request."""
@@ -83,7 +83,8 @@ def serve(store: BlobStore, options: ServerOptions, announce: Callable[[str], No
         access_log=options.access_log,
         pid_file=options.pid_file,
     )
-    _Application(processes, listener, _Face(store, rules, options.tokens is None, lambda: announce(url))).run()
+    with shared_series():
+        _Application(processes, listener, _Face(store, rules, options.tokens is None, lambda: announce(url))).run()
 
 
 def _rules(tokens: Path | None) -> Callable[[], Rules]:
@@ -108,6 +109,9 @@ class _Application(ThreadedApplication):
     """The face's workers."""
 
     def __init__(self, processes: Processes, listener: socket.socket, face: _Face) -> None:
+        # Imported in the parent, so that the workers share the pages, and only now: see shared_series.
+        from yarnmill.blobs.http import app  # noqa: F401, PLC0415
+
         self._face = face
         super().__init__(processes, listener, _Logger)
 
@@ -115,6 +119,7 @@ class _Application(ThreadedApplication):
     def hooks(self) -> Mapping[str, object]:
         return {
             "when_ready": lambda _arbiter: self._face.announce(),
+            "child_exit": lambda _arbiter, worker: forget_worker(worker.pid),
             "limit_request_line": _MOST_LINE_BYTES,
             # By default a header with an underscore is dropped without a word, and with it what somebody wants kept.
             "header_map": "refuse",
@@ -122,4 +127,6 @@ class _Application(ThreadedApplication):
 
     def load(self) -> Any:  # noqa: ANN401  # a WSGI application
         """Return the application of one worker; called after the fork."""
+        from yarnmill.blobs.http.app import create_app  # noqa: PLC0415  # see shared_series
+
         return create_app(self._face.store, self._face.rules, is_open=self._face.is_open)
