@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from yarnmill.blobs.filesystem import FileSystemBlobStore
 from yarnmill.blobs.ids import BlobName, is_content_id, parse_blob_id, parse_name
-from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
+from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage, OpenBlob
 from yarnmill.errors import ConfigurationError
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "BlobStore",
     "Damage",
     "FileSystemBlobStore",
+    "OpenBlob",
     "is_content_id",
     "open_store",
     "parse_blob_id",

@@ -54,10 +54,14 @@ def garbage(store: FileSystemBlobStore, kept: Seconds = KEPT) -> Iterator[Garbag
             continue
         with suppress(NotFoundError, BadDataError):
             ends = store.ended(blob_id)
-            if ends is not None and ends[1] <= before:
-                reason, since_ms = ends
-                url, start, stop = store.place_of(blob_id)
-                yield Garbage(blob=blob_id, url=url, reason=reason, since_ms=since_ms, size_bytes=stop - start)
+            if ends is not None and ends.since_ms <= before:
+                yield Garbage(
+                    blob=blob_id,
+                    url=ends.place.url,
+                    reason=ends.reason,
+                    since_ms=ends.since_ms,
+                    size_bytes=ends.place.size_bytes,
+                )
     with suppress(NotFoundError):
         for file in fs.children(store.places.incoming):
             if file.name.startswith(ASIDE):  # as old as the blob, which may have been restored since

@@ -8,24 +8,33 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Final, Literal, NamedTuple
 
 import msgspec
 from typing_extensions import override
 
 from yarnmill import fs
 from yarnmill.blobs.ids import BlobName, fresh_id, is_content_id, name_of, parse_name
+from yarnmill.blobs.opened import OpenRecord
 from yarnmill.blobs.packs import Place
 from yarnmill.blobs.places import Places
 from yarnmill.blobs.record import Known, RecordReader, RecordWriter, damaged
+from yarnmill.blobs.standing import gone, info_of, refuse_ended, refuse_expired
 from yarnmill.blobs.states import State, States, now_ms
 from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
-from yarnmill.blobs.streams import ChunkStream
 from yarnmill.errors import ConflictError, GoneError, NotFoundError
 from yarnmill.units import render_time
 
 _READ_BYTES: Final = 1024 * 1024
 _TRIES: Final = 5
+
+
+class Ended(NamedTuple):
+    """How and when a blob ended (milliseconds since 1970), and where its record lies."""
+
+    reason: Literal["deleted", "expired"]
+    since_ms: int
+    place: Place
 
 
 class FileSystemBlobStore(BlobStore):
@@ -76,7 +85,7 @@ class FileSystemBlobStore(BlobStore):
             end = known.attributes.expires_at_ms if known.attributes is not None else None
             if end is not None:  # so that whoever collects what has expired need not read every blob
                 state = self.states.add(known.id, "expires", state, end)
-            return _info(known, size_bytes, state)
+            return info_of(known, size_bytes, state)
         for _ in range(_TRIES):
             # First of all, so that who collects what was deleted lets it be.
             state = self._revived(known.id)
@@ -85,7 +94,7 @@ class FileSystemBlobStore(BlobStore):
                 if self.places.packs.find(known.id):
                     raise ConflictError(known.id)
                 fs.rename(fresh, self.places.loose(known.id))
-                return _info(known, size_bytes, state)
+                return info_of(known, size_bytes, state)
             # The bytes are here already. Their writer was told that they are safe, and so will ours be: only after
             # a look at every one of them.
             with suppress(NotFoundError):  # it was collected a moment ago
@@ -104,27 +113,21 @@ class FileSystemBlobStore(BlobStore):
     def _is_taken(self, name: BlobName) -> bool:
         return self.places.is_there(name.id) or self.states.of(name.id).has_ended
 
-    def place_of(self, blob_id: str) -> Place:
-        """Return where the record of a blob lies; NotFoundError if it is nowhere."""
-        stream, place = self.places.open(blob_id, lambda: False)
-        stream.close()
-        return place
-
-    def ended(self, blob_id: str) -> tuple[Literal["deleted", "expired"], int] | None:
-        """Return how and when a blob that is not collected ended; None if it is live."""
-        with self._file(blob_id) as (reader, state):
+    def ended(self, blob_id: str) -> Ended | None:
+        """Return how and when a blob that is not collected ended, and where it lies; None if it is live."""
+        with self._file(blob_id) as (reader, state, place):
             if state.deleted_at_ms is not None:
-                return "deleted", state.deleted_at_ms
-            end = _info(reader.known, reader.size_bytes, state).expires_at_ms
-            return None if end is None or end > now_ms() else ("expired", end)
+                return Ended("deleted", state.deleted_at_ms, place)
+            end = info_of(reader.known, reader.size_bytes, state).expires_at_ms
+            return None if end is None or end > now_ms() else Ended("expired", end, place)
+
+    @override
+    def opened(self, blob_id: str) -> OpenRecord:
+        return OpenRecord(self._opened(blob_id), self._url)
 
     @override
     def open(self, blob_id: str, start: int = 0, stop: int | None = None) -> IO[bytes]:
-        opened = self._opened(blob_id)
-        reader, _ = opened.__enter__()
-        end = reader.size_bytes if stop is None else min(stop, reader.size_bytes)
-        chunks = reader.chunks(start, end) if start < end else iter(())
-        return ChunkStream(chunks, lambda: opened.__exit__(None, None, None))  # type: ignore[return-value]  # typeshed
+        return self.opened(blob_id).part(start, stop)
 
     @override
     def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:
@@ -148,10 +151,10 @@ class FileSystemBlobStore(BlobStore):
 
     @override
     def stat(self, blob_id: str, *, ended: bool = False) -> BlobInfo:
-        with self._file(blob_id) as (reader, state):
-            info = _info(reader.known, reader.size_bytes, state)
+        with self._file(blob_id) as (reader, state, _):
+            info = info_of(reader.known, reader.size_bytes, state)
             if not ended:
-                _refuse_ended(info, state)
+                refuse_ended(info, state)
             return info
 
     @override
@@ -171,32 +174,34 @@ class FileSystemBlobStore(BlobStore):
 
     @override
     def delete(self, blob_id: str) -> None:
-        state = self.states.of(blob_id)
-        with suppress(GoneError):
-            self.stat(blob_id)
+        with suppress(GoneError), self._file(blob_id) as (reader, state, _):
+            refuse_ended(info_of(reader.known, reader.size_bytes, state), state)
             self.states.add(blob_id, "deleted", state)
 
     @override
     def undelete(self, blob_id: str) -> BlobInfo:
-        with self._file(blob_id) as (reader, state):
-            info = _info(reader.known, reader.size_bytes, state)
-        _refuse_expired(info)
-        if state.deleted_at_ms is not None:
-            self.states.add(blob_id, "restored", state)
-        return self.stat(blob_id)
+        with self._file(blob_id) as (reader, state, _):
+            info = info_of(reader.known, reader.size_bytes, state)
+        refuse_expired(info)
+        if state.deleted_at_ms is None:
+            return info
+        self.states.add(blob_id, "restored", state)
+        return self.stat(blob_id)  # which brings it back if it is out of sight
 
     @override
     def update_ttl(self, blob_id: str, expires_at_ms: int | None) -> BlobInfo:
-        state, info = self.states.of(blob_id), self.stat(blob_id)
-        self.states.add(blob_id, "expires", state, expires_at_ms)
+        with self._file(blob_id) as (reader, state, _):
+            info = info_of(reader.known, reader.size_bytes, state)
+            refuse_ended(info, state)
+            self.states.add(blob_id, "expires", state, expires_at_ms)
         return msgspec.structs.replace(info, expires_at_ms=expires_at_ms)
 
     @override
     def check(self, blob_id: str) -> BlobInfo:
-        with self._file(blob_id) as (reader, state):
+        with self._file(blob_id) as (reader, state, _):
             for _ in reader.whole():
                 pass
-            return _info(reader.known, reader.size_bytes, state)
+            return info_of(reader.known, reader.size_bytes, state)
 
     @override
     def strays(self) -> Iterator[Damage]:
@@ -211,56 +216,29 @@ class FileSystemBlobStore(BlobStore):
     @contextmanager
     def _opened(self, blob_id: str) -> Iterator[tuple[RecordReader, BlobInfo]]:
         """Open a blob that is neither deleted nor expired."""
-        with self._file(blob_id) as (reader, state):
-            info = _info(reader.known, reader.size_bytes, state)
-            _refuse_ended(info, state)
+        with self._file(blob_id) as (reader, state, _):
+            info = info_of(reader.known, reader.size_bytes, state)
+            refuse_ended(info, state)
             yield reader, info
 
     @contextmanager
-    def _file(self, blob_id: str) -> Iterator[tuple[RecordReader, State]]:
+    def _file(self, blob_id: str) -> Iterator[tuple[RecordReader, State, Place]]:
         state = self.states.of(blob_id)
         if state.collected_at_ms is not None:  # its bytes may lie in a pack for a while
-            raise _gone(blob_id, f"was deleted, and collected {render_time(state.collected_at_ms)}")
+            raise gone(blob_id, f"was deleted, and collected {render_time(state.collected_at_ms)}")
         try:
             stream, place = self.places.open(blob_id, lambda: not self.states.of(blob_id).has_ended)
         except NotFoundError:
             if state.has_ended:
-                raise _gone(blob_id, "was deleted, and is being collected") from None
+                raise gone(blob_id, "was deleted, and is being collected") from None
             raise
         with stream, fs.translated(place.url):
             source = f"blob {blob_id} at {place.url}"
             reader = RecordReader(stream, place.stop, source)
             if reader.start != place.start or reader.known.id != blob_id:
                 raise damaged(source, f"it is the record of blob {reader.known.id}, or has bytes before it")
-            yield reader, state
-
-
-def _info(known: Known, size_bytes: int, state: State) -> BlobInfo:
-    put_with = known.attributes.expires_at_ms if known.attributes is not None else None
-    return BlobInfo(
-        id=known.id,
-        size_bytes=size_bytes,
-        sha256=known.sha256,
-        created_at_ms=known.created_at_ms,
-        expires_at_ms=state.expires_at_ms if state.has_end else put_with,
-        attributes=known.attributes,
-    )
-
-
-def _refuse_ended(info: BlobInfo, state: State) -> None:
-    if state.deleted_at_ms is not None:
-        raise _gone(info.id, f"was deleted {render_time(state.deleted_at_ms)}")
-    _refuse_expired(info)
-
-
-def _refuse_expired(info: BlobInfo) -> None:
-    if info.expires_at_ms is not None and info.expires_at_ms <= now_ms():
-        raise _gone(info.id, f"expired {render_time(info.expires_at_ms)}")
+            yield reader, state, place
 
 
 def _taken(name: BlobName) -> ConflictError:
     return ConflictError(f"{name}: a blob has or had this name, and keeps it for ever", mend="choose another name")
-
-
-def _gone(blob_id: str, why: str) -> GoneError:
-    return GoneError(f"blob {blob_id} {why}")

@@ -17,6 +17,7 @@ onto another, is all that the store asks of the file system.
 
 import hashlib
 import heapq
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import groupby, islice
@@ -63,8 +64,12 @@ class Places:
         url = self.loose(blob_id)
         for _ in range(_TRIES):
             with suppress(NotFoundError):
-                place = self.packs.find(blob_id) or Place(url, 0, fs.info(url).size_bytes)
-                return fs.open_read(place.url), place
+                place = self.packs.find(blob_id)
+                stream = fs.open_read(url if place is None else place.url)
+                if place is None:
+                    stream.seek(0, os.SEEK_END)  # an open file knows its size
+                    place = Place(url, 0, stream.tell())
+                return stream, place
             # Packed since, or collected and restored.
             if not self.packs.refresh() and not (is_wanted() and self.bring_back(blob_id)):
                 break

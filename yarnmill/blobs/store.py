@@ -75,6 +75,20 @@ class Damage(Record, frozen=True):
     size_bytes: int
 
 
+class OpenBlob(Protocol):
+    """A blob that is open, until it or a part of it is closed."""
+
+    @property
+    def info(self) -> BlobInfo:
+        """What is known of it."""
+
+    def part(self, start: int = 0, stop: int | None = None) -> IO[bytes]:
+        """Return the bytes from ``start`` up to ``stop``; none is handed out before it was checked."""
+
+    def close(self) -> None:
+        """Close it; nothing happens if it is."""
+
+
 class BlobStore(Protocol):
     """Immutable bytes by id. Every method is safe to call from several processes and threads at once.
 
@@ -107,6 +121,9 @@ class BlobStore(Protocol):
         ConflictError
             If a blob has or had the name already. Of several writers at once one wins.
         """
+
+    def opened(self, blob_id: str) -> OpenBlob:
+        """Return a blob for whoever wants to know something of it before its bytes: it is looked for once."""
 
     def open(self, blob_id: str, start: int = 0, stop: int | None = None) -> IO[bytes]:
         """Return the bytes from ``start`` up to ``stop`` as a stream; none is handed out before it was checked."""

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from flask import request
 
-from yarnmill.blobs import BlobInfo, BlobStore, is_content_id
+from yarnmill.blobs import BlobInfo, BlobStore, OpenBlob, is_content_id
 from yarnmill.blobs.http.headers import ACCOUNT, BLOB_SIZE, CONTENT_TYPE, SERVICE, USER, ambry_headers
-from yarnmill.blobs.http.refusals import ForbiddenError, UnauthorizedError
+from yarnmill.blobs.http.refusals import ForbiddenError, RequestError, UnauthorizedError
 from yarnmill.blobs.http.signing import SIGNATURE, verify_url
 from yarnmill.blobs.http.tokens import Right, Rules, Token, find_token
 from yarnmill.blobs.ids import name_of
@@ -85,20 +85,25 @@ class Access:
         check_right(token, right)
         return token
 
-    def require_read(self, blob_id: str) -> BlobInfo:
-        """Refuse the request unless it may read a blob; return what is known of it."""
+    def require_read(self, blob_id: str) -> OpenBlob:
+        """Refuse the request unless it may read a blob; return it, open."""
         name = name_of(blob_id)
         if SIGNATURE in request.args:
             self._signed_arguments()
-            return self._store.stat(blob_id)
+            return self._store.opened(blob_id)
         if name is not None and not self.is_public(name.account, name.container):
             self.require("read", name.account)
         elif is_content_id(blob_id):  # whoever has the bytes knows the id, and should not learn who else has them
             self.require("read", "")
-        info = self._store.stat(blob_id)
-        if name is None and info.attributes is not None and info.attributes.private:
-            self.require("read", info.attributes.account)
-        return info
+        blob = self._store.opened(blob_id)
+        said = blob.info.attributes
+        try:
+            if name is None and said is not None and said.private:
+                self.require("read", said.account)
+        except RequestError:
+            blob.close()
+            raise
+        return blob
 
     def require_change(self, right: Right, blob_id: str) -> None:
         """Refuse the request unless it may change a blob, which may be deleted."""

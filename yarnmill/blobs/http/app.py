@@ -34,7 +34,7 @@ def create_app(store: BlobStore, rules: Callable[[], Rules], *, is_open: bool) -
     app.before_request(_refuse_other_than_utf8)
     add_refusals(app)
     _add_health(app)
-    add_reading(app, store, access)
+    add_reading(app, access)
     add_writing(app, store, access)
     add_named(app, store, access)
     add_signed_urls(app, access)

@@ -61,7 +61,7 @@ def add_named(app: Flask, store: BlobStore, access: Access) -> None:
     @app.get(address)
     def get_named(account: str, container: str, name: str) -> Response:
         """Answer a blob or a range of it."""
-        return blob_response(store, access, access.require_read(_name(account, container, name).id))
+        return blob_response(access.require_read(_name(account, container, name).id), access)
 
     @app.delete(address)
     def delete_named(account: str, container: str, name: str) -> Response:

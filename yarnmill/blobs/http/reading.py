@@ -3,14 +3,14 @@
 import datetime as dt
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import IO, Final
 
 from flask import Flask, Response, request
 from werkzeug.http import http_date, is_resource_modified
 
-from yarnmill import fs
-from yarnmill.blobs import BlobInfo, BlobStore, parse_blob_id
+from yarnmill.blobs import BlobInfo, OpenBlob, parse_blob_id
 from yarnmill.blobs.http.access import Access
 from yarnmill.blobs.http.bodies import READ_BYTES
 from yarnmill.blobs.http.headers import Answer, info_headers, user_headers
@@ -24,7 +24,7 @@ NO_PAGE: Final = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-C
 _log = logging.getLogger(__name__)
 
 
-def add_reading(app: Flask, store: BlobStore, access: Access) -> None:
+def add_reading(app: Flask, access: Access) -> None:
     """Add the addresses of blobs and of what is known of them."""
 
     @app.get("/<blob_id>")
@@ -32,14 +32,14 @@ def add_reading(app: Flask, store: BlobStore, access: Access) -> None:
         """Answer a blob or a range of it."""
         with of_request():
             parse_blob_id(blob_id)
-        return blob_response(store, access, access.require_read(blob_id))
+        return blob_response(access.require_read(blob_id), access)
 
     @app.get("/<blob_id>/BlobInfo")
     def blob_info(blob_id: str) -> Response:
         """Answer what is known of a blob, in headers."""
         with of_request():
             parse_blob_id(blob_id)
-        info = access.require_read(blob_id)
+        info = _known(access, blob_id)
         return Answer(headers=[*_common(info, access), *info_headers(info, private=access.is_private(info))])
 
     @app.get("/<blob_id>/UserMetadata")
@@ -47,12 +47,33 @@ def add_reading(app: Flask, store: BlobStore, access: Access) -> None:
         """Answer what the owner of a blob says of it, in headers."""
         with of_request():
             parse_blob_id(blob_id)
-        info = access.require_read(blob_id)
+        info = _known(access, blob_id)
         return Answer(headers=[*_common(info, access), *user_headers(info)])
 
 
-def blob_response(store: BlobStore, access: Access, info: BlobInfo) -> Response:
+def _known(access: Access, blob_id: str) -> BlobInfo:
+    with closing(access.require_read(blob_id)) as blob:
+        return blob.info
+
+
+def blob_response(blob: OpenBlob, access: Access) -> Response:
     """Return the answer to a request for a blob that may be read: all of it, a range, or that it is as it was."""
+    return closed_with_answer(blob, lambda: _answer(blob, access))
+
+
+def closed_with_answer(blob: OpenBlob, answer: Callable[[], Response]) -> Response:
+    """Return an answer at whose end a blob is closed, which it is at once if there is no answer."""
+    try:
+        response = answer()
+    except BaseException:
+        blob.close()
+        raise
+    response.call_on_close(blob.close)
+    return response
+
+
+def _answer(blob: OpenBlob, access: Access) -> Response:
+    info = blob.info
     created = dt.datetime.fromtimestamp(info.created_at_ms // 1000, dt.UTC)
     response = Answer(headers=_common(info, access))
     response.set_etag(info.sha256)
@@ -71,7 +92,7 @@ def blob_response(store: BlobStore, access: Access, info: BlobInfo) -> Response:
         response.status_code = 206
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{info.size_bytes}"
     if request.method != "HEAD":
-        send_part(response, store, info.id, (start, stop))
+        send_part(response, blob, start, stop)
     response.headers["Content-Length"] = str(stop - start)
     return response
 
@@ -88,18 +109,11 @@ def _common(info: BlobInfo, access: Access) -> list[tuple[str, str]]:
     return [("Last-Modified", http_date(info.created_at_ms // 1000)), ("Cache-Control", cached)]
 
 
-def send_part(response: Response, store: BlobStore, blob_id: str, part: tuple[int, int]) -> None:
+def send_part(response: Response, blob: OpenBlob, start: int, stop: int) -> None:
     """Let an answer be a part of a blob."""
-    source = store.open(blob_id, *part)
-    response.call_on_close(source.close)
-    try:
-        # Before the status is sent: damage here is still an answer of its own.
-        with fs.translated(store.url):
-            first = source.read(READ_BYTES)
-    except BaseException:
-        source.close()
-        raise
-    response.response = _rest(blob_id, first, source)
+    source = blob.part(start, stop)
+    first = source.read(READ_BYTES)  # before the status is sent: damage here is still an answer of its own
+    response.response = _rest(blob.info.id, first, source)
 
 
 def _rest(blob_id: str, first: bytes, source: IO[bytes]) -> Iterator[bytes]:

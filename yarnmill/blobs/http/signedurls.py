@@ -61,7 +61,7 @@ def add_signed_urls(app: Flask, access: Access) -> None:
 def _readable(access: Access, arguments: Arguments) -> str:
     with of_request():
         blob_id = parse_blob_id(required(arguments, BLOB_ID).removeprefix("/"))
-    access.require_read(blob_id)
+    access.require_read(blob_id).close()
     return blob_id
 
 

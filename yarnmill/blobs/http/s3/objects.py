@@ -9,11 +9,11 @@ from typing import Final
 from flask import Response, request
 from werkzeug.http import http_date
 
-from yarnmill.blobs import Attributes, BlobInfo
+from yarnmill.blobs import Attributes, BlobInfo, OpenBlob
 from yarnmill.blobs.http.bodies import READ_BYTES
 from yarnmill.blobs.http.headers import Answer, user_headers, value_of
 from yarnmill.blobs.http.ranges import parse_range
-from yarnmill.blobs.http.reading import NO_PAGE, send_part
+from yarnmill.blobs.http.reading import NO_PAGE, closed_with_answer, send_part
 from yarnmill.blobs.http.s3.calls import Call, live
 from yarnmill.blobs.http.s3.payload import Payload
 from yarnmill.blobs.http.s3.refusals import S3Error
@@ -122,7 +122,12 @@ def _is_alike(known: BlobInfo, attributes: Attributes) -> bool:
 def get_object(call: Call) -> Response:
     """Answer a blob, a range of it, or that it is as it was."""
     call.require("read")
-    info = call.store.stat(call.name.id)
+    blob = call.store.opened(call.name.id)
+    return closed_with_answer(blob, lambda: _answer(call, blob))
+
+
+def _answer(call: Call, blob: OpenBlob) -> Response:
+    info = blob.info
     response = Answer(headers={"ETag": etag(info), "Last-Modified": http_date(info.created_at_ms // 1000)})
     if not _is_wanted(info):
         response.status_code = HTTPStatus.NOT_MODIFIED
@@ -139,7 +144,7 @@ def get_object(call: Call) -> Response:
         response.headers["x-amz-checksum-sha256"] = base64.b64encode(bytes.fromhex(info.sha256)).decode()
         response.headers["x-amz-checksum-type"] = "FULL_OBJECT"
     if request.method != "HEAD":
-        send_part(response, call.store, info.id, (start, stop))
+        send_part(response, blob, start, stop)
     response.headers["Content-Length"] = str(stop - start)
     return response
 
