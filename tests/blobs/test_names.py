@@ -11,10 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from racing import Meeting
 
-from yarnmill.blobs import Attributes, BlobInfo, BlobName, BlobStore, open_store, parse_name
+from yarnmill.blobs import (
+    Attributes,
+    BlobInfo,
+    BlobName,
+    BlobStore,
+    FileSystemBlobStore,
+    open_store,
+    parse_name,
+)
 from yarnmill.blobs.ids import is_blob_id, name_of, unescaped
+from yarnmill.blobs.packing import pack, packing
 from yarnmill.blobs.scrub import scrub
 from yarnmill.errors import ConfigurationError, ConflictError, GoneError
+from yarnmill.units import Seconds
 
 
 @pytest.fixture
@@ -106,6 +116,21 @@ def test_names_are_listed_by_prefix_and_in_pages(store: BlobStore) -> None:
     assert list(store.names("ml", "nothing")) == []
     with pytest.raises(ConfigurationError):
         list(store.names("..", "models"))
+
+
+def test_containers_are_those_that_names_are_in_packed_or_not(root: str) -> None:
+    store, wanted = FileSystemBlobStore(f"{root}/blobs"), ["a", "a-b", "a.c", "a0", "ab", "b"]
+    assert store.containers("ml") == []
+    for number, container in enumerate([*wanted, "a", "b"]):
+        store.put(io.BytesIO(b"x"), name=parse_name(f"ml/{container}/\U0010ffff/{number}"))
+    store.put(io.BytesIO(b"x"), name=parse_name("ml2/other/n"))
+    assert store.containers("ml") == wanted
+    for plan in list(packing(store, Seconds(0.0), least=1)):
+        pack(store, plan)
+    assert store.places.packs.containers("ml") == set(wanted)
+    assert (store.containers("ml"), store.containers("ml2"), store.containers("m")) == (wanted, ["other"], [])
+    store.put(io.BytesIO(b"x"), name=parse_name("ml/new/n"))
+    assert store.containers("ml") == [*wanted, "new"]
 
 
 def test_of_writers_of_one_name_one_wins(store: BlobStore) -> None:

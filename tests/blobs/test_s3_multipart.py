@@ -1,7 +1,9 @@
 """Uploads in parts by S3's REST, on every backend; what is seen of one that nobody completes; memory."""
 
+import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from boto3.s3.transfer import TransferConfig
 from s3clients import pair_of, refused, s3_client
 
@@ -180,10 +183,34 @@ def test_a_client_that_dies_in_the_middle_leaves_nothing_to_be_seen(face: "Face"
     s3.put_object(Bucket=bucket, Key="k", Body=b"another")  # and its name is still to be had
 
 
+def test_a_server_that_dies_while_it_makes_the_blob_is_asked_again(start_face: "Start", root: str) -> None:
+    retries = {"retries": {"total_max_attempts": 5, "mode": "standard"}}  # boto3's own way
+    with start_face(url=f"{root}/blobs", is_open=True) as face, s3_client(face, token="", config=retries) as s3:
+        upload = Upload(s3)
+        parts = [upload.put(number, bytes([number]) * (8 << 20)) for number in range(1, 9)]
+        texts = (f"<PartNumber>{part['PartNumber']}</PartNumber><ETag>{part['ETag']}</ETag>" for part in parts)
+        named = "".join(f"<Part>{text}</Part>" for text in texts)
+        address = f"{face.url}/s3/ml/{upload.key['Bucket']}/{upload.key['Key']}?uploadId={upload.said['UploadId']}"
+        body = f"<CompleteMultipartUpload>{named}</CompleteMultipartUpload>"
+        with requests.post(address, data=body, stream=True, timeout=60) as answer:
+            assert next(answer.iter_content(1)) == b"<"
+            os.kill(worker_of(face), signal.SIGKILL)
+        names = face.store.names("ml", upload.key["Bucket"])
+        assert all(face.store.check(name.id).size_bytes == 64 << 20 for name in names)  # none, or the whole
+        upload.complete(*parts)
+        got = s3.get_object(**upload.key)["Body"].read()
+        assert got == b"".join(bytes([number]) * (8 << 20) for number in range(1, 9))
+
+
+def worker_of(face: "Face") -> int:
+    """Return the process of the server's one worker."""
+    (worker,) = Path(f"/proc/{face.process.pid}/task/{face.process.pid}/children").read_text().split()
+    return int(worker)
+
+
 def peak_bytes(face: "Face") -> int:
     """Return the most memory that the server's one worker had."""
-    (worker,) = Path(f"/proc/{face.process.pid}/task/{face.process.pid}/children").read_text().split()
-    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker_of(face)}/status").read_text())
     assert match
     return int(match[1]) * 1024
 
