@@ -81,6 +81,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.programs
 def test_what_a_living_process_has_open_stays(store: BlobStore, bundles: list[str], cache: Path) -> None:
     mine, theirs, *others = bundles
     folder = fetch_bundle(store, theirs, cache)
@@ -129,6 +130,7 @@ while True:
 """
 
 
+@pytest.mark.programs
 def test_killed_at_any_moment_it_goes_on(store: BlobStore, bundles: list[str], cache: Path) -> None:
     limit = room_for(2)
     told = "|".join([store.url, str(cache), str(limit), *bundles])

@@ -172,6 +172,7 @@ class RegistryMachine(RuleBasedStateMachine):
 SETTINGS = settings(max_examples=20, stateful_step_count=20, deadline=None)
 
 
+@pytest.mark.slow
 def test_the_registry_is_what_lists_are_on_sqlite() -> None:
     run_state_machine_as_test(RegistryMachine, settings=SETTINGS)
 

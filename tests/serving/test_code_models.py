@@ -58,7 +58,7 @@ def deploy_code(platform: "Platform") -> None:
     candidate = Candidate(
         model="doubler", bundle_id=bundle_id, blobs_url=platform.blobs_url, flavour="python", run_id="r"
     )
-    platform.registry.deploy("doubler", platform.registry.register(candidate).version)
+    platform.answer("doubler", platform.registry.versions.register(candidate).version)
 
 
 def open_table(platform: "Platform", clock: "Clock", *, allow_code: bool) -> ModelTable:
