@@ -61,7 +61,7 @@ demo-down: $(VENV)/.complete  ## stop what `make demo KEEP=1` left up
 # ---- checks ---------------------------------------------------------------------------------------------------
 
 test: env horovod browser kerberos  ## all tests: unit, Spark, cluster, training, end to end
-	@$(BIN)/python -m pytest --durations=25
+	@$(BIN)/python -m pytest --durations=25 -n 2 --dist loadgroup
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
 	@$(BIN)/python -m pytest -m "not slow and not programs and not spark and not cluster and not training and not secured and not e2e" --durations=5 -n 2
