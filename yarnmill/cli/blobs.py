@@ -10,16 +10,13 @@ from typing import Any
 
 import click
 
-from yarnmill.blobs import Attributes, BlobInfo, BlobStore, FileSystemBlobStore, open_store, parse_name
-from yarnmill.blobs.collect import collect, garbage
-from yarnmill.blobs.ids import name_of
-from yarnmill.blobs.packing import pack as pack_now
-from yarnmill.blobs.packing import packing, renew, worn
+from yarnmill.blobs import Attributes, BlobInfo, BlobStore, parse_name
 from yarnmill.blobs.scrub import scrub
 from yarnmill.blobs.states import now_ms
+from yarnmill.cli.blobs_garbage import gc, pack
 from yarnmill.cli.blobs_http import serve, token
-from yarnmill.cli.options import output_option, plan_option, print_json, print_table, with_config
-from yarnmill.config import Config
+from yarnmill.cli.blobs_store import shown, with_store
+from yarnmill.cli.options import output_option, print_json, print_table
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.units import Seconds, render_bytes, render_time
 
@@ -29,20 +26,10 @@ def blobs() -> None:
     """Immutable blobs: written once, named for ever, verified on every read."""
 
 
+blobs.add_command(gc)
+blobs.add_command(pack)
 blobs.add_command(serve)
 blobs.add_command(token)
-
-
-def _with_store(function: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--root`` and the configuration's options; pass the store they name as ``store``."""
-
-    @with_config
-    @click.option("--root", default=None, help="Root of the store: file://… or hdfs://… [storage.blobs].")
-    @functools.wraps(function)
-    def command(config: Config, root: str | None, **arguments: Any) -> None:  # noqa: ANN401  # click's own
-        function(store=open_store(root or config.storage.blobs), **arguments)
-
-    return command
 
 
 def _with_attributes(function: Callable[..., None]) -> Callable[..., None]:
@@ -77,7 +64,7 @@ def _attributes(content_type: str, owner: str, ttl: str, meta: tuple[str, ...]) 
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--name", default="", metavar="ACCOUNT/CONTAINER/NAME", help="A name that one file is known by for ever.")
 @_with_attributes
-@_with_store
+@with_store
 @output_option
 def put(files: tuple[str, ...], name: str, attributes: Attributes | None, store: BlobStore, output: str) -> None:
     """Store FILES (`-`: standard input) and print their ids.
@@ -105,7 +92,7 @@ def _id(text: str) -> str:
 @blobs.command()
 @click.argument("blob")
 @click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
-@_with_store
+@with_store
 def get(blob: str, path: Path, store: BlobStore) -> None:
     """Write BLOB (its id or name) to the fresh file PATH once every byte is verified, or to standard output (`-`)."""
     if str(path) != "-":
@@ -117,7 +104,7 @@ def get(blob: str, path: Path, store: BlobStore) -> None:
 
 @blobs.command()
 @click.argument("names", default="", metavar="[ACCOUNT/CONTAINER/[PREFIX]]")
-@_with_store
+@with_store
 @output_option
 def ls(names: str, store: BlobStore, output: str) -> None:
     """List all blobs, or those in a container whose names begin with a prefix."""
@@ -126,13 +113,7 @@ def ls(names: str, store: BlobStore, output: str) -> None:
         print_json(list(infos))
         return
     for info in infos:
-        click.echo(f"{_shown(info.id)}  {info.size_bytes}")
-
-
-def _files(store: BlobStore) -> FileSystemBlobStore:
-    if not isinstance(store, FileSystemBlobStore):
-        raise ConfigurationError(f"{store.url}: keeps house by itself", expected="file:// or hdfs://")
-    return store
+        click.echo(f"{shown(info.id)}  {info.size_bytes}")
 
 
 def _ids(store: BlobStore, names: str) -> Iterator[str]:
@@ -149,13 +130,9 @@ def _live(store: BlobStore, ids: Iterator[str]) -> Iterator[BlobInfo]:
             yield store.stat(blob_id)
 
 
-def _shown(blob_id: str) -> str:
-    return str(name_of(blob_id) or blob_id)
-
-
 @blobs.command()
 @click.argument("blob")
-@_with_store
+@with_store
 @output_option
 def stat(blob: str, store: BlobStore, output: str) -> None:
     """Show what is known of BLOB (its id or name) without reading it."""
@@ -174,7 +151,7 @@ def stat(blob: str, store: BlobStore, output: str) -> None:
 
 @blobs.command()
 @click.argument("blob")
-@_with_store
+@with_store
 def rm(blob: str, store: BlobStore) -> None:
     """Delete BLOB (its id or name); it can be restored until it is collected."""
     store.delete(_id(blob))
@@ -182,7 +159,7 @@ def rm(blob: str, store: BlobStore) -> None:
 
 @blobs.command()
 @click.argument("blob")
-@_with_store
+@with_store
 def restore(blob: str, store: BlobStore) -> None:
     """Bring back the deleted BLOB (its id or name)."""
     store.undelete(_id(blob))
@@ -191,61 +168,14 @@ def restore(blob: str, store: BlobStore) -> None:
 @blobs.command()
 @click.argument("blob")
 @click.argument("ttl", metavar="DURATION|never")
-@_with_store
+@with_store
 def expire(blob: str, ttl: str, store: BlobStore) -> None:
     """Let BLOB (its id or name) live so long from now on, such as '30 d', or for ever."""
     store.update_ttl(_id(blob), None if ttl == "never" else now_ms() + int(Seconds.parse(ttl) * 1000))
 
 
 @blobs.command()
-@click.option("--kept", default="7 d", show_default=True, help="What ended less long ago stays, and can be restored.")
-@click.option("--collect", "act", is_flag=True, help="Remove it, after showing the plan.")
-@_with_store
-@output_option
-def gc(kept: str, act: bool, store: BlobStore, output: str) -> None:  # noqa: FBT001  # click's own
-    """Show what takes up room for nothing: what was deleted or has expired, puts that died. --collect removes it."""
-    files = _files(store)
-    plan = list(garbage(files, Seconds.parse(kept)))
-    removed = [one for one in plan if collect(files, one)] if act else []
-    for old in list(worn(files)) if act else ():
-        with suppress(NotFoundError):  # somebody else did it
-            renew(files, old)
-    if output == "json":
-        print_json({"plan": plan, "collected": removed})
-        return
-    columns = ["blob", "bytes", "why", "since"]
-    rows = [(_shown(one.blob), one.size_bytes, one.reason, render_time(one.since_ms)) for one in plan]
-    print_table("to collect", columns, rows)
-    size = sum(one.size_bytes for one in (removed if act else plan))
-    if act:
-        click.echo(f"{store.url}: {len(removed)} collected, {render_bytes(size)}")
-    elif plan:
-        click.echo(f"{store.url}: {len(plan)}, {render_bytes(size)}; yarnmill blobs gc --collect removes them")
-
-
-@blobs.command()
-@click.option("--age", default="1 h", show_default=True, help="Only blobs that were put so long ago.")
-@click.option("--least", default=16, show_default=True, help="Fewer blobs than these stay files of their own.")
-@plan_option
-@_with_store
-@output_option
-def pack(age: str, least: int, plan: bool, store: BlobStore, output: str) -> None:  # noqa: FBT001  # click's own
-    """Put small blobs together, many in a file: on HDFS each would be a block. Nothing else is seen of it."""
-    files = _files(store)
-    packs = list(packing(files, Seconds.parse(age), least))
-    if not plan:
-        packs = [pack_now(files, one) for one in packs]
-    if output == "json":
-        print_json([{"blobs": len(one.ids), "size_bytes": one.size_bytes} for one in packs])
-        return
-    for one in packs:
-        click.echo(f"{'would pack' if plan else 'packed'} {len(one.ids)} blobs, {render_bytes(one.size_bytes)}")
-    if not packs:
-        click.echo("nothing to pack")
-
-
-@blobs.command()
-@_with_store
+@with_store
 @output_option
 def verify(store: BlobStore, output: str) -> None:
     """Read every blob and report all damage; exit status 21 if there is any. Nothing is changed."""
@@ -257,7 +187,7 @@ def verify(store: BlobStore, output: str) -> None:
             f"{report.store}: {report.blobs} blobs, {render_bytes(report.size_bytes)}, {len(report.damaged)} damaged"
         )
         if report.damaged:
-            rows = [(_shown(damage.blob), damage.url, damage.problem) for damage in report.damaged]
+            rows = [(shown(damage.blob), damage.url, damage.problem) for damage in report.damaged]
             print_table("damaged", ["blob", "where", "problem"], rows)
     if report.damaged:
         raise BadDataError(

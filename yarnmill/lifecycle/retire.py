@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from yarnmill.blobs import open_store
+from yarnmill.bundle.store import blobs_of, read_bundle_manifest
 from yarnmill.errors import NotFoundError
 from yarnmill.records import Record
 from yarnmill.registry import Registry
@@ -27,7 +28,13 @@ def retire(
 
     What an earlier run retired and did not delete, because it was interrupted, is deleted too. Deleted blobs can be
     brought back until ``yarnmill blobs gc`` takes them.
+
+    Raises
+    ------
+    NotFoundError, BadDataError
+        If it cannot be found out what a version consists of: nothing is deleted then, for it may share what would go.
     """
+    list_blobs(registry)
     versions = registry.retention.retire(policy, planned)
     deleted = 0
     for one in registry.retention.collectable():
@@ -45,3 +52,10 @@ def retire(
         deleted += len(gone)
         progress(f"{one.model}/{one.version}: {len(gone)} blobs deleted")
     return Retired(versions=tuple(versions), deleted_blobs=deleted)
+
+
+def list_blobs(registry: Registry) -> None:
+    """Note what those versions consist of of which that is not known; errors as :func:`retire`."""
+    for version in registry.retention.unlisted():
+        manifest = read_bundle_manifest(open_store(version.blobs_url), version.bundle_id)
+        registry.retention.list_blobs(version, blobs_of(version.bundle_id, manifest))

@@ -86,11 +86,32 @@ class Retention:
             here = (MODEL.c.name == retired.model, VERSION.c.number == retired.version)
             return list(session.execute(query.where(*here).order_by(VERSION_BLOB.c.blob_id)).scalars())
 
-    def referred(self, blobs_url: str, blobs: Iterable[str]) -> set[str]:
-        """Return those of some blobs in a store that a kept version has."""
+    def unlisted(self) -> list[Retirement]:
+        """Return versions of which is not known what they consist of: an older YarnMill registered them."""
         with self._database.reading() as session:
-            kept = (VERSION.c.retired_at.is_(None), VERSION.c.blobs_url == blobs_url)
-            return set(session.execute(_BLOBS.where(*kept, VERSION_BLOB.c.blob_id.in_(list(blobs)))).scalars())
+            listed = sa.select(VERSION_BLOB.c.version_id)
+            query = _RETIREMENTS.where(VERSION.c.collected_at.is_(None), VERSION.c.id.not_in(listed))
+            return [rows.record_of(row, Retirement) for row in session.execute(query.order_by(VERSION.c.id))]
+
+    def list_blobs(self, version: Retirement, blobs: Iterable[str]) -> None:
+        """Note what a version consists of; what is noted already stays."""
+
+        def note(session: Session) -> None:
+            session.model_id(version.model, lock=True)
+            here = (MODEL.c.name == version.model, VERSION.c.number == version.version)
+            version_id = session.execute(sa.select(VERSION.c.id).join(MODEL).where(*here)).scalar_one()
+            known = set(session.execute(_BLOBS.where(VERSION.c.id == version_id)).scalars())
+            fresh = [{"version_id": version_id, "blob_id": blob} for blob in sorted(set(blobs) - known)]
+            if fresh:
+                session.execute(sa.insert(VERSION_BLOB).values(fresh))
+
+        self._database.change(note)
+
+    def referred(self, blobs: Iterable[str]) -> set[str]:
+        """Return those of some blobs that a kept version has, in whatever store: one may be spelled in two ways."""
+        with self._database.reading() as session:
+            kept = VERSION.c.retired_at.is_(None)
+            return set(session.execute(_BLOBS.where(kept, VERSION_BLOB.c.blob_id.in_(list(blobs)))).scalars())
 
     def collect(self, retired: Retirement, delete: Callable[[str], None], undelete: Callable[[str], None]) -> list[str]:
         """Delete the blobs of a retired version that no kept one has; return their ids. May be run again.
@@ -103,13 +124,14 @@ class Retention:
             Delete a blob, or bring it back; one that is gone already, or was never deleted, is no error.
         """
         blobs = self.blobs_of(retired)
-        free = [blob for blob in blobs if blob not in self.referred(retired.blobs_url, blobs)]
+        referred = self.referred(blobs)
+        free = [blob for blob in blobs if blob not in referred]
         # The manifest first: a bundle without it is none, so nobody finds half of one.
         free.sort(key=lambda blob: blob != retired.bundle_id)
         for blob in free:
             delete(blob)
         # All of them: a run that was killed here may have left deleted what was referred to before it could look.
-        back = self.referred(retired.blobs_url, blobs)
+        back = self.referred(blobs)
         for blob in sorted(back):
             undelete(blob)
         self._database.change(lambda session: _mark_collected(session, retired))

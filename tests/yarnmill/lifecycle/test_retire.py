@@ -1,15 +1,17 @@
 """Versions that go take with them what only they had, and nothing else."""
 
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from racing import said_until_killed
 from trained import REPORT, Train, write_output
 
-from yarnmill.blobs import open_store
+from yarnmill.blobs import BlobName, open_store
 from yarnmill.bundle.store import read_bundle_manifest, verify_stored
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config, load_config
@@ -18,7 +20,9 @@ from yarnmill.lifecycle.deploy import deploy
 from yarnmill.lifecycle.publish import publish
 from yarnmill.lifecycle.retire import retire
 from yarnmill.registry import Registry
+from yarnmill.registry.engine import open_engine, writing
 from yarnmill.registry.retention import Policy
+from yarnmill.registry.schema import VERSION_BLOB
 from yarnmill.report import RunReport
 
 pytestmark = pytest.mark.programs
@@ -75,6 +79,46 @@ def test_the_plan_is_shown_before_anything_goes(
     assert run(yarnmill, [*command, "--apply"]) == 0
     assert "2 versions retired, 4 blobs deleted" in capsys.readouterr().out
     verify_stored(open_store(config.storage.blobs), registry.versions.get("rater", 3).bundle_id)
+
+
+def test_what_no_version_has_goes_and_nothing_else(
+    registry: Registry, config: Config, settings: list[str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(config.storage.blobs)
+    stranger = store.put(io.BytesIO(b"left by a publication that died")).id
+    mine = store.put(io.BytesIO(b"mine"), name=BlobName(account="ml", container="notes", name="mine")).id
+    command = ["blobs", "gc", "--kept", "0 s", *settings, "--home", str(home), "--output", "json"]
+
+    def told(*options: str) -> dict[str, list[str]]:
+        capsys.readouterr()
+        assert run(yarnmill, [*command, *options]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        return {kind: [one.get("id") or one["blob"] for one in found] for kind, found in answer.items()}
+
+    assert told("--unreferenced", "1 d") == {"unreferenced": [], "plan": [], "collected": []}
+    assert told("--unreferenced", "0 s") == {"unreferenced": [stranger], "plan": [], "collected": []}
+    assert store.exists(stranger)
+    done = told("--unreferenced", "0 s", "--collect")
+    assert done == {"unreferenced": [stranger], "plan": [stranger], "collected": [stranger]}
+    assert (store.exists(stranger), store.exists(mine)) == (False, True)
+    for version in registry.versions.find("rater"):
+        verify_stored(store, version.bundle_id)
+
+
+def test_what_an_older_registry_did_not_note_is_found_out_first(registry: Registry, config: Config) -> None:
+    """A version whose blobs are not noted shares its graph with those that go."""
+    engine = open_engine(config.registry_url)
+    with writing(engine) as connection:
+        connection.execute(sa.delete(VERSION_BLOB))
+    assert len(registry.retention.unlisted()) == 3
+    store = open_store(config.storage.blobs)
+    store.delete(registry.versions.get("rater", 3).bundle_id)
+    with pytest.raises(NotFoundError):
+        retire(registry, NEWEST, registry.retention.plan(NEWEST))
+    assert registry.versions.get("rater", 1).retired_at is None
+    store.undelete(registry.versions.get("rater", 3).bundle_id)
+    assert retire(registry, NEWEST, registry.retention.plan(NEWEST)).deleted_blobs == 4
+    verify_stored(store, registry.versions.get("rater", 3).bundle_id)
 
 
 LIFE = """
