@@ -34,6 +34,7 @@ MARKER_OF_FIXTURE = {
     "browser": "programs",
     "peak_memory_of": "programs",
     "postgres": "programs",
+    "ambry": "programs",
     "spark": "spark",
     "cluster": "cluster",
     "hdfs": "cluster",

@@ -119,3 +119,18 @@ def face(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with _started(url, folder) as started:
         yield started
     fs.delete(url)
+
+
+@pytest.fixture(scope="module")
+def frontend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
+    """Yield a server that Ambry's client speaks to, one for all tests of a module."""
+    folder = tmp_path_factory.mktemp("frontend")
+    with _started(f"file://{folder}/store", folder) as started:
+        yield started
+
+
+@pytest.fixture
+def ambry(frontend: Face, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of an empty store behind Ambry's REST."""
+    monkeypatch.setenv("YARNMILL_AMBRY_TOKEN", frontend.token)
+    return f"ambry+{frontend.url}/ml/c{secrets.token_hex(4)}"

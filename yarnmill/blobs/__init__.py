@@ -26,7 +26,7 @@ __all__ = [
 
 
 def open_store(url: str) -> BlobStore:
-    """Return the blob store rooted at ``url``: a folder (``file://…``) or HDFS (``hdfs://…``).
+    """Return the blob store rooted at ``url``: a folder (``file://…``), HDFS (``hdfs://…``) or Ambry (``ambry+http://…``).
 
     Nothing is made or contacted before the first call on the store.
 
@@ -36,6 +36,10 @@ def open_store(url: str) -> BlobStore:
         If the URL names another kind of file system.
     """
     scheme = urlsplit(url).scheme
+    if scheme in {"ambry+http", "ambry+https"}:
+        from yarnmill.blobs.ambry import AmbryBlobStore  # noqa: PLC0415  # only those who use it pay for it
+
+        return AmbryBlobStore(url)
     if scheme not in {"", "file", "hdfs"}:
-        raise ConfigurationError(f"{url}: unknown file system {scheme!r}", expected="hdfs:// or file://")
+        raise ConfigurationError(f"{url}: unknown file system {scheme!r}", expected="hdfs://, file:// or ambry+http://")
     return FileSystemBlobStore(url)
