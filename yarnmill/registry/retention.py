@@ -10,6 +10,8 @@ blobs are still there and stores them again if not. One of the two sees the othe
 
 import datetime as dt
 from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -25,6 +27,9 @@ from yarnmill.registry.schema import (
     VERSION_LABEL,
 )
 from yarnmill.registry.versions import version_of
+
+_MODELS_TOGETHER: Final = 100
+"""What is kept is found out anew in each transaction, over all models: a version may come from another model's."""
 
 
 class Policy(Record, frozen=True, kw_only=True):
@@ -67,10 +72,14 @@ class Retention:
             return _due(session, policy, model)
 
     def retire(self, policy: Policy, planned: Iterable[Retirement]) -> list[Retirement]:
-        """Retire what was planned and still is due; return what was retired. One transaction a model."""
+        """Retire what was planned and still is due; return what was retired. One transaction for many models."""
+        groups: dict[str, list[Retirement]] = {}
+        for one in planned:
+            groups.setdefault(one.model, []).append(one)
         done: list[Retirement] = []
-        for model, group in _by_model(planned).items():
-            done += self._database.change(_retiring(policy, model, group))
+        models = iter(groups.values())
+        while some := list(islice(models, _MODELS_TOGETHER)):
+            done += self._database.change(_retiring(policy, some))
         return done
 
     def collectable(self) -> list[Retirement]:
@@ -174,15 +183,17 @@ def _kept(session: Session, policy: Policy) -> sa.Select[tuple[int]]:
     return sa.select(every.c.id)
 
 
-def _retiring(policy: Policy, model: str, group: list[Retirement]) -> Callable[[Session], list[Retirement]]:
+def _retiring(policy: Policy, groups: list[list[Retirement]]) -> Callable[[Session], list[Retirement]]:
     def retire(session: Session) -> list[Retirement]:
-        session.model_id(model, lock=True)
-        still = {one.version for one in _due(session, policy, model)}
-        done = [one for one in group if one.version in still]
+        # In one order, so that two who retire wait for each other and not for themselves.
+        names = [group[0].model for group in groups]
+        session.execute(sa.select(MODEL.c.id).where(MODEL.c.name.in_(names)).order_by(MODEL.c.id).with_for_update())
+        still = {(one.model, one.version) for one in _due(session, policy, None)}
+        done = [one for group in groups for one in group if (one.model, one.version) in still]
         for one in done:
-            here = VERSION.c.id == session.version_id(model, one.version)
+            here = VERSION.c.id == session.version_id(one.model, one.version)
             session.execute(sa.update(VERSION).where(here).values(retired_at=session.now))
-            session.note("retire", model, {"version": one.version}, {"version": one.version, "retired": True})
+            session.note("retire", one.model, {"version": one.version}, {"version": one.version, "retired": True})
         return done
 
     return retire
@@ -195,10 +206,3 @@ def _mark_collected(session: Session, retired: Retirement) -> None:
         here = (VERSION.c.bundle_id == retired.bundle_id) & VERSION.c.retired_at.is_not(None)
         own = VERSION.c.model_id == session.model_id(retired.model)
         session.execute(sa.update(VERSION).where(here, own).values(collected_at=session.now))
-
-
-def _by_model(planned: Iterable[Retirement]) -> dict[str, list[Retirement]]:
-    groups: dict[str, list[Retirement]] = {}
-    for one in planned:
-        groups.setdefault(one.model, []).append(one)
-    return groups

@@ -122,6 +122,7 @@ VERSION: Final = sa.Table(
     sa.Column("collected_at", Moment),
     sa.UniqueConstraint("model_id", "number"),
     sa.UniqueConstraint("model_id", "bundle_id"),
+    sa.Index(None, "bundle_id"),
     sa.Index(None, "parent_id"),
     sa.Index(None, "created_at"),
 )

@@ -46,7 +46,7 @@ def _columns() -> None:
         f"collected_at {moment}",
     ):
         op.execute(f"ALTER TABLE model_version ADD COLUMN {column}")
-    for column in ("parent_id", "created_at"):
+    for column in ("bundle_id", "parent_id", "created_at"):
         op.create_index(f"ix_model_version_{column}", "model_version", [column])
     op.execute("UPDATE model_version SET tracked_revision = 1 WHERE tracking_run_id IS NOT NULL")
 
