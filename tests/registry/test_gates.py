@@ -9,8 +9,9 @@ from yarnmill.registry.gates import Gate, GateRule, Interval, judge
 BETTER = GateRule(metric="AUC", against="serving", same_rows=True, at_least=-0.001)
 
 
-def passed(rule: GateRule, candidate: float, serving: float | None = None, **intervals: Interval) -> bool:
+def passed(rule: GateRule, candidate: float, serving: float | None = None, interval: Interval | None = None) -> bool:
     metrics = None if serving is None else {rule.metric: serving}
+    intervals = {} if interval is None else {rule: interval}
     (result,) = judge(Gate(rules=(rule,)), {rule.metric: candidate}, metrics, intervals)
     return result.passed
 
@@ -30,8 +31,8 @@ def test_a_rule_against_serving_looks_at_the_difference() -> None:
 
 
 def test_an_interval_must_lie_within_the_bounds_as_a_whole() -> None:
-    assert passed(BETTER, 0.7, 0.7, AUC=Interval(difference=0.002, low=-0.0009, high=0.005, rows=10))
-    assert not passed(BETTER, 0.7, 0.7, AUC=Interval(difference=0.002, low=-0.0011, high=0.005, rows=10))
+    assert passed(BETTER, 0.7, 0.7, Interval(difference=0.002, low=-0.0009, high=0.005, rows=10))
+    assert not passed(BETTER, 0.7, 0.7, Interval(difference=0.002, low=-0.0011, high=0.005, rows=10))
     assert not passed(BETTER, 0.7, 0.7)
     assert passed(BETTER, 0.7)
 

@@ -8,7 +8,7 @@ from yarnmill.lifecycle.deploy import deploy
 from yarnmill.lifecycle.scorepairs import ScoreTables, differences
 from yarnmill.records import Record
 from yarnmill.registry import ModelVersion, Registry
-from yarnmill.registry.gates import Gate, Interval, judge
+from yarnmill.registry.gates import Gate, GateRule, Interval, judge
 from yarnmill.registry.verdicts import Verdict
 
 
@@ -99,7 +99,7 @@ def _serving(registry: Registry, model: str, environment: str) -> tuple[ModelVer
 
 def _intervals(
     candidate: ModelVersion, serving: ModelVersion | None, gate: Gate, scores: ScoreTables | None
-) -> dict[str, Interval]:
+) -> dict[GateRule, Interval]:
     rules = [rule for rule in gate.rules if rule.same_rows]
     if serving is None or scores is None or not rules:
         return {}

@@ -35,8 +35,8 @@ class ScoreTables(Record, frozen=True, kw_only=True):
 
 def differences(
     tables: ScoreTables, rules: Sequence[GateRule], candidate: str, serving: str, *, rows: int = ROWS
-) -> dict[str, Interval]:
-    """Return by metric how much the candidate's differs from the serving version's, on rows that both scored.
+) -> dict[GateRule, Interval]:
+    """Return by rule how much the candidate's metric differs from the serving version's, on rows that both scored.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def differences(
             together=together,
             confidence=rule.confidence,
         )
-        found[rule.metric] = Interval(difference=paired.difference, low=paired.low, high=paired.high, rows=len(uids))
+        found[rule] = Interval(difference=paired.difference, low=paired.low, high=paired.high, rows=len(uids))
     return found
 
 

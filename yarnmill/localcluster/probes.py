@@ -104,6 +104,27 @@ def hdfs_state(web: str, url: str) -> HdfsState | None:
     )
 
 
+class _Actor(msgspec.Struct):
+    state: str = msgspec.field(name="ActorState", default="")
+
+
+class _DataNodeBean(msgspec.Struct):
+    actors: str = msgspec.field(name="BPServiceActorInfo", default="[]")
+
+
+class _DataNodeBeans(msgspec.Struct):
+    beans: list[_DataNodeBean]
+
+
+def has_registered(web: str) -> bool:
+    """Return whether a DataNode has registered by its own word: a NameNode takes one that died for live for minutes."""
+    answer = _ask(f"{web}/jmx?qry=Hadoop:service=DataNode,name=DataNodeInfo", _DataNodeBeans)
+    if answer is None or not answer.beans:
+        return False
+    actors = msgspec.json.decode(answer.beans[0].actors, type=list[_Actor])
+    return bool(actors) and all(actor.state == "RUNNING" for actor in actors)
+
+
 def node_states(web: str) -> tuple[NodeState, ...]:
     """Return the nodes that the ResourceManager knows; none while it does not answer."""
     answer = _ask(f"{web}/ws/v1/cluster/nodes", _NodesAnswer)

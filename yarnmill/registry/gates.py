@@ -96,7 +96,7 @@ def judge(
     gate: Gate,
     candidate: Mapping[str, float],
     serving: Mapping[str, float] | None,
-    intervals: Mapping[str, Interval],
+    intervals: Mapping[GateRule, Interval],
 ) -> list[RuleResult]:
     """Return how each rule is judged.
 
@@ -109,7 +109,7 @@ def judge(
     serving
         Those of the version that serves; None if none does.
     intervals
-        By metric, the differences on the same rows.
+        By rule, the differences on the same rows.
     """
     return [_judged(rule, candidate, serving, intervals) for rule in gate.rules]
 
@@ -118,12 +118,12 @@ def _judged(
     rule: GateRule,
     candidate: Mapping[str, float],
     serving: Mapping[str, float] | None,
-    intervals: Mapping[str, Interval],
+    intervals: Mapping[GateRule, Interval],
 ) -> RuleResult:
     if rule.against is not None and serving is None:
         return RuleResult(rule=rule, passed=True, seen=None, reason="nothing serves yet")
     if rule.same_rows:
-        interval = intervals.get(rule.metric)
+        interval = intervals.get(rule)
         if interval is None:
             return RuleResult(rule=rule, passed=False, seen=None, reason="no scores of both versions on the same rows")
         passed = _within(rule, interval.low, interval.high)
