@@ -1,6 +1,5 @@
 """MLflow in the registry's own PostgreSQL: both keep their tables, and MLflow's server shows the runs."""
 
-import os
 import re
 import signal
 import subprocess
@@ -12,45 +11,27 @@ import requests
 from trained import REPORT, write_output
 from waiting import eventually
 
-from yarnmill.config import load_config
-from yarnmill.lifecycle.publish import publish
-from yarnmill.registry import Registry
-from yarnmill.registry.engine import open_engine
-from yarnmill.registry.migrate import migrate
-from yarnmill.registry.tracking import Tracking, track_pending
-
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
 
 
 def test_a_label_that_changes_changes_in_mlflow_too(empty_postgres: str, tmp_path: Path) -> None:
-    engine = open_engine(empty_postgres)
-    migrate(engine)
-    engine.dispose()
-    keys = [f"storage.blobs=file://{tmp_path}/blobs", f"registry.url={empty_postgres}"]
-    config = load_config(None, [*keys, f"registry.tracking={empty_postgres}"], home=str(tmp_path / "home"))
+    settings = [f"storage.blobs=file://{tmp_path}/blobs", f"registry.url={empty_postgres}"]
+    settings += [f"registry.tracking={empty_postgres}"]
+    options = [f"--set={key}" for key in settings] + ["--home", str(tmp_path / "home")]
+
+    def said(*arguments: str) -> str:
+        command = [sys.executable, "-m", "yarnmill.cli.main", *arguments, *options]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
     output = f"file://{tmp_path}/runs/one"
     write_output(output, "one", REPORT)
-    published = publish(output, "rater", "torch", config, labels={"stage": "trial", "owner": "ana"})
-    registry = Registry(config.registry_url)
-    assert registry.versions.untracked() == []
-    registry.versions.label("rater", published.version, {"stage": "final", "owner": None})
-    assert track_pending(registry, Tracking(config.tracking_uri), pytest.fail) == 1
-    registry.close()
-    command = [
-        sys.executable,
-        "-m",
-        "yarnmill.cli.main",
-        "mlflow",
-        "up",
-        "--port",
-        "0",
-        "--home",
-        str(tmp_path / "home"),
-    ]
-    settings = [f"--set={key}" for key in (*keys, f"registry.tracking={empty_postgres}")]
-    with subprocess.Popen(
-        [*command, *settings], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-    ) as server:
+    said("models", "migrate")
+    labels = ("--label", "stage=trial", "--label", "owner=ana")
+    assert "rater version 1" in said("models", "publish", output, "--model", "rater", "--flavour", "torch", *labels)
+    said("versions", "label", "rater/1", "stage=final", "owner=")
+    assert "1 versions brought in step, 0 still behind" in said("mlflow", "sync")
+    command = [sys.executable, "-m", "yarnmill.cli.main", "mlflow", "up", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         try:
             assert server.stdout
             url = next(match[0] for line in server.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))

@@ -1,8 +1,11 @@
 """``yarnmill mlflow``: MLflow's tracking server beside the registry."""
 
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import click
 
@@ -22,7 +25,7 @@ def mlflow() -> None:
 @mlflow.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="Port; 0: a free one.")
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that answer.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that answer.")
 @with_config
 def up(host: str, port: int, workers: int, config: Config) -> None:
     """Serve MLflow's pages and API over the runs that registry.tracking names, until it is interrupted."""
@@ -44,8 +47,26 @@ def up(host: str, port: int, workers: int, config: Config) -> None:
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "false",
     }
     arguments = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-    arguments += ["--workers", str(workers), "--no-serve-artifacts"]
-    os.execve(sys.executable, arguments, environment)  # noqa: S606  # this process becomes the server
+    # By its default a worker that imports for five seconds is taken for dead and ended.
+    arguments += ["--workers", str(workers), "--no-serve-artifacts", "--uvicorn-opts=--timeout-worker-healthcheck=120"]
+    sys.exit(_serve(arguments, environment))
+
+
+def _serve(arguments: list[str], environment: dict[str, str]) -> int:
+    """Run MLflow's server until it ends or this process is told to; return the exit status."""
+    # A group of its own, for MLflow starts a server that it does not end when it is ended itself.
+    with subprocess.Popen(arguments, env=environment, start_new_session=True) as server:
+        asked: list[int] = []
+
+        def end(number: int, _frame: object) -> None:
+            asked.append(number)
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        status = server.wait()
+    return 0 if asked else status
 
 
 @mlflow.command()
