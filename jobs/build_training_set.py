@@ -14,7 +14,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
 from jobs.asof import join_as_of, known_as, read_partitions
 from jobs.indexing import IndexMap, ShardConfig, describe, index_frame, with_vectors
-from jobs.job import JobConfig, Outcome
+from jobs.job import JobConfig, Outcome, Url
 from jobs.split import TimeSplit, with_split
 from yarnmill import fs
 from yarnmill.errors import BadDataError, ConfigurationError
@@ -49,7 +49,7 @@ class Config(JobConfig, frozen=True, kw_only=True):
         first day, for a change log means nothing without its beginning.
     """
 
-    tables: str
+    tables: Url
     observations: str
     features: tuple[str, ...]
     split: TimeSplit

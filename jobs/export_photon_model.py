@@ -12,7 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 from jobs.game.examples import SEPARATOR
 from jobs.game.models import ShardIndex, Writing, write_effect
 from jobs.import_photon_model import PHOTON_TABLE
-from jobs.job import JobConfig, Outcome
+from jobs.job import JobConfig, Outcome, Url
 from photon.avro.layout import (
     METADATA_NAME,
     CoordinateJson,
@@ -32,7 +32,7 @@ from yarnmill.trainingset import INTERCEPT, TrainingSet, index_url, read_trainin
 class Config(JobConfig, frozen=True, kw_only=True):
     """Which output of a training job; coefficients up to ``sparsity_threshold`` are left out."""
 
-    model: str
+    model: Url
     sparsity_threshold: float = SPARSITY_THRESHOLD
     files: int | None = None
 

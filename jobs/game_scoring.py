@@ -29,7 +29,7 @@ from jobs.game.margins import LoadedEffect, with_margin
 from jobs.game.model_index import index_of_model, map_of_model, rows_of_bags, used_shards
 from jobs.game.models import SavedModel, indexed, read_effect, read_saved_model
 from jobs.game.options import SCORING
-from jobs.job import Outcome
+from jobs.job import Outcome, Url
 from photon.avro.container import Fields
 from photon.avro.schemas import SCORING_RESULT
 from photon.evaluation import Question
@@ -45,7 +45,7 @@ NO_MODEL_ID: Final = "N/A"
 class Config(RowsConfig, frozen=True, kw_only=True):
     """What to score: ``model`` is the folder of a saved model, ``model_id`` a name that the scores carry."""
 
-    model: str
+    model: Url
     model_id: str = NO_MODEL_ID
 
 

@@ -20,7 +20,7 @@ from jobs.game.indexes import feature_columns, shard_configs, write_index
 from jobs.game.model_index import index_of_model, map_of_model, rows_of_bags, used_shards
 from jobs.game.models import SavedModel, ShardIndex, indexed, read_effect, read_saved_model
 from jobs.indexing import IndexMap, describe
-from jobs.job import JobConfig, Outcome
+from jobs.job import JobConfig, Outcome, Url
 from photon.loss import Task
 from photon.model import MODEL_NAME, EffectRecord, ModelRecord
 from yarnmill import fs
@@ -36,7 +36,7 @@ PHOTON_TABLE = "photon-ml"
 class Config(JobConfig, frozen=True, kw_only=True):
     """Which model; ``shards`` say which bags feed its shards, ``task`` what it is if its folder does not."""
 
-    model: str
+    model: Url
     shards: tuple[ShardOption, ...]
     task: Task | None = None
 

@@ -25,7 +25,7 @@ from jobs.game.indexes import (
 )
 from jobs.import_photon_model import PHOTON_TABLE
 from jobs.indexing import IndexMap
-from jobs.job import JobConfig, Outcome
+from jobs.job import JobConfig, Outcome, Url
 from yarnmill import fs
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import canonical_json
@@ -49,14 +49,14 @@ class Config(JobConfig, frozen=True, kw_only=True):
         Stored index maps, or lists of features; unset: the features of train.
     """
 
-    train: tuple[str, ...]
+    train: tuple[Url, ...]
     shards: tuple[ShardOption, ...]
     keys: tuple[str, ...]
-    validation: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
+    validation: tuple[Url, ...] = ()
+    test: tuple[Url, ...] = ()
     columns: Columns = Columns()
-    index_directory: str | None = None
-    bags_directory: str | None = None
+    index_directory: Url | None = None
+    bags_directory: Url | None = None
 
     @property
     def form(self) -> ExampleForm:

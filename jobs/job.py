@@ -7,10 +7,12 @@ it was launched, writes below ``config.output`` only, and leaves the report to :
 
 import importlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_args
 
+import msgspec
 from pyspark.sql import SparkSession
 
+from yarnmill import fs
 from yarnmill.errors import NotFoundError
 from yarnmill.records import Record, convert, to_plain
 
@@ -32,10 +34,24 @@ DRIVERS: Final = ("feature-indexing", "game-scoring", "game-training", "name-and
 """Jobs that, under these names, take Photon ML's options instead of a configuration file."""
 
 
-class JobConfig(Record, frozen=True, kw_only=True):
-    """What every job is told: the folder (URL) it alone writes to."""
+Url = Annotated[str, msgspec.Meta(extra={"is_url": True})]
+"""The type of a key that says where something is: a URL, or a plain local path, which becomes one."""
 
-    output: str
+
+class JobConfig(Record, frozen=True, kw_only=True):
+    """What every job is told: the folder (URL) it alone writes to.
+
+    A plain local path under a key of type :data:`Url` is its ``file://`` URL from the start: half of a job's reads and
+    writes are Spark's, to which such a path would be one on the cluster.
+    """
+
+    output: Url
+
+    def __post_init__(self) -> None:
+        """Turn plain local paths into URLs."""
+        for field in msgspec.structs.fields(type(self)):
+            if _holds_urls(field.type):
+                msgspec.structs.force_setattr(self, field.name, _as_urls(getattr(self, field.name)))
 
     @property
     def may_replace(self) -> bool:
@@ -50,6 +66,16 @@ class JobConfig(Record, frozen=True, kw_only=True):
     def parameters(self) -> dict[str, str]:
         """Return every setting as text by its dotted key path: what a report and a tracking server show."""
         return dict(_flat("", to_plain(self)))
+
+
+def _holds_urls(annotation: object) -> bool:
+    return annotation == Url or any(map(_holds_urls, get_args(annotation)))
+
+
+def _as_urls(value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    if value is None:
+        return None
+    return fs.as_url(value) if isinstance(value, str) else tuple(map(fs.as_url, value))
 
 
 def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 from pyspark.sql.types import StructType
 
 from jobs.evaluating import check_keys, evaluators_of, question_of
-from jobs.job import JobConfig, Outcome
+from jobs.job import JobConfig, Outcome, Url
 from jobs.parquet_parts import PartWriter, ReadParquet, parquet_ranges, range_frame
 from jobs.scored_models import GlmixPlan, bundle_cache, joined_effects, plan_glmix, refuse_contributions
 from photon.evaluation import Question
@@ -80,8 +80,8 @@ class Config(JobConfig, frozen=True, kw_only=True):
         0 joins them all.
     """
 
-    training_set: str
-    blobs: str
+    training_set: Url
+    blobs: Url
     models: tuple[ScoredModel, ...]
     splits: tuple[str, ...] = ("test",)
     evaluate_per: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 from jobs.clock import Clock
 from jobs.earlier_model import EarlierModel, earlier_effects, read_earlier_model
 from jobs.evaluating import check_keys, evaluators_of, question_of, write_evaluations, write_groups
-from jobs.job import JobConfig, Outcome
+from jobs.job import JobConfig, Outcome, Url
 from jobs.penalties import Searched, SearchPlan, search_penalties
 from jobs.priors import estimated_priors, estimates_priors, prior_metrics, write_priors
 from jobs.training_page import largest_coefficients, write_page
@@ -101,9 +101,9 @@ class Config(JobConfig, frozen=True, kw_only=True):
         Blocks of each coordinate; unset: as many as Spark shuffles into.
     """
 
-    training_set: str
+    training_set: Url
     coordinates: tuple[CoordinateSettings, ...]
-    earlier_model: str | None = None
+    earlier_model: Url | None = None
     task: Task = "logistic"
     max_sweeps: int = 10
     tolerance: float = 1e-4

@@ -155,6 +155,14 @@ def locate(url: str | Path) -> Location:
     raise ConfigurationError(f"{text}: unknown file system {match['scheme']!r}", expected="hdfs:// or file://")
 
 
+def as_url(place: str) -> str:
+    """Return a URL as it is, and a plain local path, which may be from the working folder, as its ``file://`` URL.
+
+    Whoever hands a place on needs it: to Hadoop, and so to Spark, a path without a scheme is on the cluster.
+    """
+    return place if _URL.match(place) else f"file://{os.path.abspath(place)}"  # noqa: PTH100  # may not exist
+
+
 def join(url: str, *names: str) -> str:
     """Return ``url`` with ``names`` below it: ``join('hdfs:///a', 'b')`` → ``'hdfs:///a/b'``."""
     return "/".join([url.rstrip("/"), *(name.strip("/") for name in names)])

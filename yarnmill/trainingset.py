@@ -64,7 +64,7 @@ def read_training_set(url: str) -> TrainingSet:
 
 def training_set_url(output_url: str, place: str) -> str:
     """Return the URL of a model's training set; a relative place lies below the model, as an imported one's does."""
-    return place if "://" in place or place.startswith("/") else fs.join(output_url, place)
+    return fs.as_url(place) if "://" in place or place.startswith("/") else fs.join(output_url, place)
 
 
 def split_url(url: str, split: str) -> str:

@@ -8,7 +8,7 @@ from jobs.game.examples import Columns
 from jobs.game.files import input_folders, qualified
 from jobs.game.grammar import Days, Words, parse_arguments, parse_days
 from jobs.game.options import Option
-from jobs.job import JobConfig
+from jobs.job import JobConfig, Url
 from yarnmill.errors import ConfigurationError
 
 _COLUMN_NAMES = ("response", "offset", "weight", "uid", "metadataMap")
@@ -29,7 +29,7 @@ class GameConfig(JobConfig, frozen=True, kw_only=True):
         Of the Spark application; empty: the job's.
     """
 
-    input_data_directories: tuple[str, ...]
+    input_data_directories: tuple[Url, ...]
     input_data_days: Days | None = None
     override_output_directory: bool = False
     application_name: str = ""
@@ -71,8 +71,8 @@ class RowsConfig(GameConfig, frozen=True, kw_only=True):
 
     shards: tuple[ShardOption, ...]
     columns: Columns = Columns()
-    index_directory: str | None = None
-    bags_directory: str | None = None
+    index_directory: Url | None = None
+    bags_directory: Url | None = None
     evaluators: tuple[str, ...] = ()
     output_files: int | None = None
 

@@ -43,7 +43,7 @@ def qualified(path: str) -> str:
     if _SCHEME.match(path):
         return path
     if not os.environ.get("HADOOP_CONF_DIR"):
-        return f"file://{os.path.abspath(path)}"  # noqa: PTH100  # may not exist
+        return fs.as_url(path)
     root = fs.default_hdfs_url()
     return fs.join(root, path) if path.startswith("/") else fs.join(root, "user", getpass.getuser(), path)
 

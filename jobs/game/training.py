@@ -23,6 +23,7 @@ from jobs.game.grammar import Days, Words, parse_choice, parse_words
 from jobs.game.models import SavedModel, read_saved_model
 from jobs.game.options import TRAINING
 from jobs.game.summaries import summaries_place
+from jobs.job import Url
 from photon.avro.layout import EffectInfo
 from photon.avro.models import SPARSITY_THRESHOLD, task_of_option
 from photon.checks import Checks
@@ -79,7 +80,7 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     task: Task
     coordinates: tuple[CoordinateOption, ...]
     iterations: int
-    validation_directories: tuple[str, ...] = ()
+    validation_directories: tuple[Url, ...] = ()
     validation_days: Days | None = None
     output_mode: OutputMode = "BEST"
     summary_directory: str | None = None
@@ -90,7 +91,7 @@ class Config(RowsConfig, frozen=True, kw_only=True):
     tuning: Tuning = "NONE"
     tuning_fits: int = 0
     saves_groups: bool = False
-    initial_model: str | None = None
+    initial_model: Url | None = None
     locked: tuple[str, ...] = ()
     incremental: bool = False
 

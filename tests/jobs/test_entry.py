@@ -1,10 +1,12 @@
 """The program that spark-submit runs, called as it calls it, with a real job on a real session."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from jobs.build_training_set import Config
 from jobs.entry import main
@@ -29,8 +31,18 @@ def job_file(config: Config, tmp_path: Path) -> str:
 @pytest.fixture
 def sets(config: Config, tmp_path: Path) -> Path:
     """Return the folder that outputs stand in, alone."""
-    assert config.output.startswith(str(tmp_path))
+    assert config.output.startswith(f"file://{tmp_path}")
     return tmp_path / "sets"
+
+
+@pytest.fixture
+def cluster_by_default(spark: SparkSession) -> Iterator[None]:
+    """Have Hadoop take a path without a scheme for one on a cluster, which here nobody answers for."""
+    hadoop = spark.sparkContext._jsc.hadoopConfiguration()  # noqa: SLF001  # PySpark has no other door to it
+    before = hadoop.get("fs.defaultFS")
+    hadoop.set("fs.defaultFS", "hdfs://localhost:1")
+    yield
+    hadoop.set("fs.defaultFS", before)
 
 
 def entry(job_file: str, sets: Path, run_id: str, *more: str) -> int:
@@ -45,7 +57,7 @@ def texts_below(folder: Path) -> str:
 def test_success_failure_and_success_again(
     shop: Any, job_file: str, sets: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    output = str(sets / "shop")
+    output = f"file://{sets}/shop"
 
     # A success shows the whole output at once, and no file of it knows the hidden name it was written under.
     assert entry(job_file, sets, "first") == 0
@@ -81,6 +93,17 @@ def test_success_failure_and_success_again(
     assert entry(job_file, sets, "mended", "--fingerprint", "of mended data") == 0
     assert sum(read_training_set(output).rows.values()) == 5
     assert [path.name for path in sets.iterdir()] == ["shop"]
+
+
+@pytest.mark.usefixtures("shop", "cluster_by_default")
+def test_a_plain_path_is_a_local_one_to_all_who_read_and_write(job_file: str, sets: Path) -> None:
+    plain = Path(job_file).read_text().replace("file://", "")
+    Path(job_file).write_text(plain)
+    assert entry(job_file, sets, "run") == 0
+    assert sum(read_training_set(str(sets / "shop")).rows.values()) == 6
+    assert sorted(path.name for path in (sets / "shop" / "data").glob("split=*")) == [
+        f"split={name}" for name in ("test", "train", "validation")
+    ]
 
 
 @pytest.mark.usefixtures("spark")

@@ -1,7 +1,9 @@
 import datetime as dt
 import itertools
 from pathlib import Path
+from typing import Any, Final
 
+import msgspec
 import pytest
 
 from jobs.build_training_set import Config
@@ -9,7 +11,11 @@ from jobs.code import code_archive, code_version
 from jobs.identity import job_fingerprint, render_inputs
 from jobs.job import JOBS, load_job
 from yarnmill.errors import ConfigurationError, NotFoundError
+from yarnmill.records import to_plain
 from yarnmill.report import RunReport, identity_of, write_report
+
+SPLIT: Final = {"by": "a", "train": 0.5}
+NOTHING: Final[dict[str, list[str]]] = {"shards": [], "keys": []}
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -18,6 +24,42 @@ def test_every_job_keeps_its_contract(name: str) -> None:
     assert job.name == name
     with pytest.raises(ConfigurationError, match=r"x\.yaml: .*outptu"):
         job.parse({"outptu": "a"}, source="x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("train_glmix", {"training_set": "/set", "earlier_model": "/model", "coordinates": []}),
+        ("build_training_set", {"tables": "/a b", "observations": "a", "features": [], "split": SPLIT, "shards": []}),
+        ("score", {"training_set": "/set", "blobs": "/blobs", "models": []}),
+        ("export_photon_model", {"model": "/model"}),
+        ("import_photon_model", {"model": "/model", "shards": []}),
+        ("import_training_examples", {"train": ["/a", "/b"], "test": ["/c"], "index_directory": "/d", **NOTHING}),
+        ("feature_indexing", {"input_data_directories": ["/a", "/b"], "shards": []}),
+        ("game_scoring", {"model": "/model", "input_data_directories": ["/a"], "bags_directory": "/b", "shards": []}),
+    ],
+)
+def test_plain_local_paths_are_urls_from_the_start(name: str, given: dict[str, Any]) -> None:
+    config = load_job(name).parse({"output": "/out", **given}, source="x.yaml")
+    found = config.parameters()
+    assert found["output"] == "file:///out"
+    for key, place in given.items():
+        places = place if isinstance(place, list) else [place]
+        if any(str(one).startswith("/") for one in places):
+            assert found[key] == ", ".join(f"file://{one}" for one in places)
+    assert load_job(name).parse(to_plain(config), source="again") == config
+
+
+def test_a_url_stays_and_a_relative_path_is_from_the_working_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: Config
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given, url in (
+        ("runs/a#b", f"file://{tmp_path}/runs/a#b"),
+        ("hdfs:///runs/a", "hdfs:///runs/a"),
+        ("file:///runs/a", "file:///runs/a"),
+    ):
+        assert msgspec.structs.replace(config, output=given).output == url
 
 
 def test_an_unknown_job_names_those_there_are() -> None:

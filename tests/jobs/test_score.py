@@ -234,7 +234,7 @@ def test_a_damaged_manifest_is_refused_before_anything_starts(config: Config, by
 
 
 def test_the_training_set_is_what_a_run_reads(config: Config, training_set: str) -> None:
-    assert inputs(config) == (training_set,)
+    assert inputs(config) == (f"file://{training_set}",)
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_starts(config: Config, blobs: str, tmp_path: Path) -> None:
