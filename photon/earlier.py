@@ -152,22 +152,33 @@ def _taken(values: Floats, places: Longs) -> Floats:
     return np.where(places >= 0, values[places], 0.0)
 
 
-def kept_and_renewed(earlier: RandomEffect | None, fresh: RandomEffect, idle: Mask) -> RandomEffect:
-    """Return the fresh effect with the earlier coefficients of the cells that no new row touched.
+def kept_and_renewed(
+    earlier: RandomEffect | None, fresh: RandomEffect, seen: Longs, idle: Mask, weight: float
+) -> RandomEffect:
+    """Return the fresh effect with what an earlier one still says: of whom no new row tells, and what a prior holds.
+
+    An entity that was trained anew has the coefficients that the fit found and no others: a column that none of its
+    rows has, or that the fit left out, is 0 to it. Under a prior a column that none of its rows has stays where it was.
 
     Parameters
     ----------
     earlier, fresh
         The effect before and after.
+    seen
+        ``(cells,)`` the cells of all rows, those that the fit left out included, by the entities of ``fresh``.
     idle
         ``(E,)`` which entities of ``fresh`` have no row that trains: they are what they were.
+    weight
+        Of the earlier effect as a prior.
     """
     if earlier is None:
         return fresh
+    trained = fresh.entities[~idle]
     fresh = _without(fresh, idle & (positions(earlier.entities, fresh.entities) >= 0))
     entities = np.union1d(earlier.entities, fresh.entities)
     old, new = _renumbered(earlier, entities), _renumbered(fresh, entities)
-    kept = ~np.isin(old, new)
+    held = _is_held(earlier, weight) & ~np.isin(old, _renumbered(replace(fresh, cells=seen), entities))
+    kept = np.where(np.isin(entities, trained)[old // earlier.columns], held, ~np.isin(old, new))
     cells = np.concatenate([old[kept], new])
     order = np.argsort(cells, kind="stable")
     variances = None
@@ -179,6 +190,14 @@ def kept_and_renewed(earlier: RandomEffect | None, fresh: RandomEffect, idle: Ma
     return RandomEffect(
         fresh.name, fresh.shard, fresh.entity, fresh.columns, entities, cells[order], coefficients, variances
     )
+
+
+def _is_held(effect: RandomEffect, weight: float) -> Mask:
+    """Return which cells have a prior of an earlier effect: see :meth:`photon.cell_terms.CellTerms.with_prior`."""
+    if effect.variances is None or weight <= 0.0:
+        return np.zeros(len(effect.cells), np.bool_)
+    held: Mask = (effect.variances > 0.0) & np.isfinite(effect.variances)
+    return held
 
 
 def _without(effect: RandomEffect, entities: Mask) -> RandomEffect:

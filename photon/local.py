@@ -167,6 +167,7 @@ class RandomCoordinate(_Column):
         self.rows: EntityRows
         self.order: Longs
         rows, self.order = group(data.ids[settings.entity_key], examples)
+        self.seen = rows.cells
         self.rows = trained_rows(rows, data.row_uids[self.order], settings, data.intercepts.get(settings.shard))
         self.earlier = earlier_random(earlier, settings, self.shard.columns)
         plain = CellTerms.of(self.rows, self.regularisation)
@@ -200,7 +201,7 @@ class RandomCoordinate(_Column):
         return self.renewed(scores, own, penalty, solution.unconverged, 1)
 
     def effect(self, scores: Floats) -> Effect:
-        """Return the effect as it is now; entities and columns without data keep what an earlier model has."""
+        """Return the effect as it is now; entities without data keep what an earlier model has."""
         if self.settings.locked and self.earlier is not None:
             return self.earlier
         record = EffectRecord(
@@ -217,7 +218,7 @@ class RandomCoordinate(_Column):
             self.coefficients,
             self._variances(scores),
         )
-        return kept_and_renewed(self.earlier, fresh, without_weight(self.rows))
+        return kept_and_renewed(self.earlier, fresh, self.seen, without_weight(self.rows), self.settings.prior_weight)
 
     def _variances(self, scores: Floats) -> Floats | None:
         if self.settings.variances == "none":

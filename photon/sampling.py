@@ -81,6 +81,7 @@ def correlated_entries(rows: EntityRows, weights: Floats, ratio: float, intercep
 
     An entity with ``n`` rows that train keeps the ``⌈ratio · n⌉`` cells with the largest ``|r|`` of feature and
     label, Pearson's correlation over these rows, zeros included; its intercept always. Ties go to the lower column.
+    One without any keeps all: it trains nothing, and may have the coefficients of an earlier model.
     """
     features, entities = rows.examples.rows, len(rows.entities)
     entity = np.repeat(np.arange(entities), np.diff(rows.row_ptr))
@@ -112,7 +113,7 @@ def correlated_entries(rows: EntityRows, weights: Floats, ratio: float, intercep
     budget = np.ceil(ratio * n).astype(np.int64)
     if intercept is not None:
         budget += np.bincount(owner[columns == intercept], minlength=entities)
-    kept: npt.NDArray[np.bool_] = (rank < budget[owner])[cell]
+    kept: npt.NDArray[np.bool_] = ((rank < budget[owner]) | (n[owner] == 0.0))[cell]
     return kept
 
 

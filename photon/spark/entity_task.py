@@ -55,12 +55,14 @@ class EntityTask:
 
     def solve(self, found: Partition) -> Solved:
         """Return every entity's optimum with the other scores as offsets."""
-        block, path = found.block, self._start(found)
+        block = found.block
         rows, trained = self._rows(block)
+        known = _of_trained(found.known, rows, trained)
+        path = self._start(found, known)
         others = align(block, found.arrived) - cell_margins(rows, path.point)
         offsets = block.examples.offsets + others
         own = np.searchsorted(rows.cells, trained.cells)
-        terms = self._terms(trained, None if found.known is None else found.known.take(own))
+        terms = self._terms(trained, None if known is None else known.take(own))
         options = Options(self.settings.optimizer, self.settings.tolerance, self.settings.max_iterations)
         solution = solve_entities(trained, offsets, terms, path.point[own], self.loss, options)
         coefficients = np.zeros(len(rows.cells))
@@ -69,7 +71,7 @@ class EntityTask:
         sums = Sums(
             data_loss=data_loss(self.loss, margins, rows.examples.labels, rows.examples.weights),
             penalty=terms.value(solution.coefficients),
-            along=penalty_along(path, self._terms(rows, found.known)),
+            along=penalty_along(path, self._terms(rows, known)),
             unconverged=solution.unconverged,
             heldout=heldout(block, [margins], self.active, self.loss),
         )
@@ -77,7 +79,8 @@ class EntityTask:
 
     def costs(self, found: Partition, moves: Sequence[Mixture]) -> list[float]:
         """Return penalty and prior after each move."""
-        path, terms = solved_of(found).path, self._terms(found.block.rows, found.known)
+        rows, trained = self._rows(found.block)
+        path, terms = solved_of(found).path, self._terms(rows, _of_trained(found.known, rows, trained))
         return [cost(path, move, terms) for move in moves]
 
     def effect(self, found: Partition) -> RandomEffect:
@@ -115,7 +118,12 @@ class EntityTask:
             coefficients=coefficients[kept],
             variances=None if variances is None else variances[kept],
         )
-        return kept_and_renewed(found.earlier, fresh, idle)
+        return kept_and_renewed(found.earlier, fresh, rows.cells, idle, self.settings.prior_weight)
+
+    def first(self, found: Partition) -> Floats:
+        """Return what a fit starts from, cell by cell: 0, or what an earlier model says of the cells that train."""
+        known = None if found.known is None else _of_trained(found.known, *self._rows(found.block))
+        return _first(found, known)
 
     def _rows(self, block: Block) -> tuple[EntityRows, EntityRows]:
         """Return all rows, weighing what they weigh in this fit, and the rows and cells that train."""
@@ -126,16 +134,23 @@ class EntityTask:
         plain = CellTerms.of(rows, self.regularisation)
         return plain if known is None else prior_of_cells(plain, known, self.settings.prior_weight)
 
-    def _start(self, found: Partition) -> Path:
+    def _start(self, found: Partition, known: KnownCells | None) -> Path:
         if found.solved is None:
-            return Path.start(first_coefficients(found))
+            return Path.start(_first(found, known))
         before = found.solved.path
         return Path.start(before.at(self.pending)) if self.begins else before.moved(self.pending, self.window)
 
 
-def first_coefficients(found: Partition) -> Floats:
-    """Return what a fit starts from, cell by cell: 0, or what an earlier model says."""
-    return np.zeros(len(found.block.rows.cells)) if found.known is None else found.known.coefficients
+def _first(found: Partition, known: KnownCells | None) -> Floats:
+    return np.zeros(len(found.block.rows.cells)) if known is None else known.coefficients
+
+
+def _of_trained(known: KnownCells | None, rows: EntityRows, trained: EntityRows) -> KnownCells | None:
+    """Return what an earlier model says of the cells that train, and nothing of those that the fit leaves out."""
+    if known is None or len(trained.cells) == len(rows.cells):
+        return known
+    is_trained = np.isin(rows.cells, trained.cells)
+    return KnownCells(np.where(is_trained, known.coefficients, 0.0), np.where(is_trained, known.variances, 0.0))
 
 
 def solved_of(found: Partition) -> Solved:

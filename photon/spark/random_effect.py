@@ -17,7 +17,7 @@ from photon.settings import CoordinateSettings
 from photon.spark.backend import Context, Partition, Sums, Table, align, gather, mean_losses, sent, shortened, together
 from photon.spark.blocks import Keyed, scaled_blocks
 from photon.spark.earlier import known_beside
-from photon.spark.entity_task import EntityTask, first_coefficients, solved_of
+from photon.spark.entity_task import EntityTask, solved_of
 from photon.spark.pieces import in_pieces, whole
 from photon.subspace import Mixture, quadratic
 
@@ -112,9 +112,10 @@ class SparkRandom:
 
     def start_of(self) -> Callable[[Partition], Floats]:
         """Return how the executors find the sums of scores of :meth:`at_start`, those of this effect added."""
+        task = self._task()
 
         def totals(found: Partition) -> Floats:
-            return align(found.block, found.arrived) + cell_margins(found.block.rows, first_coefficients(found))
+            return align(found.block, found.arrived) + cell_margins(found.block.rows, task.first(found))
 
         return totals
 

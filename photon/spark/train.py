@@ -100,6 +100,7 @@ class SparkGlmix:
         self.moving = self.coordinates[self.layout.first :]
         self._accelerator = SparkAccelerator(self.moving) if self._context.window else None
         self._opening: Opening | None = None
+        self._opened_for = frozenset[int]()
         self._ended: Delivery | None = None
 
     def _coordinate(self, one: CoordinateSettings, rows: Table) -> Coordinate:
@@ -211,16 +212,16 @@ class SparkGlmix:
             if one.settings.estimate != "none" and one.factor is None:
                 raise RuntimeError(f"{one.name} has no prior: estimate_priors comes before the fit")
         context = self.with_active(train)
-        opening = self._opened()
         for coordinate in self.moving:
             coordinate.context = context
             coordinate.regularisation = self._regularisation(coordinate, context.active)
             coordinate.begin(afresh=start is None)
+        opening = self._opened(context.active) if start is None else None
         if self._accelerator is not None:
             self._accelerator.begin(afresh=start is None, opening=None if opening is None else opening.sums)
         descent = descend(
             self.moving,
-            opening.scores if opening is not None and start is None else start,
+            start if opening is None else opening.scores,
             max_sweeps=self.settings.max_sweeps if max_sweeps is None else max_sweeps,
             tolerance=self.settings.tolerance if tolerance is None else tolerance,
             accelerator=self._accelerator,
@@ -229,10 +230,15 @@ class SparkGlmix:
         self._ended = Delivery(self.moving, descent.scores)
         return descent
 
-    def _opened(self) -> Opening | None:
-        """Return the scores of the earlier model, None without one; the locked coordinates' rows are then let go."""
-        if self._earlier and self._opening is None:
-            self._opening = open_scores(self.coordinates)
+    def _opened(self, active: frozenset[int]) -> Opening | None:
+        """Return the scores of the earlier model, None without one; the locked coordinates' rows are then let go.
+
+        Which features of an entity train hangs on the rows that do, so that other roles begin elsewhere.
+        """
+        if self._earlier and (self._opening is None or self._opened_for != active):
+            if self._opening is not None:
+                self._opening.scores.unpersist()
+            self._opening, self._opened_for = open_scores(self.coordinates), active
             for locked in self.coordinates[: self.layout.first]:
                 locked.release()
         return self._opening

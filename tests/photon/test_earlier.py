@@ -95,6 +95,53 @@ def test_entities_without_new_rows_keep_their_model(glmix_data: LocalData, glmix
         )
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_features_that_a_fit_leaves_out_lose_their_earlier_coefficients(
+    glmix_data: LocalData, glmix_settings: FitSettings, weight: float
+) -> None:
+    first = fit(glmix_data, changed(glmix_settings, variances="simple")).model
+    fixed, user, film = changed(glmix_settings, prior_weight=weight).coordinates
+    # Few features stay, and entities of few rows, which train nothing, keep all that they had.
+    chosen = msgspec.structs.replace(user, features_to_samples_ratio=0.03, active_rows_lower_bound=22)
+    settings = msgspec.structs.replace(changed(glmix_settings), coordinates=(fixed, chosen, film))
+    others = replace(glmix_data, labels=1.0 - glmix_data.labels)
+    found = fit(others, settings, earlier=first)
+    np.testing.assert_allclose(
+        found.descent.scores.sum(axis=1) + others.offsets, scores(found.model, others), atol=1e-12
+    )
+    known, users = first.effects[1], found.model.effects[1]
+    assert isinstance(known, RandomEffect)
+    assert isinstance(users, RandomEffect)
+    ids, counts = np.unique(glmix_data.ids["user_id"], return_counts=True)
+    is_idle = dict(zip(ids.tolist(), (counts < 22).tolist(), strict=True))
+    assert 0 < sum(is_idle.values()) < len(ids)
+    left = [users.cells[users.cells // 3 == place] % 3 for place in range(len(users.entities))]
+    for place, entity in enumerate(users.entities.tolist()):
+        if is_idle[entity]:
+            own, old = users.cells // 3 == place, known.cells // 3 == place
+            np.testing.assert_array_equal(users.coefficients[own], known.coefficients[old])
+        else:
+            assert len(left[place]) == 2  # the intercept, and one
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_column_without_new_rows_is_held_by_a_prior_alone(
+    glmix_data: LocalData, glmix_settings: FitSettings, weight: float
+) -> None:
+    first = fit(glmix_data, changed(glmix_settings, variances="simple")).model
+    matrix = glmix_data.shards["user"].to_dense()
+    matrix[glmix_data.ids["user_id"] == 102, 1] = 0.0
+    later = replace(glmix_data, shards={**glmix_data.shards, "user": SparseRows.from_dense(matrix)})
+    again = fit(later, changed(glmix_settings, prior_weight=weight), earlier=first).model
+    known, users = first.effects[1], again.effects[1]
+    assert isinstance(known, RandomEffect)
+    assert isinstance(users, RandomEffect)
+    cell = 2 * users.columns + 1
+    old = known.coefficients[known.cells == cell]
+    assert len(old) == 1
+    np.testing.assert_array_equal(users.coefficients[users.cells == cell], old if weight else old[:0])
+
+
 def test_new_entities_join_those_of_the_earlier_model(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
     settings = changed(glmix_settings)
     is_old = glmix_data.ids["user_id"] % 2 == 0
