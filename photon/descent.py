@@ -35,7 +35,8 @@ class Fitness:
     Parameters
     ----------
     data_loss
-        ``Σ w·loss`` over the rows that train, with the scores of all coordinates.
+        ``Σ w·loss`` over the rows that train, with the scores of all coordinates: all of these rows with their own
+        weights, also where the coordinate was fitted to a sample of them (:mod:`photon.sampling`).
     penalty
         Penalty of the updated coordinate.
     losses

@@ -1,7 +1,8 @@
 """Which rows a coordinate trains on, chosen by a hash of the row's uid: the same in every run and partitioning.
 
 Rows that are left out keep being scored; those that stay are weighted up by ``n / kept``, so the balance of
-data and penalty stays what it was. Entities below the lower bound train nothing.
+data and penalty stays what it was. Entities below the lower bound train nothing. A coordinate minimises the loss of its
+sample; what a fit reports is the loss of all rows with their own weights, which every coordinate shares.
 """
 
 from dataclasses import replace

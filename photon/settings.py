@@ -55,7 +55,8 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     features_to_samples_ratio
         How many features an entity keeps a row: those that tell most of its labels.
     down_sampling_rate
-        Share of the rows that a fixed effect trains on (of the negatives, where labels are classes), weighted up.
+        Share of the rows that a fixed effect trains on (of the negatives, where labels are classes), weighted up. It
+        minimises the loss of these; the loss that is reported is that of all rows with their own weights.
     estimate
         What of a random effect's prior the data say, in place of ``l2``: ``variances`` of each column's coefficients,
         or their whole ``covariance`` (:mod:`photon.empirical_bayes`).

@@ -11,7 +11,7 @@ from pyspark import StorageLevel
 from photon.descent import Fitness, Update
 from photon.fixed_effect import fixed_variances, solve_fixed
 from photon.model import FixedEffect
-from photon.objective import Derivatives, row_derivatives, row_hessian_diagonal, row_products
+from photon.objective import Derivatives, data_loss, row_derivatives, row_hessian_diagonal, row_products
 from photon.optimise import Memory, Options
 from photon.regularisation import Regularisation
 from photon.rows import Examples, Floats
@@ -58,7 +58,8 @@ class SparkFixed:
         solution = solve_fixed(sums, self.regularisation, self.coefficients, options, self.memory)
         self.path, self.memory = self.path.arrived(solution.coefficients), solution.result.memory
         fitness = Fitness(
-            data_loss=solution.data_loss,
+            # What the solve saw is the loss of its sample.
+            data_loss=solution.data_loss if not self.settings.samples_rows else sums.whole_loss(self.coefficients),
             penalty=solution.penalty,
             unconverged=int(solution.result.reason != "converged"),
             evaluations=solution.result.evaluations,
@@ -172,14 +173,30 @@ class SparkSums:
         loss = self.context.loss
         return self._sum(lambda examples: row_hessian_diagonal(examples, coefficients, loss))
 
+    def whole_loss(self, coefficients: Floats) -> float:
+        """Return ``Σ w·loss`` over all rows that train with their own weights, whatever sample the sums are of."""
+        loss, active = self.context.loss, self.context.active
+
+        def partial(records: Iterable[Keyed]) -> Iterator[float]:
+            examples = _examples(gather(records), active)
+            margins = examples.rows.dot(coefficients) + examples.offsets
+            yield data_loss(loss, margins, examples.labels, examples.weights)
+
+        return self.rows.mapPartitions(partial).treeReduce(add)
+
     def _sum(self, part: Callable[[Examples], SumT]) -> SumT:
         loss, active, settings = self.context.loss, self.context.active, self.settings
 
         def partial(records: Iterable[Keyed]) -> Iterator[SumT]:
             found = gather(records)
-            offsets = found.block.examples.offsets + (0.0 if found.others is None else found.others.totals)
-            examples = active_examples(found.block, active, offsets)
+            examples = _examples(found, active)
             weights = fixed_weights(found.block.uids, examples.labels, examples.weights, settings, loss)
             yield part(replace(examples, weights=weights))
 
         return self.rows.mapPartitions(partial).treeReduce(add)
+
+
+def _examples(found: Partition, active: frozenset[int]) -> Examples:
+    """Return the rows with the scores of the other effects among their offsets."""
+    offsets = found.block.examples.offsets + (0.0 if found.others is None else found.others.totals)
+    return active_examples(found.block, active, offsets)

@@ -11,6 +11,7 @@ from photon.evaluation import Question, Scored, parse_evaluators
 from photon.evaluation import evaluate as evaluate_locally
 from photon.local import LocalData, LocalFit, fit
 from photon.model import RandomEffect
+from photon.objective import data_loss
 from photon.scoring import margins
 from photon.settings import Bound, FitSettings
 from photon.spark.evaluation import evaluate
@@ -165,6 +166,24 @@ def test_sampled_rows_and_features_in_any_order_fit_the_local_model(
         rows = glmix.coefficients(coordinate).collect()
         found = {(row.entity, i): v for row in rows for i, v in zip(row["indices"], row["values"], strict=True)}
         assert found == pytest.approx(known, abs=1e-8)
+    glmix.release()
+
+
+def test_the_loss_of_a_down_sampled_effect_is_that_of_all_rows(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    fixed = msgspec.structs.replace(glmix_settings.coordinates[0], down_sampling_rate=0.4)
+    settings = msgspec.structs.replace(glmix_settings, coordinates=(fixed,))
+    glmix = on_spark(as_frame(glmix_data), glmix_data, settings)
+    descent = glmix.fit(["train"])
+    data = dataclasses.replace(glmix_data, uids=np.arange(240) * 7919)
+    expected = fit(data, settings)
+    np.testing.assert_allclose(glmix.fixed.coefficients, expected.model.effects[0].coefficients, atol=1e-8)
+    scores = margins(expected.model, data.shards, data.ids, data.offsets)
+    whole = data_loss(settings.loss, scores, data.labels, data.weights)
+    for found in (descent, expected.descent):
+        assert found.steps[0].fitness.data_loss == pytest.approx(whole, rel=1e-9)
+        assert found.objective == pytest.approx(whole + found.steps[0].fitness.penalty, rel=1e-12)
     glmix.release()
 
 
