@@ -250,13 +250,27 @@ class SparkGlmix:
         ----------
         settings
             The same task and coordinates with other penalties, sweeps or tolerance.
+
+        Raises
+        ------
+        ConfigurationError
+            If they are of another task, of other coordinates or remember other directions: the data that are cached,
+            and the coefficients that a fit goes on from, are of the first ones.
         """
+        for name in ("task", "tweedie_power"):
+            first, other = getattr(self.settings, name), getattr(settings, name)
+            if other != first:
+                raise ConfigurationError(
+                    f"{name}: {other}, after fits with {first}",
+                    expected=f"{first}, as in the first fit",
+                    mend=f"begin a fit of its own for {name}: {other}",
+                )
         if settings.window != self._context.window:
             raise ConfigurationError(
                 f"acceleration: {settings.window}", expected=f"{self._context.window}, as in the first fit"
             )
         now, before = (
-            [(one.name, one.locked, one.prior_weight) for one in coordinates]
+            [(one.name, one.kind, one.shard, one.entity, one.locked, one.prior_weight) for one in coordinates]
             for coordinates in (_ordered(settings), self.layout.coordinates)
         )
         if now != before:

@@ -17,7 +17,7 @@ from photon.settings import Bound, FitSettings
 from photon.spark.evaluation import evaluate
 from photon.spark.rows import Measure
 from photon.spark.train import ShardShape, SparkGlmix
-from yarnmill.errors import BadDataError
+from yarnmill.errors import BadDataError, ConfigurationError
 
 Frame = Callable[[LocalData], DataFrame]
 
@@ -237,6 +237,29 @@ def test_a_second_fit_goes_on_from_the_first(
     assert second.objective == pytest.approx(longer.descent.objective, rel=1e-11)
     assert_same_model(glmix, longer, 1e-8)
     assert glmix.fit(["train"]).objective == first.objective
+    glmix.release()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"task": "linear"}, "task: linear, after fits with logistic"),
+        ({"tweedie_power": 1.7}, "tweedie_power: 1.7, after fits with 1.5"),
+        ({"coordinates": "of films"}, "coordinates: not those of the first fit"),
+    ],
+)
+def test_fits_of_a_search_are_of_one_task_and_the_same_coordinates(
+    as_frame: Frame, glmix_data: LocalData, glmix_settings: FitSettings, changes: dict[str, object], said: str
+) -> None:
+    fixed, user, film = glmix_settings.coordinates
+    if "coordinates" in changes:
+        changes = {"coordinates": (fixed, msgspec.structs.replace(user, shard="film"), film)}
+    glmix = on_spark(as_frame(glmix_data), glmix_data, glmix_settings)
+    with pytest.raises(ConfigurationError, match=said):
+        glmix.retune(msgspec.structs.replace(glmix_settings, **changes))
+    stronger = msgspec.structs.replace(glmix_settings, coordinates=(fixed, msgspec.structs.replace(user, l2=9.0), film))
+    glmix.retune(stronger)
+    assert glmix.settings == stronger
     glmix.release()
 
 
