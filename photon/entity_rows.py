@@ -25,7 +25,7 @@ class Sparse(NamedTuple):
     """Sparse rows; ``local`` counts an entry's cell from the first of its entity."""
 
     indptr: Longs
-    local: Ints
+    local: Ints | Longs
     values: Floats
 
 

@@ -16,7 +16,7 @@ from photon.entities import EntityRows
 from photon.loss import RowLoss
 from photon.objective import data_loss, weighted
 from photon.posterior import Posteriors, posteriors, ranges
-from photon.rows import Floats, Longs, SparseRows
+from photon.rows import Floats, Longs, SparseRows, as_columns
 from yarnmill.errors import BadDataError
 
 _MOST_NEWTON_STEPS: Final = 50
@@ -137,7 +137,7 @@ def side_by_side(effects: Sequence[JointEffect]) -> SparseRows:
     indices = np.concatenate([one.rows.indices + start for one, start in zip(effects, starts, strict=False)])
     values = np.concatenate([one.rows.values for one in effects])
     indptr = np.sum([one.rows.indptr for one in effects], axis=0)
-    return SparseRows(indptr, indices[order].astype(np.int32), values[order], int(starts[-1]))
+    return SparseRows(indptr, as_columns(indices[order], int(starts[-1])), values[order], int(starts[-1]))
 
 
 def pair_gram(rows: SparseRows, weights: Floats) -> Floats:

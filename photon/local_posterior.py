@@ -16,7 +16,7 @@ from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
 from photon.noise import cell_noise, column_noise, row_noise
 from photon.objective import Penalty
 from photon.posterior import Posteriors, idle_cells, second_moments, summed
-from photon.rows import Examples, Floats, Longs, SparseRows
+from photon.rows import Examples, Floats, Longs, SparseRows, as_columns
 from photon.settings import CoordinateSettings, FitSettings, checked
 from yarnmill.errors import BadDataError, ConfigurationError
 
@@ -61,7 +61,7 @@ class _Random:
         entries = self.rows.examples.rows
         sorted_cells = SparseRows(
             entries.indptr,
-            (by_entity[entries.row_of] + self.rows.local).astype(np.int32),
+            as_columns(by_entity[entries.row_of] + self.rows.local, len(self.rows.cells)),
             entries.values,
             len(self.rows.cells),
         )

@@ -18,7 +18,7 @@ from photon.entities import EntityRows
 from photon.fixed_effect import ExampleSums, fixed_variances, solve_fixed
 from photon.loss import RowLoss
 from photon.optimise import NEWTON_LIMIT, Options
-from photon.rows import Examples, Floats, Mask, SparseRows
+from photon.rows import Examples, Floats, Mask, SparseRows, as_columns
 
 if TYPE_CHECKING:
     from photon.entity_rows import Data, Groups
@@ -88,9 +88,8 @@ def rows_by_cell(rows: EntityRows) -> SparseRows:
     """Return the features with a column a cell."""
     entries = rows.examples.rows
     entity = np.repeat(np.arange(len(rows.entities)), np.diff(rows.row_ptr))[entries.row_of]
-    return SparseRows(
-        entries.indptr, (rows.cell_ptr[entity] + rows.local).astype(np.int32), entries.values, len(rows.cells)
-    )
+    cells = as_columns(rows.cell_ptr[entity] + rows.local, len(rows.cells))
+    return SparseRows(entries.indptr, cells, entries.values, len(rows.cells))
 
 
 def cell_margins(rows: EntityRows, coefficients: Floats) -> Floats:

@@ -15,8 +15,14 @@ Longs = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
+_MOST_NARROW: Final = 2**31
 _DENSE_CELLS: Final = 1 << 20
 """Cells (8 MiB) of the dense copy that a weighted Gram matrix works through at a time."""
+
+
+def as_columns(places: Longs, columns: int) -> Ints | Longs:
+    """Return numbers below ``columns`` as narrow as those allow: 32 bits but for two thousand million and more."""
+    return places.astype(np.int32, copy=False) if columns <= _MOST_NARROW else places.astype(np.int64, copy=False)
 
 
 def sums_by(places: Longs | Ints, values: Floats, length: int) -> Floats:
@@ -33,7 +39,7 @@ class SparseRows:
     indptr
         ``(rows + 1,)``: row ``i`` owns the entries ``indptr[i]:indptr[i + 1]``.
     indices
-        Column of each entry.
+        Column of each entry: of 32 bits, or of 64 where the columns are the cells of very many entities.
     values
         Value of each entry.
     columns
@@ -41,7 +47,7 @@ class SparseRows:
     """
 
     indptr: Longs
-    indices: Ints
+    indices: Ints | Longs
     values: Floats
     columns: int
 

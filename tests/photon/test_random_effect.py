@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from photon.cell_terms import CellTerms
-from photon.entities import group
+from photon.entities import EntityRows, group
 from photon.fixed_effect import FixedSolution, solve_fixed
 from photon.local import LocalData, fit, penalised
 from photon.loss import LOGISTIC, POISSON, RowLoss, loss_of
 from photon.objective import Penalty
 from photon.optimise import NEWTON_LIMIT, Options, minimise
-from photon.random_effect import solve_entities
+from photon.random_effect import cell_margins, rows_by_cell, solve_entities
 from photon.rows import Examples, Floats, SparseRows
 from photon.scoring import score_effect
 from photon.settings import CoordinateSettings, FitSettings
@@ -54,6 +54,25 @@ def test_weight_two_is_a_row_twice_and_weight_zero_a_row_gone(loss: RowLoss, mak
     one, _ = solved(keys, weighted, np.full(6, 0.5), loss)
     other, _ = solved(keys[rows], repeated, np.full(6, 0.5), loss)
     np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+@pytest.mark.parametrize(("cells", "width"), [(2**31, np.int32), (2**31 + 1, np.int64), (2**33, np.int64)])
+def test_cells_beyond_what_32_bits_number_have_numbers(cells: int, width: type[np.signedinteger[Any]]) -> None:
+    # An entity of all cells but two, and one of these; views of one number take the place of gigabytes.
+    features = SparseRows(np.array([0, 1, 3]), np.array([0, 0, 1], np.int32), np.array([2.0, 5.0, 7.0]), 2)
+    nothing = np.zeros(2)
+    rows = EntityRows(
+        entities=np.array([1, 2]),
+        row_ptr=np.array([0, 1, 2]),
+        examples=Examples(features, nothing, np.ones(2), nothing),
+        cells=np.broadcast_to(np.int64(0), cells),
+        cell_ptr=np.array([0, cells - 2, cells]),
+        local=np.array([0, 0, 1], np.int32),
+    )
+    numbered = rows_by_cell(rows)
+    assert numbered.indices.tolist() == [0, cells - 2, cells - 1]
+    assert numbered.indices.dtype == width
+    np.testing.assert_array_equal(cell_margins(rows, np.broadcast_to(0.5, cells)), [1.0, 6.0])
 
 
 def test_entity_order_and_partitioning_change_nothing(loss: RowLoss, make_glm: Callable) -> None:
