@@ -33,6 +33,7 @@ from jobs.evaluating import check_keys, evaluators_of, question_of, write_evalua
 from jobs.job import JobConfig, Outcome, Url
 from jobs.penalties import Searched, SearchPlan, search_penalties
 from jobs.priors import estimated_priors, estimates_priors, prior_metrics, write_priors
+from jobs.progress import say
 from jobs.training_page import largest_coefficients, write_page
 from jobs.trials import MlflowConfig, write_trials
 from photon.checks import Checks
@@ -41,6 +42,7 @@ from photon.empirical_bayes import EmpiricalBayesSettings
 from photon.evaluation import Bin, Evaluation, Question
 from photon.loss import TWEEDIE_POWER, Task
 from photon.model import MODEL_NAME, EffectRecord, ModelRecord
+from photon.report.penalties import penalty_in_words
 from photon.report.training import TrainingReport
 from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings, checked
@@ -201,6 +203,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     """Train, evaluate and write the model to ``config.output``."""
     training_set = read_training_set(config.training_set)
     _check(config, training_set)
+    _say_penalties(config.coordinates)
     clock, earlier = Clock(), _earlier(config)
     rows_of = (config.training_set, training_set)
     glmix = SparkGlmix(
@@ -227,6 +230,7 @@ def run(spark: SparkSession, config: Config) -> Outcome:
     if config.tuning is not None:
         with clock.measure("tune"):
             searched = search_penalties(glmix, _plan(config, config.tuning))
+        _say_penalties(searched.tuned.settings.coordinates)
     priors = None
     if estimates_priors(config.coordinates):
         with clock.measure("estimate"):
@@ -328,7 +332,7 @@ def _fit(
     config, trained = judge.config, ["train"]
     with clock.measure("fit"):
         start = glmix.rescored() if estimates_priors(config.coordinates) else None
-        final = glmix.fit(trained, start=start if searched is None else searched.scores)
+        final = glmix.fit(trained, start=start if searched is None else searched.scores, progress=_say_sweep)
     metrics |= _history(final.sweeps)
     judged = [Measure("validation", VALIDATION)] if rows[VALIDATION].rows else []
     if config.refit_on_validation and judged:
@@ -336,7 +340,7 @@ def _fit(
             metrics |= judge(final, judged)
         trained, judged = ["train", "validation"], []
         with clock.measure("refit"):
-            final = glmix.fit(trained, start=final.scores)
+            final = glmix.fit(trained, start=final.scores, progress=_say_sweep)
     if rows[TEST].rows:
         judged.append(Measure("test", TEST))
     if rows[TEST].rows and glmix.baseline is not None:
@@ -346,6 +350,16 @@ def _fit(
         metrics |= judge(final, judged)
     metrics["objective"] = final.objective
     return final, *_with_baselines(metrics, rows, trained, config.task)
+
+
+def _say_penalties(coordinates: Sequence[CoordinateSettings]) -> None:
+    for one in coordinates:
+        say("train_glmix", f"penalty of {one.name}: {penalty_in_words(one)}")
+
+
+def _say_sweep(sweep: Sweep) -> None:
+    losses = "".join(f", {name} loss {loss:.6g}" for name, loss in sweep.losses if name != "test")
+    say("train_glmix", f"sweep {sweep.number}: objective {sweep.objective:.10g}{losses}")
 
 
 def _history(sweeps: Sequence[Sweep]) -> dict[str, float]:

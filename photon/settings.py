@@ -28,7 +28,8 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     """One effect of the model.
 
     ``shard`` names the features it multiplies; ``entity`` the id whose every value has coefficients of its
-    own (random effects only); ``l2`` is ``λ`` of the objective, which is a sum over rows, not a mean.
+    own (random effects only); ``l2`` is ``λ`` of the objective, which is a sum over rows, not a mean. A fixed effect
+    may go without; entities of few rows have no optimum then, so a random effect may not.
     ``penalise_intercept`` is off for fixed and on for random effects unless it is set.
 
     Parameters
@@ -186,8 +187,12 @@ def _check_coordinate(coordinate: CoordinateSettings, where: str) -> None:
     # Without a penalty an entity with one row has no optimum at all.
     is_free = coordinate.kind == "random" and coordinate.l2 == coordinate.l1 == 0.0 and coordinate.estimate == "none"
     if not coordinate.l2 >= 0.0 or is_free:
-        expected = "more than 0, or l1, or estimate" if coordinate.kind == "random" else "0 or more"
-        raise ConfigurationError(f"{where}.l2: {coordinate.l2}", expected=expected)
+        is_random = coordinate.kind == "random"
+        raise ConfigurationError(
+            f"{where}.l2: {coordinate.l2}",
+            expected="more than 0, or l1, or estimate" if is_random else "0 or more",
+            mend="l2, or estimate: variances, which finds it from the rows" if is_random else "",
+        )
     for name in ("l1", "tolerance", "prior_weight"):
         if not 0.0 <= getattr(coordinate, name) < float("inf"):
             raise ConfigurationError(f"{where}.{name}: {getattr(coordinate, name)}", expected="0 or more")

@@ -15,8 +15,10 @@ from jobs.game.groups import write_group_results
 from jobs.game.models import IndexRows, Writing, copy_effect, shard_index, write_effect
 from jobs.game.training import Config, locked_model_of
 from jobs.indexing import IndexMap
+from jobs.progress import say
 from photon.avro.layout import METADATA_NAME, EffectInfo, render_metadata
 from photon.descent import Descent
+from photon.report.penalties import penalty_in_words
 from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings
 from photon.spark.backend import Table
@@ -91,6 +93,8 @@ class Fitting:
     def _fit(self, settings: FitSettings) -> Judged:
         number = self._number
         self._number += 1
+        for one in settings.coordinates:
+            say("game-training", f"penalty of {one.name} in model {number}: {penalty_in_words(one)}")
         self._glmix.retune(settings)
         with self.clock.measure("fit"):
             fit = self._glmix.fit(("train",), start=self._scores)

@@ -7,6 +7,7 @@ from photon.descent import Step, Sweep
 from photon.evaluation.calibration import Bin
 from photon.report.figures import Series, lines, number
 from photon.report.page import Fact, Section, figure, folded, page, table
+from photon.report.penalties import penalty_in_words
 from photon.report.sections import Coefficient, calibration_and_lift, coefficients, convergence
 from photon.settings import FitSettings
 
@@ -152,9 +153,9 @@ def _moves(sweeps: Sequence[Sweep]) -> Section | None:
 
 
 def _coordinates(settings: FitSettings) -> Section:
-    head = ["coordinate", "kind", "shard", "per", "l2", "l1"]
+    head = ["coordinate", "kind", "shard", "per", "l2", "l1", "penalty"]
     rows = [
-        [one.name, one.kind, one.shard, one.entity or "", number(one.l2), number(one.l1)]
+        [one.name, one.kind, one.shard, one.entity or "", number(one.l2), number(one.l1), penalty_in_words(one)]
         for one in settings.coordinates
     ]
     note = "The effects in the order of their updates, with the penalties of the model that was kept."

@@ -338,8 +338,20 @@ def test_evaluators_are_named_as_in_photon_and_groups_are_saved(
     assert f"file://{tmp_path}/output/groups" in outcome.outputs
 
 
-def test_a_refit_sees_validation_too(spark: SparkSession, made: Made, tmp_path: Path) -> None:
+def test_a_refit_sees_validation_too(
+    spark: SparkSession, made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     outcome = run(spark, config_for(made, tmp_path, refit=True))
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == [
+        "train_glmix: penalty of global: l2 1, intercept free",
+        "train_glmix: penalty of per_user: l2 2",
+        "train_glmix: penalty of per_film: l2 4",
+    ]
+    assert [line.partition(":")[2].partition(":")[0] for line in told[3:]] == [
+        f" sweep {number}" for number in (1, 2, 3, 4, 1, 2, 3, 4)
+    ]
+    assert "validation loss" in told[3]
     both = fit(
         made.local((0, 1)),
         msgspec.structs.replace(config_for(made, tmp_path, refit=True).fit_settings, max_sweeps=200, tolerance=1e-13),
@@ -444,6 +456,7 @@ def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
     assert [effect.l2 for effect in record.effects] == [1.0, 3.0]
     page = (tmp_path / "output" / "report.html").read_text()
     assert '<td class="name">per_user</td><td>random</td><td>user</td><td>user_id</td><td class="n">3</td>' in page
+    assert "<td>l2 1, intercept free</td>" in page
     best = fit(made.local((0,)), msgspec.structs.replace(truth.settings, max_sweeps=100, tolerance=1e-12))
     assert outcome.metrics["objective"] == pytest.approx(best.descent.objective, rel=1e-5)
 

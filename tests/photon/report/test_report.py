@@ -14,9 +14,10 @@ from photon.local import LocalData, fit
 from photon.local_estimation import calibration_bins
 from photon.report.figures import Axis, Series, around, lines, nice_step, number
 from photon.report.page import Fact, Section, page, table
+from photon.report.penalties import penalty_in_words
 from photon.report.sections import Coefficient, calibration_and_lift, convergence
 from photon.report.training import TrainingReport, render_training
-from photon.settings import FitSettings
+from photon.settings import CoordinateSettings, FitSettings
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -123,6 +124,23 @@ def test_axes_hold_their_values_and_have_a_handful_of_ticks(one: float, other: f
 def test_numbers_are_short(value: float, shown: str) -> None:
     assert number(value) == shown
     assert nice_step(0.3) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "none: the likeliest coefficients, however large"),
+        ({"l2": 0.5}, "l2 0.5, intercept free"),
+        ({"l2": 0.5, "l1": 2.0, "penalise_intercept": True}, "l2 0.5 and l1 2"),
+        ({"l2": 3.0, "prior_weight": 0.9}, "prior of the earlier model, weight 0.9; of what that does not know l2 3"),
+        ({"kind": "random", "entity": "user", "l2": 3.0}, "l2 3"),
+        ({"kind": "random", "entity": "user", "estimate": "variances"}, "prior estimated from the rows (variances)"),
+        ({"l2": 3.0, "locked": True}, "none: locked, as in the earlier model"),
+    ],
+)
+def test_what_holds_a_coordinate_back_is_said_even_where_it_is_nothing(changes: dict[str, Any], said: str) -> None:
+    plain = {"name": "one", "kind": "fixed", "shard": "s"}
+    assert penalty_in_words(CoordinateSettings(**plain | changes)).startswith(said)
 
 
 def test_text_is_never_taken_for_html() -> None:
