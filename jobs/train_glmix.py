@@ -173,10 +173,13 @@ def _check(config: Config, training_set: TrainingSet) -> None:
     checked(config.fit_settings, source="train_glmix")
     if estimates_priors(config.coordinates):
         check_estimable(config.fit_settings)
-        if config.tuning is not None:
-            raise ConfigurationError(
-                "tuning: set, while a prior is estimated", expected="a search for penalties, or priors from the data"
-            )
+        for name, other in (("tuning", "a search for penalties"), ("earlier_model", "an earlier model")):
+            if getattr(config, name) is not None:
+                raise ConfigurationError(
+                    f"{name}: set, while a prior is estimated",
+                    expected=f"{other}, or priors from the data",
+                    mend=f"drop {name}, or give every random effect l2 in place of estimate",
+                )
     if config.tuning is not None:
         checked_tuning(config.tuning, config.fit_settings, source="train_glmix: tuning")
     shards = [shard.name for shard in training_set.shards]

@@ -304,7 +304,9 @@ def fit(
     for one in settings.coordinates:
         if one.estimate != "none":
             raise ConfigurationError(
-                f"coordinate {one.name}: estimate: {one.estimate}", expected="l2; photon.Glmix estimates in one process"
+                f"coordinate {one.name}: estimate: {one.estimate}",
+                expected="l2: this fit estimates no prior",
+                mend="photon.Glmix, which estimates in one process, or the job train_glmix",
             )
     check_locked(settings, [] if earlier is None else [effect.name for effect in earlier.effects])
     coordinates = [

@@ -109,6 +109,7 @@ class Request:
                 raise ConfigurationError(
                     f"terms[{name!r}].{beside[0]}: set, while the prior of {whose!r} is estimated",
                     expected=f"l2 for {', '.join(map(repr, self.estimated))}, or none of {', '.join(beside)}",
+                    mend=f"l2={{{whose!r}: 1.0}}, say, or terms without {beside[0]} for {name!r}",
                 )
 
     @property

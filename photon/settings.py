@@ -182,7 +182,9 @@ def _check_coordinate(coordinate: CoordinateSettings, where: str) -> None:
         raise ConfigurationError(f"{where}.entity: {coordinate.entity}", expected="none: a fixed effect is of all rows")
     if coordinate.kind == "fixed" and coordinate.estimate != "none":
         raise ConfigurationError(
-            f"{where}.estimate: {coordinate.estimate}", expected="none: a prior is estimated from many entities"
+            f"{where}.estimate: {coordinate.estimate}",
+            expected="none: a prior is estimated from many entities",
+            mend="l2 for a fixed effect, found by a search (tuning) if need be",
         )
     # Without a penalty an entity with one row has no optimum at all.
     is_free = coordinate.kind == "random" and coordinate.l2 == coordinate.l1 == 0.0 and coordinate.estimate == "none"

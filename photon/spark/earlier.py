@@ -58,6 +58,7 @@ def check_earlier(settings: FitSettings, columns: Mapping[str, int], earlier: Ea
             raise ConfigurationError(
                 f"coordinates[{place}].estimate: {one.estimate}, and an earlier model",
                 expected="one of them: a prior is estimated from the rows, or comes from the earlier model",
+                mend=f"l2 for {one.name} in place of estimate, or a fit without the earlier model",
             )
         effect = effects.get(one.name)
         if effect is not None:

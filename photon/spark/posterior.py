@@ -111,15 +111,24 @@ def standard_errors(glmix: SparkGlmix, train: Sequence[str], scores: Table, resi
 
 
 def check_estimable(settings: FitSettings) -> None:
-    """Refuse settings under which the posterior is not about normal, or not of all rows."""
+    """Refuse what an estimated prior has no place for.
+
+    Raises
+    ------
+    ConfigurationError
+        If the posterior is not about normal (corners, normalised penalties), not of all rows and features (samples), or
+        not of the random effects alone that are fitted (locked ones, priors from elsewhere).
+    """
+    estimated = " and ".join(one.name for one in settings.coordinates if one.estimate != "none")
     for place, one in enumerate(settings.coordinates):
-        where = f"coordinates[{place}]"
         unlike = {
             "l1": one.l1 > 0.0,
             "bounds": bool(one.bounds),
             "normalisation": one.normalisation != "none" and (one.kind == "random" or one.l2 > 0.0),
             "features_to_samples_ratio": one.features_to_samples_ratio is not None,
-            "active_rows or down_sampling_rate": one.samples_rows,
+            "active_rows_lower_bound": one.active_rows_lower_bound > 1,
+            "active_rows_upper_bound": one.active_rows_upper_bound is not None,
+            "down_sampling_rate": one.down_sampling_rate < 1.0,
             "locked": one.locked,
             "prior_weight": one.prior_weight > 0.0,
             "variances": one.kind == "random" and one.variances != "none",
@@ -127,8 +136,14 @@ def check_estimable(settings: FitSettings) -> None:
         }
         for name in (name for name, is_set in unlike.items() if is_set):
             raise ConfigurationError(
-                f"{where}.{name}: set, while a prior is estimated", expected="unset, or l2 given for all random effects"
+                f"coordinates[{place}].{name}: {_shown(getattr(one, name))}, while a prior is estimated",
+                expected="unset, or l2 given for all random effects",
+                mend=f"drop {name} of {one.name}, or give {estimated} l2 in place of estimate",
             )
+
+
+def _shown(value: object) -> str:
+    return f"{len(value)} of them" if isinstance(value, tuple) else str(value)
 
 
 class SparkPosterior:
@@ -154,6 +169,7 @@ class SparkPosterior:
             raise ConfigurationError(
                 f"coordinate {wide[0].name}: {wide[0].regularisation.columns:,} columns, while a prior is estimated",
                 expected=f"at most {NEWTON_LIMIT:,} columns of a fixed effect, or l2 given for all random effects",
+                mend="l2 in place of estimate, found by a search (tuning)",
             )
         self._is_fitted, self._fewest = False, 0
 

@@ -27,7 +27,7 @@ from photon.local_posterior import LocalPosterior
 from photon.model import ModelRecord
 from photon.rows import SparseRows
 from photon.scoring import margins, means
-from photon.settings import CoordinateSettings
+from photon.settings import Bound, CoordinateSettings
 from photon.spark.evaluation import evaluate
 from photon.tuning import SearchSpace, Study, Trial, TuningSettings, tune
 from photon.tuning.local import HeldOut, local_fits
@@ -395,17 +395,44 @@ def test_a_prior_is_estimated_from_the_training_rows_and_recorded(
     for row in rows.to_pylist():
         cells = [entities.index(row["entity"]) * effect.columns + index for index in row["indices"]]
         assert row["values"] == pytest.approx([known[cell] for cell in cells], abs=5e-3)
-    searched = msgspec.structs.replace(
-        config, tuning=TuningSettings(search="grid", coordinates=(SearchSpace(coordinate="global", strength=(1.0,)),))
-    )
-    with pytest.raises(ConfigurationError, match="tuning: set, while a prior is estimated"):
-        inputs(searched)
-    with pytest.raises(ConfigurationError, match=r"coordinates\[0\].l1: set, while"):
-        inputs(
-            msgspec.structs.replace(
-                config, coordinates=(msgspec.structs.replace(fixed, l1=1.0), *config.coordinates[1:])
-            )
-        )
+
+
+@pytest.mark.parametrize(
+    ("place", "changes"),
+    [
+        (0, {"l1": 1.0}),
+        (0, {"normalisation": "standardization"}),
+        (0, {"down_sampling_rate": 0.5}),
+        (1, {"bounds": (Bound(lower=0.0),)}),
+        (1, {"normalisation": "max_magnitude"}),
+        (1, {"features_to_samples_ratio": 0.5}),
+        (1, {"active_rows_upper_bound": 9}),
+        (1, {"active_rows_lower_bound": 2}),
+        (1, {"variances": "simple"}),
+        (1, {"penalise_intercept": False}),
+        (2, {"locked": True}),
+        (2, {"prior_weight": 1.0}),
+        (None, {"earlier_model": "file:///earlier"}),
+        (None, {"tuning": TuningSettings(search="grid", coordinates=(SearchSpace(coordinate="a", strength=(1.0,)),))}),
+    ],
+)
+def test_what_has_no_place_beside_an_estimated_prior_is_refused_with_what_mends_it(
+    made: Made, tmp_path: Path, place: int | None, changes: dict[str, object]
+) -> None:
+    config = config_for(made, tmp_path, refit=False)
+    fixed, user, film = config.coordinates
+    change = msgspec.structs.replace
+    coordinates = [fixed, change(user, l2=0.0, estimate="covariance", variances="none"), film]
+    inputs(change(config, coordinates=tuple(coordinates)))
+    if place is not None:
+        coordinates[place] = change(coordinates[place], **changes)
+    told = change(config, coordinates=tuple(coordinates), **({} if place is not None else changes))
+    with pytest.raises(ConfigurationError, match="while a prior is estimated") as refused:
+        inputs(told)
+    (key,) = changes
+    assert refused.value.what.startswith(f"{key}:" if place is None else f"coordinates[{place}].{key}:")
+    assert refused.value.mend
+    assert refused.value.expected
 
 
 def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
