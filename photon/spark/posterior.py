@@ -30,7 +30,9 @@ from photon.rows import Floats, SparseRows
 from photon.settings import FitSettings
 from photon.spark.backend import Context, Solved, Table, gather
 from photon.spark.blocks import Block, Keyed
-from photon.spark.linear import LinearSystem, Noise, Records, block_solve, targets, times, transposed_times
+from photon.spark.linear import LinearSystem
+from photon.spark.linear_records import Noise, Records
+from photon.spark.linear_tasks import block_solve, targets, times, transposed_times
 from photon.spark.random_effect import SparkRandom
 from photon.spark.train import SparkGlmix
 from photon.subspace import Mixture
