@@ -6,7 +6,7 @@ from jobs.job import JobConfig, Url
 from jobs.priors import estimates_priors
 from jobs.trials import MlflowConfig
 from photon.checks import Checks
-from photon.empirical_bayes import EmpiricalBayesSettings
+from photon.empirical_bayes import EmpiricalBayesSettings, checked_estimation
 from photon.evaluation import Question
 from photon.loss import TWEEDIE_POWER, Task
 from photon.settings import CoordinateSettings, FitSettings, checked
@@ -128,6 +128,7 @@ def check_config(config: Config, training_set: TrainingSet) -> None:
     checked(config.fit_settings, source="train_glmix")
     if estimates_priors(config.coordinates):
         check_estimable(config.fit_settings)
+        checked_estimation(config.empirical_bayes, source="train_glmix: empirical_bayes")
         for name, other in (("tuning", "a search for penalties"), ("earlier_model", "an earlier model")):
             if getattr(config, name) is not None:
                 raise ConfigurationError(

@@ -31,6 +31,7 @@ import numpy as np
 
 from photon.covariance import Covariance, packed, unpacked
 from photon.rows import Floats
+from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
 
 _MEMORY: Final = 3
@@ -58,6 +59,15 @@ class EmpiricalBayesSettings(Record, frozen=True, kw_only=True):
     tolerance: float = 1e-5
     draws: int | None = None
     seed: int = 0
+
+
+def checked_estimation(settings: EmpiricalBayesSettings, *, source: str) -> EmpiricalBayesSettings:
+    """Return the settings if they make sense; ConfigurationError, with the key path, if not."""
+    for name, least in (("max_iterations", 1), ("draws", 1), ("tolerance", 0.0)):
+        value = getattr(settings, name)
+        if value is not None and not value >= least:
+            raise ConfigurationError(f"{source}: {name}: {value}", expected=f"{least:g} or more", mend=f"drop {name}")
+    return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,13 @@ def estimate(
         Whether the task has a residual variance: the linear one.
     progress
         Called after every iteration.
+
+    Raises
+    ------
+    ConfigurationError
+        If the settings make no sense.
     """
+    checked_estimation(settings, source="empirical_bayes")
     packing = _Packing(start, has_residual=has_residual)
     current, iterations = start, list[Iteration]()
     acceleration = _Anderson()

@@ -23,6 +23,17 @@ from yarnmill.errors import BadDataError, ConfigurationError
 Join = Callable[[LocalData, FitSettings], tuple[Floats, Floats]]
 
 
+@pytest.mark.parametrize(
+    "changes", [{"max_iterations": 0}, {"draws": 0}, {"tolerance": float("nan")}, {"tolerance": -1.0}]
+)
+def test_an_estimation_that_makes_no_sense_is_refused_by_its_key(changes: dict[str, float]) -> None:
+    (key,) = changes
+    frame = pd.DataFrame({"y": [0.0, 1.0, 2.0, 1.0], "g": [1, 1, 2, 2]})
+    settings = msgspec.structs.replace(EmpiricalBayesSettings(), **changes)
+    with pytest.raises(ConfigurationError, match=f"empirical_bayes: {key}: "):
+        Glmix("y ~ 1 + (1 | g)", task="linear", empirical_bayes=settings).fit(frame)
+
+
 def held(settings: FitSettings) -> Mapping[str, bool]:
     return dict.fromkeys((one.name for one in settings.coordinates[1:]), False)
 
