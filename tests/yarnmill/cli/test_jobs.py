@@ -155,7 +155,7 @@ def test_a_plan_is_shell_or_a_record_and_sends_nothing(job: Job) -> None:
     assert "--deploy-mode cluster" in shell
     assert "spark.executor.memory=512m" in shell
     plan = json.loads(job.run("--plan", "--output", "json").stdout)
-    assert (plan["job"], plan["output"]) == ("build_training_set", job.output)
+    assert (plan["job"], plan["output"]) == ("build_training_set", fs.as_url(job.output))
     assert not fs.exists(job.output)
 
 
