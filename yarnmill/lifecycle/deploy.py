@@ -53,10 +53,9 @@ def deploy(
     registry = Registry(config.registry_url)
     registry.versions.get(model, version)
     where = registry.environments.get(environment).name
-    before = next((one for one in registry.endpoints.find(where) if one.model == model), None)
-    check_revision(
-        f"the endpoint of {model}", expected, _revision(registry, model, where), f"yarnmill models show {model}"
-    )
+    before = registry.endpoints.present(model, where)
+    revision = 0 if before is None else before.revision
+    check_revision(f"the endpoint of {model}", expected, revision, f"yarnmill models show {model}")
     if before is not None and before.rule == Rule.only(version):
         return before
     bring(registry, model, version, where, config, progress)
@@ -85,8 +84,3 @@ def _try(deployment: Deployment, config: Config) -> None:
     with fetch_held(store, deployment.bundle_id, cache, limit_bytes=config.bundles.limit_bytes) as held:
         predictor = open_predictor(held.folder, allow_code=config.bundles.allow_code)
         check_example(predictor, held.folder)
-
-
-def _revision(registry: Registry, model: str, environment: str) -> int:
-    history = registry.endpoints.history(model, environment)
-    return history[0].revision if history else 0

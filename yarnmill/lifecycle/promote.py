@@ -89,10 +89,9 @@ def promote(  # noqa: PLR0913  # each by name
 
 def _serving(registry: Registry, model: str, environment: str) -> tuple[ModelVersion | None, int]:
     """Return the version that most requests go to, and the endpoint's revision."""
-    found = next((one for one in registry.endpoints.find(environment) if one.model == model), None)
-    if found is None:
-        history = registry.endpoints.history(model, environment)
-        return None, history[0].revision if history else 0
+    found = registry.endpoints.present(model, environment)
+    if found is None or not found.rule.destinations:
+        return None, 0 if found is None else found.revision
     most = max(found.rule.destinations, key=lambda one: one.weight)
     return registry.versions.get(model, most.version), found.revision
 

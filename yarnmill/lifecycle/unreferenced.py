@@ -45,12 +45,5 @@ def delete_unreferenced(registry: Registry, store: BlobStore, blobs: list[BlobIn
 
     As in :mod:`yarnmill.registry.retention`, what somebody registers meanwhile comes back.
     """
-    gone = []
-    for one in blobs:
-        if not registry.retention.referred([one.id]):
-            store.delete(one.id)
-            if registry.retention.referred([one.id]):
-                store.undelete(one.id)
-            else:
-                gone.append(one)
-    return gone
+    gone = set(registry.retention.delete_free([one.id for one in blobs], store.delete, store.undelete))
+    return [one for one in blobs if one.id in gone]

@@ -113,6 +113,13 @@ def move(session: Session, endpoint_id: int, endpoint: VersionEndpoint, status: 
     session.note(status, endpoint.model, {**where, "status": endpoint.status}, {**where, "status": status, **told})
 
 
+def endpoints_by_id(session: Session, *conditions: sa.ColumnElement[bool]) -> dict[int, VersionEndpoint]:
+    """Return the version endpoints of which conditions hold, by their row ids, ordered by version."""
+    query = rows.VERSION_ENDPOINTS.add_columns(VERSION_ENDPOINT.c.id).where(*conditions).order_by(VERSION.c.number)
+    found = [rows.fields_of(row) for row in session.execute(query)]
+    return {fields.pop("id"): rows.record_from(fields, VersionEndpoint) for fields in found}
+
+
 def _narrowed(query: sa.Select[tuple[object, ...]], model: str | None, environment: str | None) -> sa.Executable:
     if model is not None:
         query = query.where(MODEL.c.name == model)
@@ -172,18 +179,16 @@ def _end(session: Session, deployment: Deployment, status: DeploymentStatus, mes
 
 def _endpoint(session: Session, model: str, version: int, environment: str | None) -> tuple[int, VersionEndpoint]:
     environment_id = session.environment_id(environment)
-    query = rows.VERSION_ENDPOINTS.add_columns(VERSION_ENDPOINT.c.id.label("endpoint_id")).where(
-        MODEL.c.name == model, VERSION.c.number == version, VERSION_ENDPOINT.c.environment_id == environment_id
-    )
-    row = session.execute(query).one_or_none()
-    if row is None:
+    here = (MODEL.c.name == model, VERSION.c.number == version, VERSION_ENDPOINT.c.environment_id == environment_id)
+    found = endpoints_by_id(session, *here)
+    if not found:
         session.model_id(model)
         raise NotFoundError(
             f"{model}/{version} was never deployed{f' to {environment}' if environment else ''}",
             mend=f"yarnmill models deploy {model} {version}",
         )
-    fields = rows.fields_of(row)
-    return fields.pop("endpoint_id"), rows.record_from(fields, VersionEndpoint)
+    ((endpoint_id, endpoint),) = found.items()
+    return endpoint_id, endpoint
 
 
 def _subject(endpoint: VersionEndpoint) -> str:

@@ -9,7 +9,7 @@ blobs are still there and stores them again if not. One of the two sees the othe
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -26,7 +26,6 @@ from yarnmill.registry.schema import (
     VERSION_ENDPOINT,
     VERSION_LABEL,
 )
-from yarnmill.registry.versions import version_of
 
 _MODELS_TOGETHER: Final = 100
 """What is kept is found out anew in each transaction, over all models: a version may come from another model's."""
@@ -132,18 +131,27 @@ class Retention:
         delete, undelete
             Delete a blob, or bring it back; one that is gone already, or was never deleted, is no error.
         """
-        blobs = self.blobs_of(retired)
+        # The manifest first: a bundle without it is none, so nobody finds half of one.
+        blobs = sorted(self.blobs_of(retired), key=lambda blob: blob != retired.bundle_id)
+        gone = self.delete_free(blobs, delete, undelete)
+        self._database.change(lambda session: _mark_collected(session, retired))
+        return gone
+
+    def delete_free(
+        self, blobs: Sequence[str], delete: Callable[[str], object], undelete: Callable[[str], object]
+    ) -> list[str]:
+        """Delete those of some blobs that no kept version has, in their order; return the ids of what is gone.
+
+        The arguments are those of :meth:`collect`.
+        """
         referred = self.referred(blobs)
         free = [blob for blob in blobs if blob not in referred]
-        # The manifest first: a bundle without it is none, so nobody finds half of one.
-        free.sort(key=lambda blob: blob != retired.bundle_id)
         for blob in free:
             delete(blob)
         # All of them: a run that was killed here may have left deleted what was referred to before it could look.
         back = self.referred(blobs)
         for blob in sorted(back):
             undelete(blob)
-        self._database.change(lambda session: _mark_collected(session, retired))
         return [blob for blob in free if blob not in back]
 
 
@@ -200,9 +208,6 @@ def _retiring(policy: Policy, groups: list[list[Retirement]]) -> Callable[[Sessi
 
 
 def _mark_collected(session: Session, retired: Retirement) -> None:
-    session.model_id(retired.model, lock=True)
-    version = version_of(session, retired.model, retired.version)
-    if version.retired_at is not None:
-        here = (VERSION.c.bundle_id == retired.bundle_id) & VERSION.c.retired_at.is_not(None)
-        own = VERSION.c.model_id == session.model_id(retired.model)
-        session.execute(sa.update(VERSION).where(here, own).values(collected_at=session.now))
+    own = (VERSION.c.model_id == session.model_id(retired.model, lock=True), VERSION.c.number == retired.version)
+    retired_still = VERSION.c.retired_at.is_not(None)
+    session.execute(sa.update(VERSION).where(*own, retired_still).values(collected_at=session.now))

@@ -12,8 +12,8 @@ from yarnmill.errors import ConflictError, NotFoundError
 from yarnmill.records import convert, to_plain
 from yarnmill.registry import rows
 from yarnmill.registry.database import Database, Session, check_revision
-from yarnmill.registry.deployments import move
-from yarnmill.registry.records import AuditValue, ModelEndpoint, Route, Routing, Rule, VersionEndpoint
+from yarnmill.registry.deployments import endpoints_by_id, move
+from yarnmill.registry.records import AuditValue, ModelEndpoint, Route, Routing, Rule
 from yarnmill.registry.schema import (
     ENVIRONMENT,
     MODEL,
@@ -91,6 +91,11 @@ class ModelEndpoints:
 
         return self._database.change(stop)
 
+    def present(self, model: str, environment: str | None = None) -> ModelEndpoint | None:
+        """Return a model's endpoint, stopped or not; None if it never had one in that environment."""
+        with self._database.reading() as session:
+            return _endpoint(session, model, session.environment_id(environment))
+
     def get(self, model: str, environment: str | None = None) -> ModelEndpoint:
         """Return a model's endpoint; NotFoundError if it never had one in that environment."""
         with self._database.reading() as session:
@@ -158,16 +163,12 @@ def _write(session: Session, place: tuple[int, int], rule: Rule, revision: int) 
 
 def _move_versions(session: Session, model: str, rule: Rule, environment_id: int) -> None:
     """Make the versions that the rule names serving, and those that it no longer does running."""
-    query = rows.VERSION_ENDPOINTS.add_columns(VERSION_ENDPOINT.c.id.label("endpoint_id")).where(
-        MODEL.c.name == model, VERSION_ENDPOINT.c.environment_id == environment_id
-    )
-    found = {}
-    for row in session.execute(query).all():
-        fields = rows.fields_of(row)
-        found[row.version] = fields.pop("endpoint_id"), rows.record_from(fields, VersionEndpoint)
+    here = (MODEL.c.name == model, VERSION_ENDPOINT.c.environment_id == environment_id)
+    endpoints = endpoints_by_id(session, *here)
+    by_version = {endpoint.version: endpoint for endpoint in endpoints.values()}
     for number in rule.versions:
         session.version_id(model, number)
-        endpoint = found[number][1] if number in found else None
+        endpoint = by_version.get(number)
         if endpoint is None or endpoint.status not in {"running", "serving"}:
             state = "was never deployed" if endpoint is None else f"is {endpoint.status}"
             reason = f": {endpoint.message}" if endpoint and endpoint.message else ""
@@ -176,10 +177,10 @@ def _move_versions(session: Session, model: str, rule: Rule, environment_id: int
                 expected="a version that runs",
                 mend=f"yarnmill models deploy {model} {number}",
             )
-    for number, (endpoint_id, endpoint) in sorted(found.items()):
-        if number in rule.versions and endpoint.status == "running":
+    for endpoint_id, endpoint in endpoints.items():
+        if endpoint.version in rule.versions and endpoint.status == "running":
             move(session, endpoint_id, endpoint, "serving", "")
-        elif number not in rule.versions and endpoint.status == "serving":
+        elif endpoint.version not in rule.versions and endpoint.status == "serving":
             move(session, endpoint_id, endpoint, "running", "")
 
 
