@@ -6,18 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from guides import run_script, script_of, with_commands
+from guides import run_script, script_of, with_commands, with_refusals
 
 pytestmark = pytest.mark.programs
 
 
 def test_the_guide_works(repository: Path, tmp_path: Path) -> None:
     guide = (repository / "docs" / "registry.md").read_text(encoding="utf-8")
-    script = script_of(guide)
-    refused = [line for line in script.splitlines() if line.startswith("! ")]
-    assert len(refused) == 2
-    for line in refused:  # a shell takes no notice of a command that should have failed
-        script = script.replace(line, f"if {line[2:]}; then exit 9; fi")
+    script = with_refusals(script_of(guide), 2)
     done = run_script(script, tmp_path, with_commands(os.environ))
     for said in ("rank/1 in production serves", "does not pass its gate", "FAILED: test_auc minus serving's"):
         assert said in done.stderr

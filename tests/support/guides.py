@@ -13,6 +13,15 @@ def script_of(guide: str, language: str = "sh") -> str:
     return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", guide, re.MULTILINE | re.DOTALL))
 
 
+def with_refusals(script: str, count: int) -> str:
+    """Return a script that fails where one of its ``count`` lines after ``! `` succeeds: a shell takes no notice."""
+    refused = [line for line in script.splitlines() if line.startswith("! ")]
+    assert len(refused) == count
+    for line in refused:
+        script = script.replace(line, f"if {line[2:]}; then exit 9; fi")
+    return script
+
+
 def with_commands(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment that finds the commands which are installed beside this Python before all others."""
     path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])

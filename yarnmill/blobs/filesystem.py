@@ -7,25 +7,23 @@ Which file a blob lies in is a matter of :mod:`yarnmill.blobs.places`, what beca
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Final, Literal, NamedTuple
 
 import msgspec
 from typing_extensions import override
 
 from yarnmill import fs
-from yarnmill.blobs.ids import BlobName, fresh_id, is_content_id, name_of, parse_name
-from yarnmill.blobs.opened import OpenRecord
+from yarnmill.blobs.ids import BlobName, is_content_id, name_of, parse_name
+from yarnmill.blobs.opened import RecordStore, write_record
 from yarnmill.blobs.packs import Place
 from yarnmill.blobs.places import Places
-from yarnmill.blobs.record import Known, RecordReader, RecordWriter, damaged
+from yarnmill.blobs.record import Known, RecordReader, damaged
 from yarnmill.blobs.standing import gone, info_of, refuse_ended, refuse_expired
 from yarnmill.blobs.states import State, States, now_ms
-from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
+from yarnmill.blobs.store import Attributes, BlobInfo, Damage
 from yarnmill.errors import ConflictError, GoneError, NotFoundError
 from yarnmill.units import render_time
 
-_READ_BYTES: Final = 1024 * 1024
 _TRIES: Final = 5
 
 
@@ -37,7 +35,7 @@ class Ended(NamedTuple):
     place: Place
 
 
-class FileSystemBlobStore(BlobStore):
+class FileSystemBlobStore(RecordStore):
     """Blobs below ``url``; see :class:`yarnmill.blobs.store.BlobStore`."""
 
     def __init__(self, url: str) -> None:
@@ -56,15 +54,9 @@ class FileSystemBlobStore(BlobStore):
             raise _taken(name)  # before anything is read
         fresh = fs.join(self.places.incoming, secrets.token_hex(16))
         with fs.open_fresh(fresh) as target:
-            writer = RecordWriter(target)
-            while chunk := stream.read(_READ_BYTES):
-                writer.write(chunk)
-            own = None if attributes is None else fresh_id()
-            blob_id = name.id if name is not None else own or writer.sha256
-            known = Known(id=blob_id, sha256=writer.sha256, created_at_ms=now_ms(), attributes=attributes)
-            writer.finish(known)
+            known, size_bytes = write_record(stream, target, attributes, name)
         try:
-            return self._placed(fresh, known, writer.size_bytes)
+            return self._placed(fresh, known, size_bytes)
         except BaseException:
             with suppress(Exception):
                 fs.delete(fresh)
@@ -120,26 +112,6 @@ class FileSystemBlobStore(BlobStore):
                 return Ended("deleted", state.deleted_at_ms, place)
             end = info_of(reader.known, reader.size_bytes, state).expires_at_ms
             return None if end is None or end > now_ms() else Ended("expired", end, place)
-
-    @override
-    def opened(self, blob_id: str) -> OpenRecord:
-        return OpenRecord(self._opened(blob_id), self._url)
-
-    @override
-    def open(self, blob_id: str, start: int = 0, stop: int | None = None) -> IO[bytes]:
-        return self.opened(blob_id).part(start, stop)
-
-    @override
-    def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:
-        with self.open(blob_id, start, start + size_bytes) as stream:
-            return stream.read()
-
-    @override
-    def download(self, blob_id: str, path: Path) -> BlobInfo:
-        with self._opened(blob_id) as (reader, info), fs.open_write(path) as target:
-            for chunk in reader.whole():
-                target.write(chunk)
-        return info
 
     @override
     def exists(self, blob_id: str) -> bool:
@@ -213,6 +185,7 @@ class FileSystemBlobStore(BlobStore):
         for url, error in self.places.packs.broken.items():
             yield Damage(blob=url.rpartition("/")[2], url=url, problem=error.what, size_bytes=fs.info(url).size_bytes)
 
+    @override
     @contextmanager
     def _opened(self, blob_id: str) -> Iterator[tuple[RecordReader, BlobInfo]]:
         """Open a blob that is neither deleted nor expired."""

@@ -13,28 +13,27 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
-from pathlib import Path
 from typing import IO, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from typing_extensions import override
 
-from yarnmill import fs
 from yarnmill.blobs.ambry.rangefile import RangeFile
 from yarnmill.blobs.ambry.rest import SERVICE, AmbryRest
-from yarnmill.blobs.ids import BlobName, fresh_id, is_content_id, name_of, parse_blob_id, parse_name
-from yarnmill.blobs.opened import OpenRecord
-from yarnmill.blobs.record import Known, RecordReader, RecordWriter, damaged
-from yarnmill.blobs.states import now_ms
-from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore, Damage
+from yarnmill.blobs.ids import BlobName, is_content_id, name_of, parse_blob_id, parse_name
+from yarnmill.blobs.opened import RecordStore, write_record
+from yarnmill.blobs.record import Known, RecordReader, damaged
+from yarnmill.blobs.standing import info_of
+from yarnmill.blobs.states import State, now_ms
+from yarnmill.blobs.store import Attributes, BlobInfo, Damage
 from yarnmill.errors import ConfigurationError, ConflictError, GoneError, NotFoundError
 
 _SCHEME: Final = "ambry+"
 _CONTENT, _OWN = "yarnmill/sha256/", "yarnmill/own/"
-_READ_BYTES: Final = 1 << 20
 
 
-class AmbryBlobStore(BlobStore):
+class AmbryBlobStore(RecordStore):
     """Blobs at ``ambry+http://host:port/account/container``; see :class:`yarnmill.blobs.store.BlobStore`.
 
     Raises
@@ -64,14 +63,8 @@ class AmbryBlobStore(BlobStore):
             parse_name(str(name))
         # The name of a blob is known when all of it was read, and Ambry wants to know it before.
         with tempfile.TemporaryFile() as spool:
-            writer = RecordWriter(spool)
-            while chunk := stream.read(_READ_BYTES):
-                writer.write(chunk)
-            own = None if attributes is None else fresh_id()
-            blob_id = name.id if name is not None else own or writer.sha256
-            known = Known(id=blob_id, sha256=writer.sha256, created_at_ms=now_ms(), attributes=attributes)
-            writer.finish(known)
-            return self._placed(spool, known, writer.size_bytes)
+            known, size_bytes = write_record(stream, spool, attributes, name)
+            return self._placed(spool, known, size_bytes)
 
     def _placed(self, spool: IO[bytes], known: Known, content_bytes: int) -> BlobInfo:
         place, size = self._place(known.id), spool.tell()
@@ -85,35 +78,7 @@ class AmbryBlobStore(BlobStore):
             with suppress(NotFoundError, ConfigurationError):
                 self._rest.undelete(place)
             return self.check(known.id)
-        end = known.attributes.expires_at_ms if known.attributes is not None else None
-        return BlobInfo(
-            id=known.id,
-            size_bytes=content_bytes,
-            sha256=known.sha256,
-            created_at_ms=known.created_at_ms,
-            expires_at_ms=end,
-            attributes=known.attributes,
-        )
-
-    @override
-    def opened(self, blob_id: str) -> OpenRecord:
-        return OpenRecord(self._found(blob_id), self._url)
-
-    @override
-    def open(self, blob_id: str, start: int = 0, stop: int | None = None) -> IO[bytes]:
-        return self.opened(blob_id).part(start, stop)
-
-    @override
-    def read_part(self, blob_id: str, start: int, size_bytes: int) -> bytes:
-        with self.open(blob_id, start, start + size_bytes) as stream:
-            return stream.read()
-
-    @override
-    def download(self, blob_id: str, path: Path) -> BlobInfo:
-        with self._found(blob_id) as (reader, info), fs.open_write(path) as target:
-            for chunk in reader.whole():
-                target.write(chunk)
-        return info
+        return info_of(known, content_bytes, State())
 
     @override
     def exists(self, blob_id: str) -> bool:
@@ -125,7 +90,7 @@ class AmbryBlobStore(BlobStore):
 
     @override
     def stat(self, blob_id: str, *, ended: bool = False) -> BlobInfo:
-        with self._found(blob_id) as (_, info):
+        with self._opened(blob_id) as (_, info):
             return info
 
     @override
@@ -169,7 +134,7 @@ class AmbryBlobStore(BlobStore):
 
     @override
     def check(self, blob_id: str) -> BlobInfo:
-        with self._found(blob_id) as (reader, info):
+        with self._opened(blob_id) as (reader, info):
             for _ in reader.whole():
                 pass
             return info
@@ -185,8 +150,9 @@ class AmbryBlobStore(BlobStore):
         prefix = _CONTENT if is_content_id(blob_id) else _OWN
         return BlobName(account=self._account, container=self._container, name=prefix + blob_id)
 
+    @override
     @contextmanager
-    def _found(self, blob_id: str) -> Iterator[tuple[RecordReader, BlobInfo]]:
+    def _opened(self, blob_id: str) -> Iterator[tuple[RecordReader, BlobInfo]]:
         place = self._place(blob_id)
         source = f"blob {blob_id} at {self._url}"
         with RangeFile(self._rest, place) as file:
@@ -207,14 +173,6 @@ def _headers(attributes: Attributes | None) -> dict[str, str]:
 
 
 def _info(reader: RecordReader, headers: Mapping[str, str]) -> BlobInfo:
-    known = reader.known
+    info = info_of(reader.known, reader.size_bytes, State())
     # Ambry knows the end of today: it may have been taken away since the record was written.
-    end = known.attributes.expires_at_ms if known.attributes is not None else None
-    return BlobInfo(
-        id=known.id,
-        size_bytes=reader.size_bytes,
-        sha256=known.sha256,
-        created_at_ms=known.created_at_ms,
-        expires_at_ms=end if "x-ambry-ttl" in headers else None,
-        attributes=known.attributes,
-    )
+    return info if "x-ambry-ttl" in headers else msgspec.structs.replace(info, expires_at_ms=None)
