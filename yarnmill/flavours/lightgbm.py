@@ -10,12 +10,20 @@ import numpy as np
 from yarnmill.bundle.manifest import Signature
 from yarnmill.errors import BadDataError
 from yarnmill.flavours.predictor import Column
-from yarnmill.flavours.tabular import Array, MatrixInputs, load_library, model_file, only_output, shaped
+from yarnmill.flavours.tabular import (
+    Array,
+    MatrixInputs,
+    TabularPredictor,
+    load_library,
+    model_file,
+    only_output,
+    shaped,
+)
 
 _UNNAMED: Final = re.compile(r"Column_\d+")
 
 
-class LightgbmPredictor:
+class LightgbmPredictor(TabularPredictor):
     """A booster that agrees with its signature: one output, which is what ``Booster.predict`` gives.
 
     Parameters
@@ -38,21 +46,11 @@ class LightgbmPredictor:
     def __init__(self, folder: Path, signature: Signature) -> None:
         self._path = model_file(folder, "lightgbm")
         self._booster = _load(self._path)
+        super().__init__(signature, self._booster)
         features = self._booster.feature_name()
         named = () if all(_UNNAMED.fullmatch(name) for name in features) else features
         self._inputs = MatrixInputs(signature, named, self._booster.num_feature(), self._path)
-        self._signature = signature
         self._output = only_output(signature, self._path)
-
-    @property
-    def signature(self) -> Signature:
-        """Inputs and outputs, in order."""
-        return self._signature
-
-    @property
-    def model(self) -> object:
-        """The booster itself."""
-        return self._booster
 
     def predict(self, columns: Mapping[str, Column]) -> dict[str, Array]:
         """Return every output for a batch; see :class:`yarnmill.flavours.predictor.Predictor`."""

@@ -16,7 +16,16 @@ import pandas as pd
 from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.errors import BadDataError
 from yarnmill.flavours.predictor import Column
-from yarnmill.flavours.tabular import Array, MatrixInputs, filled, load_library, model_file, ordered, shaped
+from yarnmill.flavours.tabular import (
+    Array,
+    MatrixInputs,
+    TabularPredictor,
+    filled,
+    load_library,
+    model_file,
+    ordered,
+    shaped,
+)
 
 _METHODS: Final[Mapping[str, str]] = {
     "label": "predict",
@@ -29,7 +38,7 @@ _ALLOWED: Final = ("numpy", "scipy", "sklearn")
 """Packages whose types may be in a file, beside those that skops trusts; only types: a function could be any act."""
 
 
-class SklearnPredictor:
+class SklearnPredictor(TabularPredictor):
     """An estimator or a pipeline that agrees with its signature.
 
     A model that was fitted with named columns gets them by name, as a table; any other gets one matrix.
@@ -54,21 +63,11 @@ class SklearnPredictor:
     def __init__(self, folder: Path, signature: Signature) -> None:
         self._path = model_file(folder, "sklearn")
         self._model = _load(self._path)
-        self._signature = signature
+        super().__init__(signature, self._model)
         self._threads: Any = load_library("threadpoolctl", "sklearn").ThreadpoolController()
         _run_alone(self._model)
         self._table = self._inputs(signature)
         self._methods = {name: self._method(name) for name in dict.fromkeys(map(_method_of, signature.outputs))}
-
-    @property
-    def signature(self) -> Signature:
-        """Inputs and outputs, in order."""
-        return self._signature
-
-    @property
-    def model(self) -> object:
-        """The estimator itself."""
-        return self._model
 
     def predict(self, columns: Mapping[str, Column]) -> dict[str, Array]:
         """Return every output for a batch; see :class:`yarnmill.flavours.predictor.Predictor`."""

@@ -43,6 +43,24 @@ def model_file(folder: Path, flavour: Flavour) -> Path:
     raise NotFoundError(f"{folder}: no {' or '.join(names)}", expected=f"a model of flavour {flavour}")
 
 
+class TabularPredictor:
+    """What every opened model over tables has: its signature, and the library's own model."""
+
+    def __init__(self, signature: Signature, model: object) -> None:
+        self._signature = signature
+        self._library_model = model
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and outputs, in order."""
+        return self._signature
+
+    @property
+    def model(self) -> object:
+        """The estimator or booster itself."""
+        return self._library_model
+
+
 class MatrixInputs:
     """Puts the inputs of a signature side by side, in the order in which a model has its features.
 

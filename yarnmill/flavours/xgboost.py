@@ -9,10 +9,18 @@ import numpy as np
 from yarnmill.bundle.manifest import Signature
 from yarnmill.errors import BadDataError
 from yarnmill.flavours.predictor import Column
-from yarnmill.flavours.tabular import Array, MatrixInputs, load_library, model_file, only_output, shaped
+from yarnmill.flavours.tabular import (
+    Array,
+    MatrixInputs,
+    TabularPredictor,
+    load_library,
+    model_file,
+    only_output,
+    shaped,
+)
 
 
-class XgboostPredictor:
+class XgboostPredictor(TabularPredictor):
     """A booster that agrees with its signature: one output, which is what ``Booster.predict`` gives.
 
     A model that was stopped early answers with its best iteration, as XGBoost's own estimators do.
@@ -37,22 +45,12 @@ class XgboostPredictor:
     def __init__(self, folder: Path, signature: Signature) -> None:
         self._path = model_file(folder, "xgboost")
         self._booster = _load(self._path)
+        super().__init__(signature, self._booster)
         features = self._booster.feature_names or ()
         self._inputs = MatrixInputs(signature, features, self._booster.num_features(), self._path)
-        self._signature = signature
         self._output = only_output(signature, self._path)
         best = self._booster.attr("best_iteration")
         self._iterations = (0, 0) if best is None else (0, int(best) + 1)
-
-    @property
-    def signature(self) -> Signature:
-        """Inputs and outputs, in order."""
-        return self._signature
-
-    @property
-    def model(self) -> object:
-        """The booster itself."""
-        return self._booster
 
     def predict(self, columns: Mapping[str, Column]) -> dict[str, Array]:
         """Return every output for a batch; see :class:`yarnmill.flavours.predictor.Predictor`."""
