@@ -16,7 +16,7 @@ from typing import Final
 
 from yarnmill.config import ClusterSettings
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError, NotFoundError
-from yarnmill.localcluster import distribution, logs, namespace, ports, probes, processes, realm, templates
+from yarnmill.localcluster import distribution, logs, namespace, ports, processes, realm, templates
 from yarnmill.localcluster.daemons import (
     Daemon,
     Launch,
@@ -25,7 +25,7 @@ from yarnmill.localcluster.daemons import (
     daemons_of,
     port_names,
 )
-from yarnmill.localcluster.inspection import inspect, load_launch
+from yarnmill.localcluster.inspection import datanode_has_registered, inspect, load_launch
 from yarnmill.localcluster.java import find_java
 from yarnmill.localcluster.layout import Layout, owner
 from yarnmill.localcluster.state import ClusterState, DaemonState, Lack, lacking
@@ -259,7 +259,7 @@ class LocalCluster:
             dead = [each for each in state.daemons if each.pid is None and spawned.get(each.name) not in alive]
             if dead:
                 raise self._failure(dead[0], offsets, "ended while starting")
-            lack = lacking(state) or _lack_of_datanode(state, spawned)
+            lack = lacking(state) or self._lack_of_datanode(state, spawned)
             if lack is None:
                 return state
             if lack.what != told:
@@ -271,6 +271,12 @@ class LocalCluster:
                     blamed, offsets, f"did not serve in {render_seconds(launch.settings.start_timeout)}"
                 )
             time.sleep(_POLL_S)
+
+    def _lack_of_datanode(self, state: ClusterState, spawned: Mapping[str, int]) -> Lack | None:
+        """Return that a DataNode that was started now has yet to register in the place of one that died."""
+        if "datanode" not in spawned or datanode_has_registered(state, self.layout):
+            return None
+        return Lack(what="the DataNode to register", daemon="datanode")
 
     def _failure(
         self, daemon: DaemonState, offsets: Mapping[str, tuple[int, int]], what: str
@@ -318,11 +324,3 @@ class LocalCluster:
                 progress("waiting for another `up` or `down` of this cluster")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _lack_of_datanode(state: ClusterState, spawned: Mapping[str, int]) -> Lack | None:
-    """Return that a DataNode that was started now has yet to register in the place of one that died."""
-    web = next((daemon.web for daemon in state.daemons if daemon.name == "datanode"), "")
-    if "datanode" not in spawned or probes.has_registered(web):
-        return None
-    return Lack(what="the DataNode to register", daemon="datanode")

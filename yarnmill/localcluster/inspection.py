@@ -1,7 +1,7 @@
 """How a cluster is, read from the machine and from the daemons themselves: never from memory."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import msgspec
 
@@ -33,8 +33,20 @@ def inspect(layout: Layout) -> ClusterState:
     state = msgspec.structs.replace(state, java_home=launch.java_home, daemons=daemons, secure=secure)
     if not running:
         return state
-    with realm.acting_as(owner(), layout) if secure else nullcontext():
+    with _as_owner(state, layout):
         return _ask_daemons(state)
+
+
+def datanode_has_registered(state: ClusterState, layout: Layout) -> bool:
+    """Return whether the DataNode has registered by its own word: a NameNode takes one that died for live."""
+    web = next((daemon.web for daemon in state.daemons if daemon.name == "datanode"), "")
+    with _as_owner(state, layout):
+        return probes.has_registered(web)
+
+
+def _as_owner(state: ClusterState, layout: Layout) -> AbstractContextManager[None]:
+    """Return what shows the owner's ticket to the pages of a secured cluster, which refuse whoever has none."""
+    return realm.acting_as(owner(), layout) if state.secure else nullcontext()
 
 
 def _daemon_state(daemon: Daemon, layout: Layout, launch: Launch, running: Mapping[str, int]) -> DaemonState:
