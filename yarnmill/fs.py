@@ -58,7 +58,7 @@ _CONNECT_TIMEOUT_S: Final = 10.0
 _SHARED_MODE: Final = 0o1777
 """As of a temporary folder: everybody writes, and removes only what is their own."""
 
-COPY_CHUNK_BYTES = 4 * 1024 * 1024
+COPY_CHUNK_BYTES = 1024 * 1024
 """How much a copy holds in memory at once."""
 
 
@@ -446,6 +446,15 @@ class _Writer(io.RawIOBase):
             super().close()
             with translated(self._url):
                 self._inner.close()
+
+
+def sync_early(stream: IO[bytes]) -> None:
+    """Bring what is written so far of a local file to the disk, so that little is left for its end.
+
+    Nothing happens for a file on HDFS, which writes through as it goes, or for another stream.
+    """
+    if isinstance(stream, _Writer) and not isinstance(stream._inner, hdfs_native.FileWriter):  # noqa: SLF001  # ours
+        stream.sync()
 
 
 def create_empty(url: str | Path) -> None:

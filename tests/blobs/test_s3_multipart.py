@@ -6,8 +6,10 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,17 +142,22 @@ def test_the_checksum_of_the_whole_is_compared(s3: Any) -> None:
     assert s3.get_object(**upload.key)["Body"].read() == b"123456789"
 
 
-def test_of_several_that_complete_all_have_the_same(face: "Face", s3: Any) -> None:
+@pytest.mark.parametrize("late_s", [0.0, 0.003, 0.006, 0.01, 0.02, 0.04])
+def test_of_several_that_complete_all_have_the_same(face: "Face", s3: Any, late_s: float) -> None:
     upload = Upload(s3)
     parts = [upload.put(number, secrets.token_bytes(100_000)) for number in range(1, 5)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(s3_client(face)) for _ in range(4)]
+        for client in clients:
+            client.list_buckets()  # so that they begin together
 
-    def complete(_: int) -> str:
-        with s3_client(face) as client:
-            done = client.complete_multipart_upload(**upload.said, MultipartUpload={"Parts": parts})
+        def complete(number: int) -> str:
+            time.sleep(number * late_s)
+            done = clients[number].complete_multipart_upload(**upload.said, MultipartUpload={"Parts": parts})
             return str(done["ETag"])
 
-    with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(complete, range(4)))) == 1
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(complete, range(4)))) == 1
 
 
 CLIENT = """

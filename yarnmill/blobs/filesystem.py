@@ -200,7 +200,7 @@ class FileSystemBlobStore(RecordStore):
         if state.collected_at_ms is not None:  # its bytes may lie in a pack for a while
             raise gone(blob_id, f"was deleted, and collected {render_time(state.collected_at_ms)}")
         try:
-            stream, place = self.places.open(blob_id, lambda: not self.states.of(blob_id).has_ended)
+            stream, place = self.places.open(blob_id, lambda: self.states.of(blob_id))
         except NotFoundError:
             if state.has_ended:
                 raise gone(blob_id, "was deleted, and is being collected") from None

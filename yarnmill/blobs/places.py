@@ -26,12 +26,13 @@ from typing import IO, Final
 from yarnmill import fs
 from yarnmill.blobs.ids import BlobName, is_blob_id, name_of, parse_blob_id, parse_name, unescaped
 from yarnmill.blobs.packs import Packs, Place
+from yarnmill.blobs.states import State
 from yarnmill.errors import ConflictError, NotFoundError
 
 ASIDE: Final = "collected-"
 """How the name of a file begins that lies out of sight."""
 
-_TRIES: Final = 5
+_TRIES: Final = 20
 
 
 class Places:
@@ -56,10 +57,10 @@ class Places:
         """The folder where packs lie out of sight for the moment in which they are removed."""
         return fs.join(self.incoming, "packs")
 
-    def open(self, blob_id: str, is_wanted: Callable[[], bool]) -> tuple[IO[bytes], Place]:
+    def open(self, blob_id: str, look: Callable[[], State]) -> tuple[IO[bytes], Place]:
         """Return a blob's file, open, and where in it the blob is; NotFoundError if it is nowhere.
 
-        One that is out of sight, to be removed, is put back if ``is_wanted`` says so.
+        One that is out of sight, to be removed, is put back unless ``look`` says that it has ended.
         """
         url = self.loose(blob_id)
         for _ in range(_TRIES):
@@ -71,7 +72,11 @@ class Places:
                     place = Place(url, 0, stream.tell())
                 return stream, place
             # Packed since, or collected and restored.
-            if not self.packs.refresh() and not (is_wanted() and self.bring_back(blob_id)):
+            if self.packs.refresh():
+                continue
+            state = look()
+            # One that anything happened to may have come back between the two looks, as one that is packed may.
+            if state.has_ended or not (self.bring_back(blob_id) or state.changes):
                 break
         self._refuse_if_broken()
         raise NotFoundError(f"{self.url}: no blob {blob_id}", mend=f"yarnmill blobs ls --root {self.url}")

@@ -12,11 +12,11 @@ the whole is compared where the whole is read.
 import hashlib
 import struct
 from collections.abc import Iterator
-from threading import Thread
 from typing import IO, Final
 
 import xxhash
 
+from yarnmill.blobs.digesting import Digesting
 from yarnmill.blobs.store import Attributes
 from yarnmill.errors import BadDataError
 from yarnmill.records import Record, canonical_json, parse_json
@@ -45,8 +45,7 @@ class RecordWriter:
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
-        self._digest = hashlib.sha256()
-        self._digesting: Thread | None = None
+        self._digest = Digesting()
         self._chunk = xxhash.xxh3_64()
         self._in_chunk = 0
         self._checksums = bytearray()
@@ -54,12 +53,7 @@ class RecordWriter:
 
     def write(self, data: bytes) -> None:
         """Add to the content."""
-        self._join()
-        if len(data) >= CHUNK_BYTES:
-            self._digesting = Thread(target=self._digest.update, args=(data,), name="SHA-256")
-            self._digesting.start()
-        else:
-            self._digest.update(data)
+        self._digest.update(data)
         self._target.write(data)
         self.size_bytes += len(data)
         rest = memoryview(data)
@@ -72,10 +66,14 @@ class RecordWriter:
                 self._end_chunk()
 
     @property
+    def is_behind(self) -> bool:
+        """Whether some of the content may be written and not hashed yet."""
+        return self._digest.is_behind
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the content so far."""
-        self._join()
-        return self._digest.hexdigest()
+        return self._digest.finish()
 
     def finish(self, known: Known) -> None:
         """Write what follows the content."""
@@ -85,11 +83,6 @@ class RecordWriter:
         lengths = self.size_bytes, len(about), CHUNK_BYTES
         after = bytes(self._checksums) + about
         self._target.write(after + _TAIL.pack(*lengths, _MARK, _checksum(after, lengths)))
-
-    def _join(self) -> None:
-        if self._digesting is not None:
-            self._digesting.join()
-            self._digesting = None
 
     def _end_chunk(self) -> None:
         self._checksums += self._chunk.intdigest().to_bytes(_CHECKSUM_BYTES, "little")

@@ -21,7 +21,7 @@ from yarnmill.blobs.http.s3.listing import iso_time, xml_answer
 from yarnmill.blobs.http.s3.objects import SERVICE, etag, refuse_if_wanted_absent, said_attributes, taken
 from yarnmill.blobs.http.s3.payload import Payload
 from yarnmill.blobs.http.s3.refusals import S3Error, error_document, of_s3
-from yarnmill.errors import ConflictError, YarnMillError
+from yarnmill.errors import YarnMillError
 
 _ALIVE_S: Final = 5.0
 """How often a client that waits for its blob to be made hears that the server lives: S3's clients wait for a minute."""
@@ -103,11 +103,16 @@ def complete_upload(call: Call) -> Response:
     making = _Making(call, _upload_id(), checksum_headers({name.lower(): v for name, v in request.headers.items()}))
     if (made := making.found()) is not None:  # the client lost the answer
         return xml_answer(_made(call, made))
-    if live(call.store, call.name) is not None:
-        refuse_if_wanted_absent(call)
-        raise taken(call)
-    upload = _found(call)
-    blobs = [info.id for info in _chosen(call, wanted)]
+    try:
+        if live(call.store, call.name) is not None:
+            refuse_if_wanted_absent(call)
+            raise taken(call)
+        upload = _found(call)
+        blobs = [info.id for info in _chosen(call, wanted)]
+    except YarnMillError:
+        if (made := making.found()) is None:
+            raise
+        return xml_answer(_made(call, made))  # by another call, while this one looked
     return Answer(_answered(call, lambda: making.make(upload, blobs), request.path), mimetype="application/xml")
 
 
@@ -133,10 +138,10 @@ class _Making(NamedTuple):
         store = self.call.store
         attributes = msgspec.structs.replace(upload.attributes, service=self.service)
         said = {name: value for name, value in self.checksums.items() if name != CONTENT_MD5}
-        chunks = compared(joined(store, blobs), tuple(said), said)
         try:
+            chunks = compared(joined(store, blobs), tuple(said), said)
             made = store.put(measured(chunks, None, None), attributes, name=self.call.name)
-        except ConflictError:
+        except YarnMillError:  # the name is taken, or parts are gone: perhaps by another call that made it
             if (made_before := self.found()) is None:
                 raise
             return made_before
