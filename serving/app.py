@@ -102,8 +102,8 @@ def _add_models(app: Flask, table: ModelTable) -> None:
         """Answer the signature, in TensorFlow Serving's form and, complete, in ours."""
         served = table.find(model, version)
         signature = served.predictor.signature
-        document = tfserving.metadata_document(model, served.endpoint.version, signature)
-        ours = {"bundle_id": served.endpoint.bundle_id, "signature": msgspec.to_builtins(signature)}
+        document = tfserving.metadata_document(model, served.version, signature)
+        ours = {"bundle_id": served.bundle_id, "signature": msgspec.to_builtins(signature)}
         return _json({**document, "yarnmill": ours})
 
 
@@ -121,20 +121,34 @@ def _state(slot: Slot) -> str:
 
 
 def _statuses(slot: Slot) -> list[dict[str, object]]:
-    statuses = [tfserving.status_document(slot.wanted.version, state=_state(slot), reason=slot.failure)]
-    if slot.served is not None and not slot.is_current and slot.served.endpoint.version != slot.wanted.version:
-        statuses.append(tfserving.status_document(slot.served.endpoint.version, state="AVAILABLE"))
+    answering = {} if slot.served is None else slot.served.versions
+    wanted = [route.version for route in slot.wanted.routes]
+    statuses = []
+    for version in wanted:
+        if version in answering:
+            statuses.append(tfserving.status_document(version, state="AVAILABLE"))
+        else:
+            statuses.append(tfserving.status_document(version, state=_state(slot), reason=slot.failure))
+    statuses += [
+        tfserving.status_document(version, state="AVAILABLE") for version in answering if version not in wanted
+    ]
     return statuses
 
 
 def _model_entry(slot: Slot) -> dict[str, object]:
+    wanted, served = slot.wanted, slot.served
     entry: dict[str, object] = {
-        "model": slot.wanted.model,
-        "version": slot.wanted.version,
-        "bundle_id": slot.wanted.bundle_id,
+        "model": wanted.model,
+        "version": wanted.main.version,
+        "bundle_id": wanted.main.bundle_id,
         "state": _state(slot),
-        "answering_version": None if slot.served is None else slot.served.endpoint.version,
+        "answering_version": None if served is None else served.main.version,
     }
+    if len(wanted.routes) > 1:
+        entry["rule"] = {
+            "shares": {str(route.version): route.weight for route in wanted.arms},
+            "mirror": wanted.mirror,
+        }
     return {**entry, "reason": slot.failure} if slot.failure else entry
 
 

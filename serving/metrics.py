@@ -1,6 +1,6 @@
 """What Prometheus sees: few series however many models there are, summed over all worker processes."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -9,8 +9,12 @@ from serving.models import Snapshot
 from yarnmill.httpserver.series import render_series
 
 _LARGEST_LABELS: Final = 100
+_DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
 _OTHER: Final = "(other)"
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+MirrorOutcome = Literal["answered", "failed", "dropped"]
 
 
 class _Children(msgspec.Struct, frozen=True):
@@ -49,6 +53,29 @@ class Metrics:
         self._registry_up = Gauge(
             "yarnmill_registry_up", "Whether the registry answers.", registry=registry, multiprocess_mode="livemin"
         )
+        self._arms = Counter(
+            "yarnmill_arm_requests",
+            "Requests of models whose rule names several versions, by the version that answered.",
+            ["model", "version", "status"],
+            registry=registry,
+        )
+        self._arm_seconds = Histogram(
+            "yarnmill_arm_seconds", "Time to an answer.", ["model", "version"], buckets=_BUCKETS_S, registry=registry
+        )
+        self._mirrored = Counter(
+            "yarnmill_mirror_requests", "Requests copied to a mirror.", ["model", "outcome"], registry=registry
+        )
+        self._mirror_seconds = Histogram(
+            "yarnmill_mirror_seconds", "Time to a mirror's answer.", ["model"], buckets=_BUCKETS_S, registry=registry
+        )
+        self._differences = Histogram(
+            "yarnmill_mirror_difference",
+            "Largest difference between a number that was answered and the mirror's.",
+            ["model"],
+            buckets=_DIFFERENCES,
+            registry=registry,
+        )
+        self._known_arms: set[tuple[str, str]] = set()
         self._children: dict[str, _Children] = {}
         self._counted: dict[tuple[str, int], Counter] = {}
 
@@ -64,6 +91,29 @@ class Metrics:
         """Count a request without a prediction; ``model`` is None unless it is deployed here."""
         self._errors.labels(kind).inc()
         self._count_request(_OTHER if model is None else self._label(model), status)
+
+    def count_arm(self, model: str, version: int, status: int, seconds: float | None = None) -> None:
+        """Count a request of an experiment; ``seconds`` is None without a prediction."""
+        arm = (model, str(version))
+        if arm not in self._known_arms:
+            if len(self._known_arms) < _LARGEST_LABELS:
+                self._known_arms.add(arm)
+            else:
+                arm = (_OTHER, _OTHER)
+        self._arms.labels(*arm, str(status)).inc()
+        if seconds is not None:
+            self._arm_seconds.labels(*arm).observe(seconds)
+
+    def count_mirror(
+        self, model: str, outcome: MirrorOutcome, seconds: float | None = None, difference: float | None = None
+    ) -> None:
+        """Count a copied request: how it ended, how long it took, by how much its answer differs."""
+        label = self._label(model)
+        self._mirrored.labels(label, outcome).inc()
+        if seconds is not None:
+            self._mirror_seconds.labels(label).observe(seconds)
+        if difference is not None:
+            self._differences.labels(label).observe(difference)
 
     def show_models(self, snapshot: Snapshot) -> None:
         """Set the gauges from the table's state."""

@@ -7,12 +7,14 @@ from typing import Final
 
 import msgspec
 
+from serving.arms import Arms
 from serving.decoding import SignatureDecoder
 from serving.refusals import ModelUnavailableError, UnknownModelError
 from serving.source import Endpoint, Source
 from yarnmill.errors import YarnMillError
 from yarnmill.flavours.open import open_predictor
 from yarnmill.flavours.predictor import Predictor
+from yarnmill.registry.records import Route
 
 _LONGEST_PAUSE_S: Final = 30.0
 _log = logging.getLogger(__name__)
@@ -21,28 +23,58 @@ _log = logging.getLogger(__name__)
 class ServedModel(msgspec.Struct, frozen=True):
     """An opened version of a model with its compiled decoder."""
 
-    endpoint: Endpoint
+    model: str
+    version: int
+    bundle_id: str
     predictor: Predictor
     decoder: SignatureDecoder
+
+
+class Answering(msgspec.Struct, frozen=True):
+    """The versions that answer for a model, all of them open, by a rule.
+
+    ``arms`` says which of them answers a request; ``mirror`` gets a copy of it, if there is one.
+    """
+
+    endpoint: Endpoint
+    versions: Mapping[int, ServedModel]
+    arms: Arms
+    mirror: ServedModel | None = None
+
+    @property
+    def main(self) -> ServedModel:
+        """The version with the largest share."""
+        return self.versions[self.endpoint.main.version]
+
+    @property
+    def is_experiment(self) -> bool:
+        """Whether requests go to more than one version."""
+        return len(self.versions) > 1
+
+    def choose(self, unit: str | None) -> ServedModel:
+        """Return the version that answers for a unit; without one, any of them by its share."""
+        return self.versions[self.arms.choose(unit)]
 
 
 class Slot(msgspec.Struct, frozen=True):
     """One endpoint: what the registry wants there, what answers, and why that is not the same.
 
-    ``served`` is None before the first version is loaded. A version that cannot be loaded leaves the one
-    before it answering; ``failure`` says why, and it is tried again at ``retry_at`` (monotonic seconds).
+    A rule answers as a whole, once every version that it names is open: ``served`` is None before the first one does.
+    A version that cannot be opened leaves the rule before answering; ``failure`` says why, and it is tried again at
+    ``retry_at`` (monotonic seconds). ``opened`` are the versions of the wanted rule that wait for the others.
     """
 
     wanted: Endpoint
-    served: ServedModel | None = None
+    served: Answering | None = None
+    opened: tuple[ServedModel, ...] = ()
     failure: str = ""
     attempts: int = 0
     retry_at: float = 0.0
 
     @property
     def is_current(self) -> bool:
-        """Whether the wanted version answers."""
-        return self.served is not None and _same_bytes(self.served.endpoint, self.wanted)
+        """Whether the wanted rule answers."""
+        return self.served is not None and _same_rule(self.served.endpoint, self.wanted)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -54,7 +86,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def is_ready(self) -> bool:
-        """Whether every endpoint has a version that answers."""
+        """Whether something answers at every endpoint."""
         return self.settled and all(slot.served is not None for slot in self.slots.values())
 
 
@@ -91,8 +123,15 @@ class ModelTable:
         """The state of this moment; it never changes."""
         return self._snapshot
 
+    def answering(self, model: str) -> Answering:
+        """Return what answers for a model; errors as :meth:`find`."""
+        slot = self._snapshot.slots.get(model)
+        if slot is not None and slot.served is not None:
+            return slot.served
+        raise self._refusal(model, None, slot)
+
     def find(self, model: str, version: int | None = None) -> ServedModel:
-        """Return what answers for a model.
+        """Return a version of a model that answers, or the one with the largest share.
 
         Raises
         ------
@@ -102,8 +141,10 @@ class ModelTable:
             If it is deployed and cannot answer: it is loading, or was refused.
         """
         slot = self._snapshot.slots.get(model)
-        if slot is not None and (served := slot.served) is not None and version in {None, served.endpoint.version}:
-            return served
+        if slot is not None and slot.served is not None:
+            served = slot.served.main if version is None else slot.served.versions.get(version)
+            if served is not None:
+                return served
         raise self._refusal(model, version, slot)
 
     def _refusal(self, model: str, version: int | None, slot: Slot | None) -> UnknownModelError | ModelUnavailableError:
@@ -115,12 +156,12 @@ class ModelTable:
             return UnknownModelError(
                 f"model {model}: not deployed here", mend=f"yarnmill models deploy {model} VERSION"
             )
-        if version in {None, slot.wanted.version}:
+        wanted = [route.version for route in slot.wanted.routes]
+        if version is None or version in wanted:
             reason = slot.failure or "still loading"
-            return ModelUnavailableError(f"model {model} version {slot.wanted.version}: {reason}")
-        return UnknownModelError(
-            f"model {model}: version {version} is not deployed", expected=f"version {slot.wanted.version}"
-        )
+            return ModelUnavailableError(f"model {model} version {version or slot.wanted.main.version}: {reason}")
+        numbers = " or ".join(str(number) for number in wanted)
+        return UnknownModelError(f"model {model}: version {version} is not deployed", expected=f"version {numbers}")
 
     def refresh(self) -> None:
         """Bring the table to what the registry says now; never raises, the last good state stays."""
@@ -174,34 +215,59 @@ class ModelTable:
 
     def _loaded(self, slot: Slot) -> Slot:
         endpoint = slot.wanted
-        try:
-            with self._source.fetch(endpoint) as bundle:
-                predictor = open_predictor(bundle.folder, allow_code=self._allow_code)
-            served = ServedModel(endpoint=endpoint, predictor=predictor, decoder=SignatureDecoder(predictor.signature))
-        except Exception as problem:  # noqa: BLE001  # one broken model must not hurt its neighbours
-            reason = one_line(problem)
-            if reason != slot.failure:
-                _log.error("model %s version %d refused: %s", endpoint.model, endpoint.version, reason)
-            pause = min(self._pause_s * 2**slot.attempts, _LONGEST_PAUSE_S)
-            return msgspec.structs.replace(
-                slot, failure=reason, attempts=min(slot.attempts + 1, 16), retry_at=self._clock() + pause
-            )
-        _log.info("model %s version %d answers", endpoint.model, endpoint.version)
-        return Slot(wanted=endpoint, served=served)
+        there = (*slot.opened, *(slot.served.versions.values() if slot.served else ()))
+        known = {(served.version, served.bundle_id): served for served in there}
+        opened, failures = [], []
+        for route in endpoint.routes:
+            try:
+                opened.append(known.get((route.version, route.bundle_id)) or self._opened(endpoint.model, route))
+            except Exception as problem:  # noqa: BLE001  # one broken model must not hurt its neighbours
+                failures.append(one_line(problem))
+                if failures[-1] not in slot.failure:
+                    _log.error("model %s version %d refused: %s", endpoint.model, route.version, failures[-1])
+        if not failures:
+            return Slot(wanted=endpoint, served=_answering(endpoint, opened))
+        pause = min(self._pause_s * 2**slot.attempts, _LONGEST_PAUSE_S)
+        return msgspec.structs.replace(
+            slot,
+            opened=tuple(opened),
+            failure="; ".join(failures),
+            attempts=min(slot.attempts + 1, 16),
+            retry_at=self._clock() + pause,
+        )
+
+    def _opened(self, model: str, route: Route) -> ServedModel:
+        with self._source.fetch(route) as bundle:
+            predictor = open_predictor(bundle.folder, allow_code=self._allow_code)
+        _log.info("model %s version %d answers", model, route.version)
+        return ServedModel(
+            model=model,
+            version=route.version,
+            bundle_id=route.bundle_id,
+            predictor=predictor,
+            decoder=SignatureDecoder(predictor.signature),
+        )
+
+
+def _answering(endpoint: Endpoint, opened: Sequence[ServedModel]) -> Answering:
+    versions = {served.version: served for served in opened}
+    shares = {route.version: round(route.weight * 100) for route in endpoint.arms}
+    mirror = None if endpoint.mirror is None else versions[endpoint.mirror]
+    return Answering(endpoint=endpoint, versions=versions, arms=Arms(endpoint.model, shares), mirror=mirror)
 
 
 def _adopted(before: Slot | None, wanted: Endpoint) -> Slot:
     if before is None:
         return Slot(wanted=wanted)
-    if before.served is not None and _same_bytes(before.served.endpoint, wanted):
+    if before.served is not None and _same_rule(before.served.endpoint, wanted):
         return Slot(wanted=wanted, served=before.served)
     if before.wanted == wanted:
         return before
-    return Slot(wanted=wanted, served=before.served)
+    return Slot(wanted=wanted, served=before.served, opened=before.opened)
 
 
-def _same_bytes(one: Endpoint, other: Endpoint) -> bool:
-    return (one.version, one.bundle_id, one.split) == (other.version, other.bundle_id, other.split)
+def _same_rule(one: Endpoint, other: Endpoint) -> bool:
+    return (one.routes, one.mirror) == (other.routes, other.mirror)
 
 
 def one_line(problem: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from serving.documents import parse_object
 from serving.metrics import Metrics
-from serving.models import ModelTable, ServedModel, one_line
+from serving.models import Answering, ModelTable, ServedModel, one_line
 from serving.refusals import (
     BadRequestError,
     EncodingNotSupportedError,
@@ -22,7 +22,8 @@ from serving.refusals import (
     TooLargeError,
     UnknownModelError,
 )
-from serving.tfserving import decode_call, render_answer, render_error
+from serving.shadow import Shadow
+from serving.tfserving import Outputs, PredictCall, decode_call, render_answer, render_error
 from yarnmill.units import render_bytes
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ VERSION_KEY: Final = "yarnmill.version"
 ROWS_KEY: Final = "yarnmill.rows"
 """Keys under which the access log finds what was asked."""
 
+UNIT_HEADER: Final = "X-Unit-Id"
+"""Names who or what a request is for: all requests of one unit are answered by the same version of an experiment."""
+
+_UNIT_KEY: Final = "HTTP_X_UNIT_ID"
 _PREFIX: Final = "/v1/models/"
 _VERB: Final = ":predict"
 _VERSIONS: Final = "/versions/"
@@ -76,6 +81,7 @@ class PredictRoute:
         self._table = table
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
+        self._shadow = Shadow(metrics)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or hand on."""
@@ -89,23 +95,44 @@ class PredictRoute:
 
     def _answer(self, path: str, environ: "WSGIEnvironment") -> _Answer:
         started = time.perf_counter()
-        served: ServedModel | None = None
+        asked: _Asked | None = None
         try:
             _check_method(environ["REQUEST_METHOD"], path)
-            served = self._table.find(*_address(path))
-            environ[MODEL_KEY], environ[VERSION_KEY] = served.endpoint.model, served.endpoint.version
-            body, rows = _predicted(served, self._body(environ))
+            asked = self._asked(path, environ)
+            served = asked.served
+            environ[MODEL_KEY], environ[VERSION_KEY] = served.model, served.version
+            body = self._body(environ)
+            call = decode_call(parse_object(body), served.decoder)
+            outputs = _predicted(served, call)
+            answer = render_answer(outputs, by_row=call.by_row)
         except RequestError as error:
-            return self._refused(served, error)
+            return self._refused(asked, error)
         except Exception:  # noqa: BLE001  # no request may end in a trace: the log gets it, the client a plain answer
             _log.exception("%s: unexpected error", path)
-            return self._refused(served, RequestError("internal error; the server's log has the cause"))
-        environ[ROWS_KEY] = rows
-        self._metrics.count_answer(served.endpoint.model, rows, time.perf_counter() - started)
-        return _Answer(200, body, (("X-Model-Version", str(served.endpoint.version)),))
+            return self._refused(asked, RequestError("internal error; the server's log has the cause"))
+        environ[ROWS_KEY] = call.rows
+        seconds = time.perf_counter() - started
+        self._metrics.count_answer(served.model, call.rows, seconds)
+        if asked.experiment is not None:
+            self._metrics.count_arm(served.model, served.version, 200, seconds)
+            if asked.experiment.mirror is not None:
+                self._shadow.offer(asked.experiment.mirror, body, outputs)
+        return _Answer(200, answer, (("X-Model-Version", str(served.version)),))
 
-    def _refused(self, served: ServedModel | None, error: RequestError) -> _Answer:
-        self._metrics.count_refusal(served.endpoint.model if served else None, error.status, error.kind)
+    def _asked(self, path: str, environ: "WSGIEnvironment") -> "_Asked":
+        """Return the version that is to answer: the one that the address names, or the one that the rule gives."""
+        model, version = _address(path)
+        if version is not None:
+            return _Asked(self._table.find(model, version))
+        answering = self._table.answering(model)
+        if not answering.is_experiment:
+            return _Asked(answering.main)
+        return _Asked(answering.choose(environ.get(_UNIT_KEY)), answering)
+
+    def _refused(self, asked: "_Asked | None", error: RequestError) -> _Answer:
+        self._metrics.count_refusal(asked.served.model if asked else None, error.status, error.kind)
+        if asked is not None and asked.experiment is not None:
+            self._metrics.count_arm(asked.served.model, asked.served.version, error.status)
         headers = (("Allow", "POST"),) if isinstance(error, MethodNotAllowedError) else ()
         return _Answer(error.status, render_error(error), headers)
 
@@ -141,16 +168,19 @@ class PredictRoute:
         )
 
 
-def _predicted(served: ServedModel, body: bytes) -> tuple[bytes, int]:
-    call = decode_call(parse_object(body), served.decoder)
+class _Asked(NamedTuple):
+    """The version that is to answer; the experiment that it was chosen by, if its model has one."""
+
+    served: ServedModel
+    experiment: Answering | None = None
+
+
+def _predicted(served: ServedModel, call: PredictCall) -> Outputs:
     try:
-        outputs = served.predictor.predict(call.columns)
+        return served.predictor.predict(call.columns)
     except Exception as problem:  # noqa: BLE001  # libraries that run models raise what they like
-        _log.exception("model %s version %d failed", served.endpoint.model, served.endpoint.version)
-        raise ModelFailedError(
-            f"model {served.endpoint.model} version {served.endpoint.version} failed: {one_line(problem)}"
-        ) from None
-    return render_answer(outputs, by_row=call.by_row), call.rows
+        _log.exception("model %s version %d failed", served.model, served.version)
+        raise ModelFailedError(f"model {served.model} version {served.version} failed: {one_line(problem)}") from None
 
 
 def _check_method(method: str, path: str) -> None:

@@ -14,27 +14,36 @@ from yarnmill import fs
 from yarnmill.blobs import BlobStore, open_store
 from yarnmill.bundle.cache import HeldBundle
 from yarnmill.bundle.store import fetch_held
-from yarnmill.errors import ConfigurationError, YarnMillError
+from yarnmill.errors import YarnMillError
 from yarnmill.records import Record, canonical_json, parse_json
 from yarnmill.registry import ModelEndpoint, Registry
+from yarnmill.registry.records import Route
 
 _ENDPOINTS_NAME: Final = "endpoints.json"
 _log = logging.getLogger(__name__)
 
 
 class Endpoint(Record, frozen=True, kw_only=True):
-    """Which version of a model shall answer here, and the change of the registry that says so.
+    """Which versions of a model shall answer here, at which shares, and the change of the registry that says so.
 
-    ``split``: the rule names several versions.
+    ``mirror`` is the one of ``routes`` that gets a copy of every request, its answer unused.
     """
 
     model: str
-    version: int
-    bundle_id: str
-    blobs_url: str
+    routes: tuple[Route, ...]
     revision: int
     changed_at: dt.datetime
-    split: bool = False
+    mirror: int | None = None
+
+    @property
+    def arms(self) -> tuple[Route, ...]:
+        """The versions whose answers are used."""
+        return tuple(route for route in self.routes if route.version != self.mirror)
+
+    @property
+    def main(self) -> Route:
+        """The version with the largest share."""
+        return max(self.arms, key=lambda route: route.weight)
 
 
 class Source(Protocol):
@@ -44,13 +53,13 @@ class Source(Protocol):
         """Return a number that changes with every deployment; cheap."""
 
     def endpoints(self) -> list[Endpoint]:
-        """Return which version answers for each model."""
+        """Return which versions answer for each model."""
 
     def last_endpoints(self) -> list[Endpoint]:
         """Return what :meth:`endpoints` last gave on this machine; empty if nothing is known."""
 
-    def fetch(self, endpoint: Endpoint) -> HeldBundle:
-        """Return an endpoint's bundle on this machine, every hash verified, held until whoever asks has opened it."""
+    def fetch(self, route: Route) -> HeldBundle:
+        """Return a version's bundle on this machine, every hash verified, held until whoever asks has opened it."""
 
 
 class _Endpoints(Record, frozen=True, kw_only=True):
@@ -109,28 +118,19 @@ class RegistrySource:
             return []
         return list(parse_json(data, _Endpoints, source=str(self._remembered)).endpoints)
 
-    def fetch(self, endpoint: Endpoint) -> HeldBundle:
+    def fetch(self, route: Route) -> HeldBundle:
         """See :class:`Source`."""
-        if endpoint.split:
-            raise ConfigurationError(
-                f"the rule of {endpoint.model} splits its traffic, which this tier cannot do yet",
-                expected="a rule with one version",
-                mend=f"yarnmill models deploy {endpoint.model} {endpoint.version}",
-            )
-        store = self._stores.get(endpoint.blobs_url)
+        store = self._stores.get(route.blobs_url)
         if store is None:
-            store = self._stores[endpoint.blobs_url] = open_store(endpoint.blobs_url)
-        return fetch_held(store, endpoint.bundle_id, self._bundles, limit_bytes=self._limit_bytes)
+            store = self._stores[route.blobs_url] = open_store(route.blobs_url)
+        return fetch_held(store, route.bundle_id, self._bundles, limit_bytes=self._limit_bytes)
 
 
 def _endpoint(endpoint: ModelEndpoint) -> Endpoint:
-    first = max(endpoint.routes, key=lambda route: route.weight)
     return Endpoint(
         model=endpoint.model,
-        version=first.version,
-        bundle_id=first.bundle_id,
-        blobs_url=first.blobs_url,
+        routes=endpoint.routes,
         revision=endpoint.revision,
         changed_at=endpoint.changed_at,
-        split=len(endpoint.routes) > 1,
+        mirror=endpoint.rule.mirror,
     )

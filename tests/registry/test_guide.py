@@ -21,6 +21,8 @@ def test_the_guide_works(repository: Path, tmp_path: Path) -> None:
         "version 3 answers in staging",
         "version 3 passed its gate and answers",
         "version 1 answers in production (revision 3)",
+        "1: 90 %, 3: 10 % in production (revision 4)",
+        "1: 100 %; mirrored to 3 in production (revision 6)",
         "1 versions retired, 3 blobs deleted",
         "1 versions brought in step, 0 still behind",
     ):

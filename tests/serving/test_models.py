@@ -62,7 +62,7 @@ def test_a_snapshot_is_not_changed_by_a_deployment(platform: "Platform", table: 
     before = table.snapshot
     platform.deploy("rater", 2.0)
     table.refresh()
-    assert before.slots["rater"].wanted.version == 1
+    assert before.slots["rater"].wanted.main.version == 1
 
 
 def test_a_refused_version_is_tried_again_less_and_less_often(

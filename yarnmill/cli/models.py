@@ -7,24 +7,21 @@ import click
 
 from yarnmill.bundle.manifest import Flavour
 from yarnmill.cli.models_environments import environments
+from yarnmill.cli.models_options import environment_option, expected_option, print_endpoint, say
 from yarnmill.cli.models_projects import projects
+from yarnmill.cli.models_route import route
 from yarnmill.cli.models_show import show
 from yarnmill.cli.options import moment, output_option, print_json, print_table, with_config
 from yarnmill.config import Config
 from yarnmill.errors import NotFoundError
-from yarnmill.records import parse_yaml, to_plain
-from yarnmill.registry import ModelEndpoint, Registry
+from yarnmill.records import parse_yaml
+from yarnmill.registry import Registry
 from yarnmill.registry.engine import open_engine
 from yarnmill.registry.gates import Gate
 from yarnmill.registry.migrate import migrate as migrate_database
 from yarnmill.registry.names import parse_version_name
 from yarnmill.registry.retention import Policy
 from yarnmill.registry.schema import HEAD
-
-_environment = click.option("--environment", default=None, help="Where; if not given, the default environment.")
-_expected = click.option(
-    "--expected", type=int, default=None, help="Refuse unless the endpoint is at this revision (0: none yet)."
-)
 
 
 @click.group()
@@ -34,6 +31,7 @@ def models() -> None:
 
 models.add_command(environments)
 models.add_command(projects)
+models.add_command(route)
 models.add_command(show)
 
 
@@ -75,7 +73,7 @@ def publish(  # noqa: PLR0913  # click's options
     from yarnmill.lifecycle.publish import publish as publish_output  # noqa: PLC0415
 
     named = parse_labels(labels)
-    published = publish_output(output_url, model, flavour, config, _say, as_onnx=as_onnx, labels=named)
+    published = publish_output(output_url, model, flavour, config, say, as_onnx=as_onnx, labels=named)
     if properties:
         click.echo(f"model={published.model}\nversion={published.version}\nbundle_id={published.bundle_id}")
         return
@@ -88,8 +86,8 @@ def publish(  # noqa: PLR0913  # click's options
 @models.command()
 @click.argument("model")
 @click.argument("version", type=int)
-@_environment
-@_expected
+@environment_option
+@expected_option
 @output_option
 @with_config
 def deploy(  # click's options
@@ -98,8 +96,8 @@ def deploy(  # click's options
     """Fetch, verify and open VERSION of MODEL, then let it answer alone."""
     from yarnmill.lifecycle.deploy import deploy as deploy_version  # noqa: PLC0415  # as above
 
-    endpoint = deploy_version(model, version, config, environment=environment, expected=expected, progress=_say)
-    _print_endpoint(endpoint, output)
+    endpoint = deploy_version(model, version, config, environment=environment, expected=expected, progress=say)
+    print_endpoint(endpoint, output)
 
 
 @models.command()
@@ -108,7 +106,7 @@ def deploy(  # click's options
 @click.option("--gate", "gate_file", required=True, type=click.Path(), help="YAML file of the rules it must pass.")
 @click.option("--scores", default=None, metavar="URL", help="Its scores, for rules on the same rows.")
 @click.option("--serving-scores", default=None, metavar="URL", help="The serving version's scores of the same rows.")
-@_environment
+@environment_option
 @output_option
 @with_config
 def promote(  # noqa: PLR0913  # click's options
@@ -133,7 +131,7 @@ def promote(  # noqa: PLR0913  # click's options
         raise NotFoundError(f"{path}: no such file", expected="a gate's rules in YAML")
     tables = None if scores is None or serving_scores is None else ScoreTables(candidate=scores, serving=serving_scores)
     gate = parse_yaml(path.read_text(), Gate, source=str(path))
-    promotion = promote_version(model, version, gate, config, environment=environment, scores=tables, progress=_say)
+    promotion = promote_version(model, version, gate, config, environment=environment, scores=tables, progress=say)
     if output == "json":
         print_json(promotion)
         return
@@ -142,30 +140,30 @@ def promote(  # noqa: PLR0913  # click's options
 
 @models.command("roll-back")
 @click.argument("model")
-@_environment
-@_expected
+@environment_option
+@expected_option
 @output_option
 @with_config
 def roll_back(model: str, *, environment: str | None, expected: int | None, output: str, config: Config) -> None:
     """Bring back the rule of MODEL that stood before the present one."""
-    _print_endpoint(Registry(config.registry_url).endpoints.roll_back(model, environment, expected=expected), output)
+    print_endpoint(Registry(config.registry_url).endpoints.roll_back(model, environment, expected=expected), output)
 
 
 @models.command()
 @click.argument("model")
-@_environment
-@_expected
+@environment_option
+@expected_option
 @output_option
 @with_config
 def stop(model: str, *, environment: str | None, expected: int | None, output: str, config: Config) -> None:
     """Let nothing answer for MODEL; its versions run on."""
-    _print_endpoint(Registry(config.registry_url).endpoints.stop(model, environment, expected=expected), output)
+    print_endpoint(Registry(config.registry_url).endpoints.stop(model, environment, expected=expected), output)
 
 
 @models.command()
 @click.argument("model")
 @click.argument("version", type=int)
-@_environment
+@environment_option
 @output_option
 @with_config
 def undeploy(model: str, version: int, *, environment: str | None, output: str, config: Config) -> None:
@@ -224,7 +222,7 @@ def collect(  # click's options
         rows = [(f"{one.model}/{one.version}", one.bundle_id[:12], moment(one.created_at)) for one in planned]
         print_table("would be retired (--apply does it)", ["version", "bundle", "made"], rows)
         return
-    retired = retire(registry, policy, planned, _say)
+    retired = retire(registry, policy, planned, say)
     if output == "json":
         print_json(retired)
         return
@@ -248,22 +246,3 @@ def parse_labels(texts: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"{text!r} is no label: it needs KEY=VALUE")
         labels[key] = value
     return labels
-
-
-def _print_endpoint(endpoint: ModelEndpoint, output: str) -> None:
-    if output == "json":
-        print_json(to_plain(endpoint))
-        return
-    if not endpoint.routes:
-        click.echo(f"{endpoint.model}: nothing answers in {endpoint.environment} (revision {endpoint.revision})")
-    elif len(endpoint.routes) == 1:
-        version = endpoint.routes[0].version
-        click.echo(
-            f"{endpoint.model}: version {version} answers in {endpoint.environment} (revision {endpoint.revision})"
-        )
-    else:
-        click.echo(f"{endpoint.model}: {endpoint.rule} in {endpoint.environment} (revision {endpoint.revision})")
-
-
-def _say(message: str) -> None:
-    click.echo(message, err=True)
