@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from importlib import metadata
 from typing import Final
 
 import msgspec
@@ -37,6 +38,7 @@ def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int) -> F
     app = Flask("serving", static_folder=None)
     _add_health(app, table, metrics)
     _add_models(app, table)
+    _add_mlflow(app, table)
     app.register_error_handler(RequestError, lambda error: _json({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -105,6 +107,24 @@ def _add_models(app: Flask, table: ModelTable) -> None:
         document = tfserving.metadata_document(model, served.version, signature)
         ours = {"bundle_id": served.bundle_id, "signature": msgspec.to_builtins(signature)}
         return _json({**document, "yarnmill": ours})
+
+
+def _add_mlflow(app: Flask, table: ModelTable) -> None:
+    @app.get("/mlflow/<model>/ping")
+    @app.get("/mlflow/<model>/health")
+    @app.get("/mlflow/<model>/versions/<int:version>/ping")
+    @app.get("/mlflow/<model>/versions/<int:version>/health")
+    def ping(model: str, version: int | None = None) -> Response:
+        """Answer 200 if the model can be asked."""
+        table.find(model, version)
+        return Response("\n", mimetype="application/json")
+
+    @app.get("/mlflow/<model>/version")
+    @app.get("/mlflow/<model>/versions/<int:version>/version")
+    def mlflow_version(model: str, version: int | None = None) -> Response:
+        """Answer the version of MLflow whose protocol this is."""
+        table.find(model, version)
+        return Response(metadata.version("mlflow"), mimetype="text/plain")
 
 
 def _slot(table: ModelTable, model: str) -> Slot:

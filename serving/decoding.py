@@ -47,9 +47,18 @@ class SignatureDecoder:
         self._inputs = [_Input(field) for field in signature.inputs]
         self._names = frozenset(field.name for field in signature.inputs)
         self._only = self._inputs[0] if len(self._inputs) == 1 else None
+        self.fields = signature.inputs
+        """The inputs."""
 
-    def decode_rows(self, instances: Sequence[Any]) -> dict[str, Column]:
-        """Return the columns of ``instances``: an object a row, or a bare value a row if there is one input.
+    def decode_rows(self, instances: Sequence[Any], root: str = "instances") -> dict[str, Column]:
+        """Return the columns of rows: an object each, or a bare value each if there is one input.
+
+        Parameters
+        ----------
+        instances
+            One or more.
+        root
+            What errors call them.
 
         Raises
         ------
@@ -57,20 +66,20 @@ class SignatureDecoder:
             Naming the field as ``instances[3].film_id``.
         """
         if self._only is not None and not _holds_objects_of(self._only, instances):
-            return {self._only.name: _decoded(self._only, instances, "instances", by_row=True, bare=True)}
+            return {self._only.name: _decoded(self._only, instances, root, by_row=True, bare=True)}
         for row, instance in enumerate(instances):
             if type(instance) is not dict:
                 raise BadRequestError(
-                    f"instances[{row}]: is {shown(instance)}", expected=f"an object with {self._wanted()}"
+                    f"{root}[{row}]: is {shown(instance)}", expected=f"an object with {self._wanted()}"
                 )
             if not instance.keys() <= self._names:
                 unknown = min(instance.keys() - self._names)
-                raise BadRequestError(f"instances[{row}].{unknown}: unknown input", expected=f"only {self._wanted()}")
+                raise BadRequestError(f"{root}[{row}].{unknown}: unknown input", expected=f"only {self._wanted()}")
         columns: dict[str, Column] = {}
         for one in self._inputs:
-            values = _gathered(one, instances)
+            values = _gathered(one, instances, root)
             if values is not None:
-                columns[one.name] = _decoded(one, values, "instances", by_row=True)
+                columns[one.name] = _decoded(one, values, root, by_row=True)
         return columns
 
     def decode_columns(self, inputs: object) -> tuple[dict[str, Column], int]:
@@ -112,7 +121,7 @@ def _holds_objects_of(one: _Input, instances: Sequence[Any]) -> bool:
     return isinstance(first, dict) and (one.field.dtype != "bag" or first.keys() == {one.name})
 
 
-def _gathered(one: _Input, instances: Sequence[dict[str, Any]]) -> list[Any] | None:
+def _gathered(one: _Input, instances: Sequence[dict[str, Any]], root: str) -> list[Any] | None:
     """Return one input's value a row, or None if it may be absent and no row has it."""
     name = one.name
     if one.required:
@@ -120,7 +129,7 @@ def _gathered(one: _Input, instances: Sequence[dict[str, Any]]) -> list[Any] | N
             return [instance[name] for instance in instances]
         except KeyError:
             row = next(i for i, instance in enumerate(instances) if name not in instance)
-            raise BadRequestError(f"instances[{row}].{name}: missing", expected=_kind(one.field)) from None
+            raise BadRequestError(f"{root}[{row}].{name}: missing", expected=_kind(one.field)) from None
     values = [instance.get(name) for instance in instances]
     if one.default is not _ABSENT:
         return [one.default if value is None else value for value in values]
@@ -128,7 +137,7 @@ def _gathered(one: _Input, instances: Sequence[dict[str, Any]]) -> list[Any] | N
         return None
     if None in values:
         raise BadRequestError(
-            f"instances[{values.index(None)}].{name}: missing",
+            f"{root}[{values.index(None)}].{name}: missing",
             expected="a value in every row, since some rows have one",
         )
     return values

@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from serving.documents import parse_object
+from serving.decoding import SignatureDecoder
+from serving.dialect import Address, Dialect, Outputs, PredictCall
 from serving.metrics import Metrics
+from serving.mlflow_scoring import MlflowScoring
 from serving.models import Answering, ModelTable, ServedModel, one_line
 from serving.refusals import (
     BadRequestError,
@@ -23,7 +25,7 @@ from serving.refusals import (
     UnknownModelError,
 )
 from serving.shadow import Shadow
-from serving.tfserving import Outputs, PredictCall, decode_call, render_answer, render_error
+from serving.tfserving import TfServing
 from yarnmill.units import render_bytes
 
 if TYPE_CHECKING:
@@ -38,9 +40,7 @@ UNIT_HEADER: Final = "X-Unit-Id"
 """Names who or what a request is for: all requests of one unit are answered by the same version of an experiment."""
 
 _UNIT_KEY: Final = "HTTP_X_UNIT_ID"
-_PREFIX: Final = "/v1/models/"
-_VERB: Final = ":predict"
-_VERSIONS: Final = "/versions/"
+_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), MlflowScoring())
 _STATUS_LINES: Final = {
     200: "200 OK",
     400: "400 Bad Request",
@@ -62,7 +62,7 @@ class _Answer(NamedTuple):
 
 
 class PredictRoute:
-    """WSGI middleware that answers ``POST /v1/models/<model>[/versions/<n>]:predict``.
+    """WSGI middleware that answers the predict addresses of every dialect.
 
     Parameters
     ----------
@@ -86,55 +86,63 @@ class PredictRoute:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or hand on."""
         path: str = environ["PATH_INFO"]
-        if not (path.startswith(_PREFIX) and path.endswith(_VERB)):
-            return self._behind(environ, start_response)
-        answer = self._answer(path, environ)
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(answer.body))), *answer.headers]
-        start_response(_STATUS_LINES[answer.status], headers)
-        return [answer.body]
+        for dialect in _DIALECTS:
+            address = dialect.address(path)
+            if address is not None:
+                answer = self._answer(dialect, address, environ)
+                length = ("Content-Length", str(len(answer.body)))
+                headers = [("Content-Type", "application/json"), length, *answer.headers]
+                start_response(_STATUS_LINES[answer.status], headers)
+                return [answer.body]
+        return self._behind(environ, start_response)
 
-    def _answer(self, path: str, environ: "WSGIEnvironment") -> _Answer:
+    def _answer(self, dialect: Dialect, address: Address, environ: "WSGIEnvironment") -> _Answer:
         started = time.perf_counter()
         asked: _Asked | None = None
         try:
-            _check_method(environ["REQUEST_METHOD"], path)
-            asked = self._asked(path, environ)
+            _check_method(environ)
+            asked = self._asked(address, environ)
             served = asked.served
             environ[MODEL_KEY], environ[VERSION_KEY] = served.model, served.version
             body = self._body(environ)
-            call = decode_call(parse_object(body), served.decoder)
+            content_type = environ.get("CONTENT_TYPE", "")
+            call = dialect.decode(body, content_type, served.decoder)
             outputs = _predicted(served, call)
-            answer = render_answer(outputs, by_row=call.by_row)
+            answer = dialect.render(outputs, call)
         except RequestError as error:
-            return self._refused(asked, error)
+            return self._refused(dialect, asked, error)
         except Exception:  # noqa: BLE001  # no request may end in a trace: the log gets it, the client a plain answer
-            _log.exception("%s: unexpected error", path)
-            return self._refused(asked, RequestError("internal error; the server's log has the cause"))
+            _log.exception("%s: unexpected error", environ["PATH_INFO"])
+            return self._refused(dialect, asked, RequestError("internal error; the server's log has the cause"))
         environ[ROWS_KEY] = call.rows
         seconds = time.perf_counter() - started
         self._metrics.count_answer(served.model, call.rows, seconds)
         if asked.experiment is not None:
             self._metrics.count_arm(served.model, served.version, 200, seconds)
             if asked.experiment.mirror is not None:
-                self._shadow.offer(asked.experiment.mirror, body, outputs)
+
+                def decode(body: bytes, decoder: SignatureDecoder) -> PredictCall:
+                    return dialect.decode(body, content_type, decoder)
+
+                self._shadow.offer(asked.experiment.mirror, body, decode, outputs)
         return _Answer(200, answer, (("X-Model-Version", str(served.version)),))
 
-    def _asked(self, path: str, environ: "WSGIEnvironment") -> "_Asked":
+    def _asked(self, address: Address, environ: "WSGIEnvironment") -> "_Asked":
         """Return the version that is to answer: the one that the address names, or the one that the rule gives."""
-        model, version = _address(path)
+        model, version = address
         if version is not None:
-            return _Asked(self._table.find(model, version))
+            return _Asked(self._table.find(model, _number(model, version)))
         answering = self._table.answering(model)
         if not answering.is_experiment:
             return _Asked(answering.main)
         return _Asked(answering.choose(environ.get(_UNIT_KEY)), answering)
 
-    def _refused(self, asked: "_Asked | None", error: RequestError) -> _Answer:
+    def _refused(self, dialect: Dialect, asked: "_Asked | None", error: RequestError) -> _Answer:
         self._metrics.count_refusal(asked.served.model if asked else None, error.status, error.kind)
         if asked is not None and asked.experiment is not None:
             self._metrics.count_arm(asked.served.model, asked.served.version, error.status)
         headers = (("Allow", "POST"),) if isinstance(error, MethodNotAllowedError) else ()
-        return _Answer(error.status, render_error(error), headers)
+        return _Answer(error.status, dialect.render_error(error), headers)
 
     def _body(self, environ: "WSGIEnvironment") -> bytes:
         """Return the body, whatever its Content-Type: clients in the wild send none."""
@@ -183,15 +191,13 @@ def _predicted(served: ServedModel, call: PredictCall) -> Outputs:
         raise ModelFailedError(f"model {served.model} version {served.version} failed: {one_line(problem)}") from None
 
 
-def _check_method(method: str, path: str) -> None:
-    if method != "POST":
-        raise MethodNotAllowedError(f"{method} {path}", expected="POST")
-
-
-def _address(path: str) -> tuple[str, int | None]:
-    model, found, version = path[len(_PREFIX) : -len(_VERB)].partition(_VERSIONS)
-    if not found:
-        return model, None
+def _number(model: str, version: str) -> int:
     if not (version.isascii() and version.isdigit() and len(version) < 19):
         raise UnknownModelError(f"model {model}: version {version!r}", expected="a version number")
-    return model, int(version)
+    return int(version)
+
+
+def _check_method(environ: "WSGIEnvironment") -> None:
+    method = environ["REQUEST_METHOD"]
+    if method != "POST":
+        raise MethodNotAllowedError(f"{method} {environ['PATH_INFO']}", expected="POST")

@@ -8,23 +8,28 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from serving.documents import parse_object
+from serving.decoding import SignatureDecoder
+from serving.dialect import Outputs, PredictCall
 from serving.metrics import Metrics
 from serving.models import ServedModel, one_line
-from serving.tfserving import Outputs, decode_call
 
 _MOST_WAITING: Final = 64
 _MOST_WAITING_BYTES: Final = 16 << 20
 _log = logging.getLogger(__name__)
 
 
+Decode = Callable[[bytes, SignatureDecoder], PredictCall]
+
+
 class _Copy(NamedTuple):
     mirror: ServedModel
     body: bytes
+    decode: Decode
     outputs: Outputs
 
 
@@ -44,7 +49,7 @@ class Shadow:
         self._waiting_bytes = 0
         self._thread: threading.Thread | None = None
 
-    def offer(self, mirror: ServedModel, body: bytes, outputs: Outputs) -> None:
+    def offer(self, mirror: ServedModel, body: bytes, decode: Decode, outputs: Outputs) -> None:
         """Leave a request for the mirror, with what the live version answered; returns at once.
 
         Parameters
@@ -53,6 +58,8 @@ class Shadow:
             The version to ask.
         body
             The request as it came.
+        decode
+            Reads it by a version's signature, which may be another one's.
         outputs
             The live version's answer.
         """
@@ -60,7 +67,7 @@ class Shadow:
             fits = self._waiting_bytes + len(body) <= _MOST_WAITING_BYTES
             if fits:
                 try:
-                    self._waiting.put_nowait(_Copy(mirror, body, outputs))
+                    self._waiting.put_nowait(_Copy(mirror, body, decode, outputs))
                 except queue.Full:
                     fits = False
                 else:
@@ -88,7 +95,7 @@ class Shadow:
     def _ask(self, copy: _Copy) -> None:
         mirror, started = copy.mirror, time.perf_counter()
         try:
-            call = decode_call(parse_object(copy.body), mirror.decoder)
+            call = copy.decode(copy.body, mirror.decoder)
             outputs = mirror.predictor.predict(call.columns)
             difference = largest_difference(copy.outputs, outputs)
         except Exception as problem:  # noqa: BLE001  # whatever a mirror does, it is only counted

@@ -5,18 +5,17 @@ Rows: ``{"instances": [...]}`` → ``{"predictions": [...]}``; columns: ``{"inpu
 See https://www.tensorflow.org/tfx/serving/api_rest.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from serving.decoding import SignatureDecoder
+from serving.dialect import Address, Outputs, PredictCall, parse_address
+from serving.documents import parse_object
 from serving.refusals import BadRequestError, ModelFailedError, RequestError, shown
 from yarnmill.bundle.manifest import Dtype, Field, Signature
-from yarnmill.flavours.predictor import Column
 
 _SIGNATURE_NAME: Final = "serving_default"
 _KEYS: Final = frozenset({"instances", "inputs", "signature_name"})
@@ -30,15 +29,25 @@ _TF_DTYPE: Final[dict[Dtype, str]] = {
     "bag": "DT_VARIANT",
 }
 
-Outputs = Mapping[str, npt.NDArray[np.generic]]
 
+class TfServing:
+    """``POST /v1/models/<model>[/versions/<n>]:predict``; see :class:`serving.dialect.Dialect`."""
 
-class PredictCall(msgspec.Struct, frozen=True):
-    """A decoded request: the columns, their rows, and whether it came by row."""
+    def address(self, path: str) -> Address | None:
+        """Return what a path asks."""
+        return parse_address(path, "/v1/models/", ":predict")
 
-    columns: dict[str, Column]
-    rows: int
-    by_row: bool
+    def decode(self, body: bytes, _content_type: str, decoder: SignatureDecoder) -> PredictCall:
+        """Return what a body asks for, whatever its Content-Type: clients in the wild send none."""
+        return decode_call(parse_object(body), decoder)
+
+    def render(self, outputs: Outputs, call: PredictCall) -> bytes:
+        """Return the answer in the form the request had."""
+        return render_answer(outputs, by_row=call.by_row)
+
+    def render_error(self, error: RequestError) -> bytes:
+        """Return the answer of a refused request."""
+        return orjson.dumps({"error": error.text})
 
 
 def decode_call(document: dict[str, Any], decoder: SignatureDecoder) -> PredictCall:
@@ -104,11 +113,6 @@ def _plain(values: npt.NDArray[np.generic]) -> object:
 
 def _dumps(answer: dict[str, object]) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def render_error(error: RequestError) -> bytes:
-    """Return the JSON answer of a refused request."""
-    return orjson.dumps({"error": error.text})
 
 
 def status_document(version: int, *, state: str, reason: str = "") -> dict[str, object]:

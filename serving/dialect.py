@@ -1,0 +1,65 @@
+"""What a dialect of the data plane is: an address, a form of bodies, a form of answers."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from serving.decoding import SignatureDecoder
+from serving.refusals import RequestError
+from yarnmill.flavours.predictor import Column
+
+Outputs = Mapping[str, npt.NDArray[np.generic]]
+
+
+class Address(NamedTuple):
+    """The model that is asked, and the text of its version; None for the one that the rule gives."""
+
+    model: str
+    version: str | None
+
+
+class PredictCall(msgspec.Struct, frozen=True):
+    """A decoded request: the columns, their rows, and whether it came by row."""
+
+    columns: dict[str, Column]
+    rows: int
+    by_row: bool
+
+
+class Dialect(Protocol):
+    """How one kind of client asks for predictions."""
+
+    def address(self, path: str) -> Address | None:
+        """Return what a path asks, None if it is no address of this dialect."""
+
+    def decode(self, body: bytes, content_type: str, decoder: SignatureDecoder) -> PredictCall:
+        """Return what a body asks for.
+
+        Raises
+        ------
+        RequestError
+            Naming the place in the body.
+        """
+
+    def render(self, outputs: Outputs, call: PredictCall) -> bytes:
+        """Return the answer as JSON.
+
+        Raises
+        ------
+        ModelFailedError
+            If an output is not finite: JSON has no form for it, and a caller no use.
+        """
+
+    def render_error(self, error: RequestError) -> bytes:
+        """Return the answer to a refused request as JSON."""
+
+
+def parse_address(path: str, prefix: str, suffix: str) -> Address | None:
+    """Return what ``<prefix><model>[/versions/<n>]<suffix>`` asks; None if the path has another form."""
+    if not (path.startswith(prefix) and path.endswith(suffix)):
+        return None
+    model, found, version = path[len(prefix) : -len(suffix)].partition("/versions/")
+    return Address(model, version if found else None)

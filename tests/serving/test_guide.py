@@ -1,0 +1,26 @@
+"""The commands of the guide to serving work as they stand there."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from guides import run_script, script_of, with_commands
+
+pytestmark = pytest.mark.programs
+
+
+def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_path: Path) -> None:
+    script = script_of((repository / "docs" / "serving.md").read_text())
+    pid_file = tmp_path / "serve.pid"
+    try:
+        done = run_script(script, tmp_path, with_commands(os.environ))
+        assert not pid_file.exists()
+    finally:
+        if pid_file.exists():
+            os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    assert done.stdout.count('"predictions":[') == 7
+    assert done.stdout.count('{"outputs":[') == 1
+    assert done.stdout.count("X-Model-Version: ") == 3
+    assert "returned error: 400" in done.stderr
+    assert "Traceback" not in (tmp_path / "serve.log").read_text()
