@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Final
 
-from jobs.code import code_version
 from jobs.job import JobConfig
+from jobs.shipped_code import code_version
 from yarnmill.records import fingerprint
 from yarnmill.report import identity_of
 

@@ -37,3 +37,10 @@ def test_a_package_loads_nothing_heavy_that_it_must_not_know(package: str) -> No
 
 def test_no_test_folder_hides_a_package() -> None:
     assert not list(Path(__file__).parent.rglob("__init__.py"))
+
+
+def test_no_script_hides_a_module_that_others_import() -> None:
+    # spark-submit and ``python jobs/x.py`` put the script's folder first on sys.path.
+    root = Path(__file__).parents[1]
+    taken = sys.stdlib_module_names | {one.parent.name for one in root.glob("*/__init__.py")}
+    assert not {one.stem for one in (root / "jobs").iterdir()} & taken

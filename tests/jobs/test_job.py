@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from jobs.build_training_set import Config
-from jobs.code import code_archive, code_version
 from jobs.identity import job_fingerprint, render_inputs
 from jobs.job import JOBS, load_job
+from jobs.shipped_code import code_archive, code_version
 from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import to_plain
 from yarnmill.report import RunReport, identity_of, write_report

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from jobs.code import code_archive, code_version
 from jobs.job import JOBS, JobConfig, load_job
+from jobs.shipped_code import code_archive, code_version
 from yarnmill import fs
 from yarnmill.cli.options import config_options, loaded_config, output_option, plan_option, print_json, print_table
 from yarnmill.errors import NotFoundError

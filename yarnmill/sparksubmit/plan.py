@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from jobs.code import code_archive
 from jobs.job import JobConfig
+from jobs.shipped_code import code_archive
 from photon.spark.session_settings import SESSION_SETTINGS
 from yarnmill.archives import keep
 from yarnmill.config import SparkSettings
