@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
 
 from jobs.game.models import SMALL_INDEX
+from photon.earlier import check_task
 from photon.loss import Task
 from photon.model import MODEL_NAME, EffectRecord, FixedEffect, ModelRecord
 from photon.rows import Floats
@@ -53,8 +54,7 @@ def read_earlier_model(url: str, task: Task, coordinates: Sequence[CoordinateSet
     """
     place = fs.join(url, MODEL_NAME)
     model = EarlierModel(url, parse_json(fs.read_bytes(place), ModelRecord, source=place))
-    if model.record.task != task:
-        raise ConfigurationError(f"earlier_model: {url} is {model.record.task}", expected=task)
+    check_task(model.record.task, task, name=f"earlier_model: {url}")
     for number, one in enumerate(coordinates):
         effect = model.effect(one.name)
         if effect is None and one.locked:

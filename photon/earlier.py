@@ -11,6 +11,7 @@ import numpy as np
 
 from photon.cell_terms import CellTerms
 from photon.entities import EntityRows, Keys
+from photon.loss import Task
 from photon.model import FixedEffect, GlmixModel, RandomEffect
 from photon.regularisation import Regularisation, with_prior
 from photon.rows import Floats, Longs, Mask
@@ -54,6 +55,24 @@ def unlike(settings: CoordinateSettings, columns: int) -> BadDataError:
         expected=f"a {settings.kind} effect of {columns} columns",
         mend="build the training set with the index maps of the earlier model",
     )
+
+
+def check_task(earlier: str, task: Task, *, name: str) -> None:
+    """Raise ConfigurationError if an earlier model is of another task: its coefficients are those of other margins.
+
+    Parameters
+    ----------
+    earlier, task
+        That of the model, and that of the settings.
+    name
+        Which model, as the error begins.
+    """
+    if earlier != task:
+        raise ConfigurationError(
+            f"{name} is {earlier}",
+            expected=f"{task}, as the settings say",
+            mend=f"give an earlier model of the task {task}, or none, or fit the task {earlier}",
+        )
 
 
 def check_prior(settings: CoordinateSettings, *, is_known: bool, has_variances: bool) -> None:

@@ -14,6 +14,7 @@ from photon.checks import Checks, check_rows
 from photon.descent import Descent, Fitness, Trial, Update, descend
 from photon.earlier import (
     check_locked,
+    check_task,
     earlier_fixed,
     earlier_random,
     kept_and_renewed,
@@ -290,16 +291,20 @@ def fit(
     settings
         What to fit.
     earlier
-        A model to start from, of the same columns; a prior too, where ``prior_weight`` says so.
+        A model to start from, of the same task and columns; a prior too, where ``prior_weight`` says so.
     checks
         Whether all rows are checked first, a tenth of them, or none.
 
     Raises
     ------
+    ConfigurationError
+        If the settings make no sense, or not with this earlier model.
     BadDataError
         If anything of :mod:`photon.checks` is wrong.
     """
     loss = checked(settings, source="fit").loss
+    if earlier is not None:
+        check_task(earlier.task, settings.task, name="the earlier model")
     check_rows(data.shards, data.examples, loss, checks, data.uids)
     for one in settings.coordinates:
         if one.estimate != "none":

@@ -27,6 +27,7 @@ from jobs.job import Url
 from photon.avro.layout import EffectInfo
 from photon.avro.models import SPARSITY_THRESHOLD, task_of_option
 from photon.checks import Checks
+from photon.earlier import check_task
 from photon.evaluation import Question
 from photon.loss import Task
 from photon.settings import FitSettings, Normalisation, Variances, checked
@@ -242,10 +243,13 @@ def first_model_of(config: Config) -> SavedModel:
     Raises
     ------
     ConfigurationError
-        If a coordinate has the name of another kind of effect.
+        If the model is of another task, or a coordinate has the name of another kind of effect.
     """
     configured = {one.name: one for one in config.coordinates}
-    found = () if config.initial_model is None else read_saved_model(config.initial_model).effects
+    saved = None if config.initial_model is None else read_saved_model(config.initial_model)
+    found = () if saved is None else saved.effects
+    if saved is not None and saved.task is not None:
+        check_task(saved.task, config.task, name=f"--model-input-directory: {saved.url}")
     for effect in found:
         if effect.name in configured and effect.entity != configured[effect.name].entity:
             raise ConfigurationError(

@@ -271,7 +271,7 @@ def test_a_later_training_takes_up_the_earlier_model_by_the_names_of_its_feature
         assert kept[user_id]["variances"] == old[user_id]["variances"][::-1]
 
     for changes, said in (
-        ({"task": "linear"}, "earlier_model: .* is logistic"),
+        ({"task": "linear"}, "earlier_model: .* is logistic\nexpected: linear, as"),
         ({"earlier_model": None}, r"coordinates\[0\].prior_weight: no earlier model"),
         ({"coordinates": (*config.coordinates, change(film, name="new", locked=True))}, "has no 'new'"),
         ({"coordinates": (fixed, change(user, entity="film"))}, r"coordinates\[1\].entity: film"),

@@ -185,6 +185,16 @@ def test_a_prior_takes_an_earlier_model_with_variances(glmix_data: LocalData, al
         fit(glmix_data, alone, earlier=other)
 
 
+def test_an_earlier_model_of_another_task_is_refused_with_what_mends_it(
+    glmix_data: LocalData, alone: FitSettings
+) -> None:
+    earlier = fit(glmix_data, changed(alone)).model
+    with pytest.raises(ConfigurationError) as raised:
+        fit(glmix_data, changed(alone, task="linear"), earlier=earlier)
+    for said in ("the earlier model is logistic", "linear, as the settings say", "fit the task logistic"):
+        assert said in str(raised.value)
+
+
 def test_variances_are_saved(glmix_data: LocalData, glmix_settings: FitSettings, tmp_path: Path) -> None:
     model = fit(glmix_data, changed(glmix_settings, variances="simple")).model
     records = tuple(

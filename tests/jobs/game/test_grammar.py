@@ -29,8 +29,9 @@ from jobs.game.options import (
     options_of,
 )
 from jobs.game.summaries import check_summaries, is_below_output, summaries_place
-from jobs.game.training import from_arguments
+from jobs.game.training import first_model_of, from_arguments
 from jobs.game_scoring import from_arguments as scoring_arguments
+from photon.avro.layout import ID_INFO_NAME, METADATA_NAME, EffectInfo, render_id_info, render_metadata
 from photon.settings import checked
 from yarnmill.errors import ConfigurationError, ConflictError
 
@@ -274,6 +275,22 @@ def test_a_training_is_told_as_photon_is(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError) as raised:
             from_arguments([*arguments, *more], NOW)
         assert said in str(raised.value)
+
+
+def test_a_model_of_another_task_is_no_start(tmp_path: Path) -> None:
+    folder = tmp_path / "model" / "fixed-effect" / "g"
+    folder.mkdir(parents=True)
+    (folder / ID_INFO_NAME).write_bytes(render_id_info(EffectInfo("g", "s", None)))
+    (tmp_path / "model" / METADATA_NAME).write_bytes(render_metadata("logistic", ()))
+    arguments = [
+        *("--input-data-directories", str(tmp_path), "--root-output-directory", str(tmp_path / "o")),
+        *("--training-task", "LINEAR_REGRESSION", "--feature-shard-configurations", "name=s,feature.bags=b"),
+        *("--coordinate-configurations", "name=g,feature.shard=s", "--coordinate-update-sequence", "g"),
+        *("--coordinate-descent-iterations", "1", "--model-input-directory", str(tmp_path / "model")),
+    ]
+    config, _ = from_arguments(arguments, NOW)
+    with pytest.raises(ConfigurationError, match=r"--model-input-directory: .*model is logistic\nexpected: linear, as"):
+        first_model_of(config)
 
 
 def test_what_has_no_effect_beside_the_other_options_is_said(tmp_path: Path) -> None:
