@@ -167,14 +167,14 @@ def main() -> None:
             rows = [*zip(mine.variances, mine.variances.values(), strict=True)]
             others = list(theirs.variances.values()) if theirs else []
             names = list(theirs.variances) if theirs else []
-            for place, (name, value) in enumerate(rows):
+            for name, value in rows:
                 # The groups come in another order from lme4; columns of a group in the same.
                 group = name.split(" ")[0]
                 mates = [at for at, other in enumerate(names) if other.split(" ")[0] == group]
                 at = mates[[one for one, _ in rows if one.split(" ")[0] == group].index(name)] if mates else None
                 print(f"variance {name:<25}{value:12.5g}{others[at] if at is not None else math.nan:12.5g}")
-                del place
-            print(f"{'held-out log loss':<34}{mine.log_loss:12.6f}{theirs.log_loss if theirs else math.nan:12.6f}")
+            # Where the variances agree, six digits do not tell whose loss is the lower one.
+            print(f"{'held-out log loss':<34}{mine.log_loss:12.8f}{theirs.log_loss if theirs else math.nan:12.8f}")
             print(f"{'seconds':<34}{mine.seconds:12.2f}{theirs.seconds if theirs else math.nan:12.2f}", flush=True)
     print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
 
