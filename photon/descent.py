@@ -27,6 +27,12 @@ ScoresT = TypeVar("ScoresT")
 _SLOWEST: Final = 0.99
 """Largest ratio of one decrease to the one before that is believed: beyond it rounding decides."""
 
+_NO_LOSS: Final = 1e-6
+"""Share of the data loss in an objective below which the objective is all penalty."""
+
+_SOLVED: Final = 1e-9
+"""What the solves of a sweep may leave of an objective, relative to it (at least 1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
@@ -156,7 +162,7 @@ def descend(
         Most rounds.
     tolerance
         The descent has converged when the objective is estimated to be within ``tolerance · |objective|``
-        of its minimum: see :func:`remaining`.
+        of its minimum: see :func:`remaining`. An objective that is all penalty must be seen to settle.
     accelerator
         Moves the model along the last steps after every sweep.
     progress
@@ -184,7 +190,8 @@ def descend(
             # One solve is the whole fit, and says itself how it ended.
             is_solved = last.unconverged == 0 and math.isfinite(sweep.objective)
             return Descent(scores, tuple(steps), tuple(sweeps), converged=is_solved)
-        if _has_settled(sweeps, tolerance):
+        is_all_penalty = abs(last.data_loss) < _NO_LOSS * sum(penalties.values())
+        if _has_settled(sweeps, tolerance, must_fall=is_all_penalty):
             return Descent(scores, tuple(steps), tuple(sweeps), converged=True)
     return Descent(scores, tuple(steps), tuple(sweeps), converged=False)
 
@@ -213,7 +220,22 @@ def remaining(objectives: Sequence[float]) -> float:
     return last * max(1.0, ratio / (1.0 - ratio))
 
 
-def _has_settled(sweeps: Sequence[Sweep], tolerance: float) -> bool:
+def _has_settled(sweeps: Sequence[Sweep], tolerance: float, *, must_fall: bool) -> bool:
+    """Return whether the sweeps are near their limit; with ``must_fall`` only where their decreases are seen to fall.
+
+    Where the effects tell all labels apart and penalties are tiny, the rows hold each effect where it is, while all
+    together could go far at no loss: every sweep then lowers the objective by the same small part, or by none that a
+    solve still looks for, and a small decrease says nothing of what remains.
+    """
     objectives = [sweep.objective for sweep in sweeps[-3:]]
     # An infinite objective is as far from its minimum as any, and infinity is no more than a part of infinity.
-    return math.isfinite(objectives[-1]) and remaining(objectives) <= tolerance * abs(objectives[-1])
+    is_near = math.isfinite(objectives[-1]) and remaining(objectives) <= tolerance * abs(objectives[-1])
+    return is_near and (not must_fall or _falls(objectives))
+
+
+def _falls(objectives: Sequence[float]) -> bool:
+    """Return whether the last of two decreases is the smaller one, and the first more than a matter of the solves."""
+    if len(objectives) < 3:
+        return False
+    before, last = objectives[-3] - objectives[-2], objectives[-2] - objectives[-1]
+    return before > _SOLVED * max(1.0, abs(objectives[-1])) and abs(last) <= _SLOWEST * before

@@ -44,7 +44,7 @@ class CoordinateSettings(Record, frozen=True, kw_only=True):
     optimizer
         ``auto``: Newton where the Hessian fits, L-BFGS elsewhere, OWL-QN with L1. Random effects have Newton's.
     max_iterations, tolerance
-        End of one solve: most steps, and how far above its optimum it may be, relative to its value.
+        End of one solve: most steps, and how far above its optimum it may be, relative to its value (at least 1).
     variances
         Of the coefficients: ``simple`` is the inverse of the Hessian's diagonal, ``full`` the diagonal of its inverse.
     prior_weight
@@ -112,7 +112,8 @@ class FitSettings(Record, frozen=True, kw_only=True):
     """A whole fit: the coordinates are updated in their order, sweep after sweep, beginning at a fixed effect.
 
     The fit ends after ``max_sweeps``, or when the objective is estimated to be within ``tolerance`` of its
-    minimum, relative to it. Every sweep ends with a step along the last ``acceleration`` directions
+    minimum, relative to it; one that is all penalty, for the labels are told apart, must be seen to settle.
+    Every sweep ends with a step along the last ``acceleration`` directions
     (:mod:`photon.subspace`), each of which costs a number a row and coefficient; 0: plain alternation.
     ``tweedie_power`` is ``p`` of ``Var[y] ∝ E[y]ᵖ`` and read by the Tweedie task alone.
     """
