@@ -100,7 +100,9 @@ class Fitting:
             fit = self._glmix.fit(("train",), start=self._scores)
         self._scores = fit.scores
         self.metrics[f"model_{number}_objective"] = fit.objective
-        self.metrics |= {f"model_{number}_l2_{one.name}": one.l2 for one in settings.coordinates}
+        # Both parts of an elastic net: without its L1 no one can tell from the record what was fitted.
+        for name in ("l2", "l1"):
+            self.metrics |= {f"model_{number}_{name}_{one.name}": getattr(one, name) for one in settings.coordinates}
         folder = self._folder_number()
         found = self._judged(number, fit, folder)
         value = found.get(self._config.question.evaluators[0].label, float("nan"))

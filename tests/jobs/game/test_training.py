@@ -334,6 +334,10 @@ def test_locked_coordinates_stay_and_the_others_have_a_prior(trained: Path, worl
 
     records = clicks.records[250:]
     data = local(records)
+    metrics = read_report(str(output)).metrics
+    assert [metrics[f"model_0_{name}"] for name in ("l2_global", "l1_global", "l2_per-user", "l1_per-user")] == [
+        *(3.0, 1.0, 2.0, 0.0)
+    ]
     items = {one["modelId"]: means(one)[INTERCEPT] for one in locked}
     scores = np.array([items[record["metadataMap"]["itemId"]] for record in records])
     data = replace(data, offsets=data.offsets + scores)
