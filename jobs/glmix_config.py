@@ -10,7 +10,7 @@ from photon.empirical_bayes import EmpiricalBayesSettings, checked_estimation
 from photon.evaluation import Question
 from photon.loss import TWEEDIE_POWER, Task
 from photon.settings import CoordinateSettings, FitSettings, checked
-from photon.spark.posterior import check_estimable
+from photon.spark.estimable import check_estimable
 from photon.tuning import TuningSettings, checked_tuning
 from yarnmill.errors import ConfigurationError
 from yarnmill.trainingset import TrainingSet, read_training_set
@@ -126,8 +126,15 @@ def earlier_model_of(config: Config) -> EarlierModel | None:
 def check_config(config: Config, training_set: TrainingSet) -> None:
     """Raise ConfigurationError if the configuration makes no sense, or not for this training set."""
     checked(config.fit_settings, source="train_glmix")
+    shards = [shard.name for shard in training_set.shards]
+    for place, coordinate in enumerate(config.coordinates):
+        if coordinate.shard not in shards:
+            raise ConfigurationError(
+                f"coordinates[{place}].shard: {config.training_set} has no shard {coordinate.shard!r}",
+                expected=f"one of {', '.join(shards)}",
+            )
     if estimates_priors(config.coordinates):
-        check_estimable(config.fit_settings)
+        check_estimable(config.fit_settings, {shard.name: shard.dimension for shard in training_set.shards})
         checked_estimation(config.empirical_bayes, source="train_glmix: empirical_bayes")
         for name, other in (("tuning", "a search for penalties"), ("earlier_model", "an earlier model")):
             if getattr(config, name) is not None:
@@ -138,13 +145,6 @@ def check_config(config: Config, training_set: TrainingSet) -> None:
                 )
     if config.tuning is not None:
         checked_tuning(config.tuning, config.fit_settings, source="train_glmix: tuning")
-    shards = [shard.name for shard in training_set.shards]
-    for place, coordinate in enumerate(config.coordinates):
-        if coordinate.shard not in shards:
-            raise ConfigurationError(
-                f"coordinates[{place}].shard: {config.training_set} has no shard {coordinate.shard!r}",
-                expected=f"one of {', '.join(shards)}",
-            )
     named = [(f"coordinates[{place}].entity", one.entity) for place, one in enumerate(config.coordinates)]
     named += [(f"evaluate_per[{place}]", key) for place, key in enumerate(config.evaluate_per)]
     if config.calibration_bins < 1:

@@ -305,7 +305,6 @@ def fit(
     loss = checked(settings, source="fit").loss
     if earlier is not None:
         check_task(earlier.task, settings.task, name="the earlier model")
-    check_rows(data.shards, data.examples, loss, checks, data.uids)
     for one in settings.coordinates:
         if one.estimate != "none":
             raise ConfigurationError(
@@ -314,6 +313,7 @@ def fit(
                 mend="photon.Glmix, which estimates in one process, or the job train_glmix",
             )
     check_locked(settings, [] if earlier is None else [effect.name for effect in earlier.effects])
+    check_rows(data.shards, data.examples, loss, checks, data.uids)
     coordinates = [
         (FixedCoordinate if one.kind == "fixed" else RandomCoordinate)(one, position, data, loss, earlier)
         for position, one in enumerate(settings.cycle)

@@ -23,20 +23,18 @@ from photon.empirical_bayes import (
     starting_variances,
 )
 from photon.local_posterior import enough_draws, fixed_parameters, parameters_of
-from photon.optimise import NEWTON_LIMIT
 from photon.posterior import idle_cells, second_moments, summed
 from photon.random_effect import rows_by_cell
 from photon.rows import Floats, SparseRows
-from photon.settings import FitSettings
 from photon.spark.backend import Context, Solved, Table, gather
 from photon.spark.blocks import Block, Keyed
+from photon.spark.estimable import check_estimable
 from photon.spark.linear import LinearSystem
 from photon.spark.linear_records import Noise, Records
 from photon.spark.linear_tasks import block_solve, targets, times, transposed_times
 from photon.spark.random_effect import SparkRandom
 from photon.spark.train import SparkGlmix
 from photon.subspace import Mixture
-from yarnmill.errors import ConfigurationError
 
 _TOLERANCE: Final = 1e-5
 """Of the solves behind the draws: far below their noise."""
@@ -112,42 +110,6 @@ def standard_errors(glmix: SparkGlmix, train: Sequence[str], scores: Table, resi
     return errors
 
 
-def check_estimable(settings: FitSettings) -> None:
-    """Refuse what an estimated prior has no place for.
-
-    Raises
-    ------
-    ConfigurationError
-        If the posterior is not about normal (corners, normalised penalties), not of all rows and features (samples), or
-        not of the random effects alone that are fitted (locked ones, priors from elsewhere).
-    """
-    estimated = " and ".join(one.name for one in settings.coordinates if one.estimate != "none")
-    for place, one in enumerate(settings.coordinates):
-        unlike = {
-            "l1": one.l1 > 0.0,
-            "bounds": bool(one.bounds),
-            "normalisation": one.normalisation != "none" and (one.kind == "random" or one.l2 > 0.0),
-            "features_to_samples_ratio": one.features_to_samples_ratio is not None,
-            "active_rows_lower_bound": one.active_rows_lower_bound > 1,
-            "active_rows_upper_bound": one.active_rows_upper_bound is not None,
-            "down_sampling_rate": one.down_sampling_rate < 1.0,
-            "locked": one.locked,
-            "prior_weight": one.prior_weight > 0.0,
-            "variances": one.kind == "random" and one.variances != "none",
-            "penalise_intercept": one.kind == "random" and not one.intercept_is_penalised,
-        }
-        for name in (name for name, is_set in unlike.items() if is_set):
-            raise ConfigurationError(
-                f"coordinates[{place}].{name}: {_shown(getattr(one, name))}, while a prior is estimated",
-                expected="unset, or l2 given for all random effects",
-                mend=f"drop {name} of {one.name}, or give {estimated} l2 in place of estimate",
-            )
-
-
-def _shown(value: object) -> str:
-    return f"{len(value)} of them" if isinstance(value, tuple) else str(value)
-
-
 class SparkPosterior:
     """The posterior of the rows of a :class:`~photon.spark.train.SparkGlmix`.
 
@@ -162,17 +124,10 @@ class SparkPosterior:
     """
 
     def __init__(self, glmix: SparkGlmix, train: Sequence[str], options: EmpiricalBayesSettings) -> None:
-        check_estimable(glmix.settings)
+        check_estimable(glmix.settings, glmix.columns)
         self.glmix, self.train, self.options = glmix, tuple(train), options
         self.context = glmix.with_active(self.train)
         self.settings = {one.name: one for one in glmix.settings.coordinates}
-        wide = [one for one in glmix.all_fixed if one.regularisation.columns > NEWTON_LIMIT]
-        if wide:
-            raise ConfigurationError(
-                f"coordinate {wide[0].name}: {wide[0].regularisation.columns:,} columns, while a prior is estimated",
-                expected=f"at most {NEWTON_LIMIT:,} columns of a fixed effect, or l2 given for all random effects",
-                mend="l2 in place of estimate, found by a search (tuning)",
-            )
         self._is_fitted, self._fewest = False, 0
 
     def start(self) -> Variances:

@@ -23,6 +23,7 @@ from photon.spark.backend import Context, Partition, Table, align, gather, sent,
 from photon.spark.blocks import Keyed, Layout, blocks, shuffled
 from photon.spark.delivery import Delivery, Opening, open_scores
 from photon.spark.earlier import EarlierEffects, check_earlier, has_variances, sent_earlier
+from photon.spark.estimable import check_estimable
 from photon.spark.fixed import SparkFixed
 from photon.spark.random_effect import SparkRandom
 from photon.spark.rows import Measure, RoleRows, coefficient_rows, id_inspector, inspector, measured_rows, summed_roles
@@ -73,9 +74,11 @@ class SparkGlmix:
     ) -> None:
         self.settings = checked(settings, source="fit")
         self._earlier = earlier
-        check_earlier(settings, {name: shape.columns for name, shape in shards.items()}, earlier)
-        self.roles = tuple(roles)
         self._shards = shards
+        if any(one.estimate != "none" for one in settings.coordinates):
+            check_estimable(settings, self.columns)
+        check_earlier(settings, self.columns, earlier)
+        self.roles = tuple(roles)
         self.layout = Layout(
             coordinates=_ordered(settings),
             columns=tuple(shards[coordinate.shard].columns for coordinate in _ordered(settings)),
@@ -130,6 +133,11 @@ class SparkGlmix:
         plain = regularisation_of(one, shape.columns, shape.intercept, statistics)
         # A random effect's prior lies beside its blocks.
         return plain if isinstance(coordinate, SparkRandom) else _with_prior(plain, coordinate)
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """Columns of each shard."""
+        return {name: shape.columns for name, shape in self._shards.items()}
 
     @property
     def fixed(self) -> SparkFixed:

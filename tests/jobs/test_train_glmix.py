@@ -435,6 +435,25 @@ def test_what_has_no_place_beside_an_estimated_prior_is_refused_with_what_mends_
     assert refused.value.expected
 
 
+def test_a_fixed_effect_too_wide_beside_an_estimated_prior_is_refused_by_its_index_map(
+    made: Made, tmp_path: Path
+) -> None:
+    record = _record(made)
+    first, *others = record.shards
+    change = msgspec.structs.replace
+    config = change(config_for(made, tmp_path, refit=False), training_set=f"file://{tmp_path}")
+    fixed, user, film = config.coordinates
+    estimating = change(config, coordinates=(fixed, change(user, l2=0.0, estimate="variances", variances="none"), film))
+    for columns in (1024, 1025):
+        wide = change(record, shards=(change(first, dimension=columns), *others))
+        (tmp_path / "training_set.json").write_bytes(canonical_json(wide))
+        inputs(config)
+        if columns == 1024:
+            inputs(estimating)
+    with pytest.raises(ConfigurationError, match=r"coordinates\[0\]\.shard: 1,025 columns, while a prior"):
+        inputs(estimating)
+
+
 def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
     spark: SparkSession, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

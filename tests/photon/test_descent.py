@@ -196,6 +196,16 @@ def test_settings_that_make_no_sense_are_refused(coordinates: tuple[CoordinateSe
         checked(FitSettings(task="logistic", coordinates=coordinates), source="file.yaml")
 
 
+def test_a_prior_to_estimate_is_refused_before_a_row_is_looked_at(
+    glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    fixed, user, film = glmix_settings.coordinates
+    estimating = msgspec.structs.replace(user, l2=0.0, estimate="variances")
+    settings = msgspec.structs.replace(glmix_settings, coordinates=(fixed, estimating, film))
+    with pytest.raises(ConfigurationError, match="per_user: estimate: variances"):
+        fit(replace(glmix_data, labels=np.full(240, np.nan)), settings)
+
+
 def test_a_tweedie_power_outside_1_to_2_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"file.yaml: tweedie_power: 2.0"):
         checked(FitSettings(task="tweedie", coordinates=(FIXED,), tweedie_power=2.0), source="file.yaml")

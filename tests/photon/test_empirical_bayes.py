@@ -118,6 +118,22 @@ def test_draws_have_the_exact_covariances(glmix_data: LocalData, glmix_settings:
     np.testing.assert_allclose(drawn.parameters, exact.parameters, rtol=0.02)
 
 
+@pytest.mark.parametrize("draws", [None, 3])
+def test_one_process_takes_a_fixed_effect_too_wide_for_a_hessian(
+    glmix_data: LocalData, glmix_settings: FitSettings, monkeypatch: pytest.MonkeyPatch, draws: int | None
+) -> None:
+    start = {"per_user": Covariance(np.eye(3) * 0.5), "per_film": Covariance(np.array([0.3]))}
+    correlates, options = {"per_user": True, "per_film": False}, EmpiricalBayesSettings(draws=draws)
+    narrow = LocalPosterior(glmix_data, glmix_settings, correlates, options).moments(start, 1.0)
+    monkeypatch.setattr("photon.joint._WIDEST_FIXED", 4)
+    wide = LocalPosterior(glmix_data, glmix_settings, correlates, options).moments(start, 1.0)
+    for name, one in narrow.effects.items():
+        np.testing.assert_allclose(wide.effects[name].covariances, one.covariances, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(wide.effects[name].points, one.points, rtol=1e-4, atol=1e-5)
+    # What a penalised fixed effect is worth is taken from the diagonal of its Hessian.
+    np.testing.assert_allclose(wide.parameters, narrow.parameters, rtol=0.01)
+
+
 def one_way(entities: int, rows: int, seed: int) -> tuple[LocalData, FitSettings, float, float]:
     """Return balanced groups, and what the analysis of variance says of them: exactly REML's variances."""
     random = np.random.default_rng(seed)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from pyspark.sql import DataFrame, functions
 
 from photon.covariance import Covariance
@@ -14,6 +16,7 @@ from photon.local_posterior import LocalPosterior
 from photon.settings import FitSettings
 from photon.spark.posterior import SparkPosterior
 from photon.spark.train import ShardShape, SparkGlmix
+from yarnmill.errors import ConfigurationError
 
 Frame = Callable[[LocalData], DataFrame]
 
@@ -47,3 +50,16 @@ def test_moments_are_those_of_one_process(as_frame: Frame, glmix_data: LocalData
         np.testing.assert_allclose(one.points, other.points, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(one.covariances, other.covariances, rtol=1e-3, atol=1e-3)
     glmix.release()
+
+
+def test_a_fixed_effect_too_wide_beside_an_estimated_prior_is_refused_before_the_data(
+    glmix_data: LocalData, glmix_settings: FitSettings
+) -> None:
+    fixed, user, film = glmix_settings.coordinates
+    user = msgspec.structs.replace(user, estimate="variances", l2=0.0)
+    settings = msgspec.structs.replace(glmix_settings, coordinates=(user, fixed, film))
+    shards = {name: ShardShape(rows.columns, glmix_data.intercepts[name]) for name, rows in glmix_data.shards.items()}
+    never_looked_at: Any = None
+    said = r"coordinates\[1\]\.shard: 1,025 columns, while a prior is estimated\n.*\nto mend it: give per_user l2"
+    with pytest.raises(ConfigurationError, match=said):
+        SparkGlmix(never_looked_at, settings, shards | {"global": ShardShape(1025, 4)}, ("train",), partitions=2)
