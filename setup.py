@@ -63,6 +63,7 @@ setup(
             "pytest-xdist",
             "skl2onnx",
             "statsmodels",
+            "tritonclient[http]",
         ],
         "lint": [
             "import-linter",

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from serving import tfserving
 from serving.metrics import Metrics
 from serving.models import ModelTable, Slot, Snapshot
+from serving.oip_pages import oip_pages
 from serving.predict import PredictRoute
 from serving.refusals import RequestError, UnknownModelError
 
@@ -39,6 +40,7 @@ def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int) -> F
     _add_health(app, table, metrics)
     _add_models(app, table)
     _add_mlflow(app, table)
+    app.register_blueprint(oip_pages(table))
     app.register_error_handler(RequestError, lambda error: _json({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

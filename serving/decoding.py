@@ -111,6 +111,27 @@ class SignatureDecoder:
             columns[one.name] = _decoded(one, filled, "inputs", by_row=False)
         return columns, rows
 
+    def filled(self, columns: dict[str, Column], rows: int) -> dict[str, Column]:
+        """Return columns with the defaults of those optional inputs that are not among them.
+
+        Raises
+        ------
+        BadRequestError
+            If a required one is not, or one of them is no input.
+        """
+        unknown = sorted(columns.keys() - self._names)
+        if unknown:
+            raise BadRequestError(f"inputs.{unknown[0]}: unknown input", expected=f"only {self._wanted()}")
+        found = dict(columns)
+        for one in self._inputs:
+            if one.name in columns:
+                continue
+            if one.required:
+                raise BadRequestError(f"inputs.{one.name}: missing", expected=_kind(one.field))
+            if one.default is not _ABSENT:
+                found[one.name] = one.decode([one.default] * rows)
+        return found
+
     def _wanted(self) -> str:
         return ", ".join(one.name for one in self._inputs)
 

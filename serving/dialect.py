@@ -1,7 +1,7 @@
 """What a dialect of the data plane is: an address, a form of bodies, a form of answers."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -21,12 +21,31 @@ class Address(NamedTuple):
     version: str | None
 
 
+class Form(NamedTuple):
+    """What a request's headers say of the form of its body.
+
+    ``json_bytes`` is the text of ``Inference-Header-Content-Length``: how much of it is JSON, None for all.
+    """
+
+    content_type: str
+    json_bytes: str | None
+
+
 class PredictCall(msgspec.Struct, frozen=True):
-    """A decoded request: the columns, their rows, and whether it came by row."""
+    """A decoded request: the columns, their rows, whether it came by row, and what its dialect needs to answer it."""
 
     columns: dict[str, Column]
     rows: int
     by_row: bool
+    reply: Any = None
+
+
+class Answer(NamedTuple):
+    """The body of an answer, and what headers say of it."""
+
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Dialect(Protocol):
@@ -35,7 +54,7 @@ class Dialect(Protocol):
     def address(self, path: str) -> Address | None:
         """Return what a path asks, None if it is no address of this dialect."""
 
-    def decode(self, body: bytes, content_type: str, decoder: SignatureDecoder) -> PredictCall:
+    def decode(self, body: bytes, form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for.
 
         Raises
@@ -44,8 +63,8 @@ class Dialect(Protocol):
             Naming the place in the body.
         """
 
-    def render(self, outputs: Outputs, call: PredictCall) -> bytes:
-        """Return the answer as JSON.
+    def render(self, outputs: Outputs, call: PredictCall, model: str, version: int) -> Answer:
+        """Return the answer of a version of a model.
 
         Raises
         ------

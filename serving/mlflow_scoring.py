@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Outputs, PredictCall, parse_address
+from serving.dialect import Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
 from serving.refusals import BadRequestError, EncodingNotSupportedError, RequestError, shown
 from serving.tfserving import render_answer
@@ -31,27 +31,27 @@ class MlflowScoring:
         """Return what a path asks."""
         return parse_address(path, PREFIX, "/invocations")
 
-    def decode(self, body: bytes, content_type: str, decoder: SignatureDecoder) -> PredictCall:
+    def decode(self, body: bytes, form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for; without a Content-Type it is taken as JSON."""
-        media_type = content_type.partition(";")[0].strip().lower()
+        media_type = form.content_type.partition(";")[0].strip().lower()
         if media_type == "text/csv":
             return _by_row(*_csv_frame(body, decoder), decoder, "csv")
         if media_type not in {"application/json", ""}:
             raise EncodingNotSupportedError(f"Content-Type: {media_type}", expected="application/json or text/csv")
         document = parse_object(body)
-        forms = [form for form in _FORMS if form in document]
+        forms = [name for name in _FORMS if name in document]
         unknown = sorted(document.keys() - {*_FORMS, "params"})
         if len(forms) != 1 or unknown:
             what = f"{unknown[0]}: unknown key" if unknown else f"the body has {' and '.join(forms) or 'none of them'}"
             raise BadRequestError(what, expected=f"one of {', '.join(_FORMS)}")
         if document.get("params"):
             raise BadRequestError("params: models here have none", expected="a body without params")
-        (form,) = forms
-        return _OF_FORM[form](document[form], decoder)
+        (name,) = forms
+        return _OF_FORM[name](document[name], decoder)
 
-    def render(self, outputs: Outputs, _call: PredictCall) -> bytes:
+    def render(self, outputs: Outputs, _call: PredictCall, _model: str, _version: int) -> Answer:
         """Return a list with a value a row, or with a record a row if there are several outputs."""
-        return render_answer(outputs, by_row=True)
+        return Answer(render_answer(outputs, by_row=True))
 
     def render_error(self, error: RequestError) -> bytes:
         """Return MLflow's document of an error."""

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Dialect, Outputs, PredictCall
+from serving.dialect import Address, Dialect, Form, Outputs, PredictCall
 from serving.metrics import Metrics
 from serving.mlflow_scoring import MlflowScoring
 from serving.models import Answering, ModelTable, ServedModel, one_line
+from serving.openinference import OpenInference
 from serving.refusals import (
     BadRequestError,
     EncodingNotSupportedError,
@@ -40,7 +41,8 @@ UNIT_HEADER: Final = "X-Unit-Id"
 """Names who or what a request is for: all requests of one unit are answered by the same version of an experiment."""
 
 _UNIT_KEY: Final = "HTTP_X_UNIT_ID"
-_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), MlflowScoring())
+_JSON_BYTES_KEY: Final = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
+_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), OpenInference(), MlflowScoring())
 _STATUS_LINES: Final = {
     200: "200 OK",
     400: "400 Bad Request",
@@ -59,6 +61,7 @@ class _Answer(NamedTuple):
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 class PredictRoute:
@@ -91,7 +94,7 @@ class PredictRoute:
             if address is not None:
                 answer = self._answer(dialect, address, environ)
                 length = ("Content-Length", str(len(answer.body)))
-                headers = [("Content-Type", "application/json"), length, *answer.headers]
+                headers = [("Content-Type", answer.content_type), length, *answer.headers]
                 start_response(_STATUS_LINES[answer.status], headers)
                 return [answer.body]
         return self._behind(environ, start_response)
@@ -105,10 +108,10 @@ class PredictRoute:
             served = asked.served
             environ[MODEL_KEY], environ[VERSION_KEY] = served.model, served.version
             body = self._body(environ)
-            content_type = environ.get("CONTENT_TYPE", "")
-            call = dialect.decode(body, content_type, served.decoder)
+            form = Form(environ.get("CONTENT_TYPE", ""), environ.get(_JSON_BYTES_KEY))
+            call = dialect.decode(body, form, served.decoder)
             outputs = _predicted(served, call)
-            answer = dialect.render(outputs, call)
+            answer = dialect.render(outputs, call, served.model, served.version)
         except RequestError as error:
             return self._refused(dialect, asked, error)
         except Exception:  # noqa: BLE001  # no request may end in a trace: the log gets it, the client a plain answer
@@ -122,10 +125,11 @@ class PredictRoute:
             if asked.experiment.mirror is not None:
 
                 def decode(body: bytes, decoder: SignatureDecoder) -> PredictCall:
-                    return dialect.decode(body, content_type, decoder)
+                    return dialect.decode(body, form, decoder)
 
                 self._shadow.offer(asked.experiment.mirror, body, decode, outputs)
-        return _Answer(200, answer, (("X-Model-Version", str(served.version)),))
+        headers = (("X-Model-Version", str(served.version)), *answer.headers)
+        return _Answer(200, answer.body, headers, answer.content_type)
 
     def _asked(self, address: Address, environ: "WSGIEnvironment") -> "_Asked":
         """Return the version that is to answer: the one that the address names, or the one that the rule gives."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Outputs, PredictCall, parse_address
+from serving.dialect import Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
 from serving.refusals import BadRequestError, ModelFailedError, RequestError, shown
 from yarnmill.bundle.manifest import Dtype, Field, Signature
@@ -37,13 +37,13 @@ class TfServing:
         """Return what a path asks."""
         return parse_address(path, "/v1/models/", ":predict")
 
-    def decode(self, body: bytes, _content_type: str, decoder: SignatureDecoder) -> PredictCall:
+    def decode(self, body: bytes, _form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for, whatever its Content-Type: clients in the wild send none."""
         return decode_call(parse_object(body), decoder)
 
-    def render(self, outputs: Outputs, call: PredictCall) -> bytes:
+    def render(self, outputs: Outputs, call: PredictCall, _model: str, _version: int) -> Answer:
         """Return the answer in the form the request had."""
-        return render_answer(outputs, by_row=call.by_row)
+        return Answer(render_answer(outputs, by_row=call.by_row))
 
     def render_error(self, error: RequestError) -> bytes:
         """Return the answer of a refused request."""
@@ -89,7 +89,7 @@ def render_answer(outputs: Outputs, *, by_row: bool) -> bytes:
         If an output is not finite: JSON has no form for it, and a caller no use.
     """
     for name, values in outputs.items():
-        _check_finite(name, values)
+        check_finite(name, values)
     if len(outputs) == 1:
         (only,) = outputs.values()
         return _dumps({"predictions" if by_row else "outputs": _plain(only)})
@@ -99,7 +99,8 @@ def render_answer(outputs: Outputs, *, by_row: bool) -> bytes:
     return _dumps({"predictions": [dict(zip(outputs, row, strict=True)) for row in rows]})
 
 
-def _check_finite(name: str, values: npt.NDArray[np.generic]) -> None:
+def check_finite(name: str, values: npt.NDArray[np.generic]) -> None:
+    """Refuse an output that is not finite; ModelFailedError names the row."""
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return
     row = int(np.argwhere(~np.isfinite(values))[0][0])

@@ -21,6 +21,7 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
     assert done.stdout.count('"predictions":[') == 7
     assert done.stdout.count('{"outputs":[') == 1
+    assert '"datatype":"FP32","data":[' in done.stdout
     assert done.stdout.count("X-Model-Version: ") == 3
     assert "returned error: 400" in done.stderr
     assert "Traceback" not in (tmp_path / "serve.log").read_text()

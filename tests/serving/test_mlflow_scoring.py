@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from serving.decoding import SignatureDecoder
+from serving.dialect import Form
 from serving.mlflow_scoring import MlflowScoring
 from serving.refusals import RequestError
 from yarnmill.bundle.manifest import Field, Signature
@@ -44,7 +45,7 @@ def invoke(client: "FlaskClient", body: Any, **more: Any) -> "TestResponse":
 
 
 def decoded(decoder: SignatureDecoder, body: str, content_type: str = "application/json") -> dict[str, Any]:
-    call = MlflowScoring().decode(body.encode(), content_type, decoder)
+    call = MlflowScoring().decode(body.encode(), Form(content_type, None), decoder)
     return {name: np.asarray(column).tolist() for name, column in call.columns.items()}
 
 
@@ -153,7 +154,7 @@ def test_the_columns_of_a_frame_are_the_elements_of_an_only_vector() -> None:
 )
 def test_what_does_not_fit_is_refused_by_its_place(body: str, content_type: str, reason: str) -> None:
     with pytest.raises(RequestError) as refusal:
-        MlflowScoring().decode(body.encode(), content_type, SCALARS)
+        MlflowScoring().decode(body.encode(), Form(content_type, None), SCALARS)
     assert reason in refusal.value.text
 
 

@@ -1,0 +1,77 @@
+"""The Open Inference Protocol's rare requests: health, metadata, the index of models."""
+
+from http import HTTPStatus
+from importlib import metadata
+
+import orjson
+from flask import Blueprint, Response
+
+from serving.models import ModelTable, Slot
+from serving.openinference import metadata_document
+from serving.refusals import RequestError
+
+
+def oip_pages(table: ModelTable) -> Blueprint:
+    """Return the routes below ``/v2`` but for ``infer``."""
+    pages = Blueprint("openinference", __name__, url_prefix="/v2")
+
+    @pages.get("")
+    def server() -> Response:
+        """Answer what this is."""
+        return _json(
+            {"name": "yarnmill", "version": metadata.version("yarnmill"), "extensions": ["binary_tensor_data"]}
+        )
+
+    @pages.get("/health/live")
+    def live() -> Response:
+        """Answer that the process lives."""
+        return _json({"live": True})
+
+    @pages.get("/health/ready")
+    def ready() -> Response:
+        """Answer 200 if something answers at every endpoint."""
+        is_ready = table.snapshot.is_ready
+        return _json({"ready": is_ready}, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    @pages.get("/models/<model>")
+    @pages.get("/models/<model>/versions/<int:version>")
+    def model_metadata(model: str, version: int | None = None) -> Response:
+        """Answer the signature."""
+        served = table.find(model, version)
+        versions = sorted(table.answering(model).versions)
+        return _json(metadata_document(model, versions, served.predictor.signature))
+
+    @pages.get("/models/<model>/ready")
+    @pages.get("/models/<model>/versions/<int:version>/ready")
+    def model_ready(model: str, version: int | None = None) -> Response:
+        """Answer 200 if the model can be asked."""
+        try:
+            table.find(model, version)
+        except RequestError as error:
+            return _json({"name": model, "ready": False, "error": error.text}, error.status)
+        return _json({"name": model, "ready": True})
+
+    @pages.post("/repository/index")
+    def index() -> Response:
+        """List what is deployed here."""
+        slots = table.snapshot.slots
+        return _json([entry for name in sorted(slots) for entry in _entries(slots[name])])
+
+    return pages
+
+
+def _entries(slot: Slot) -> list[dict[str, object]]:
+    ready = set() if slot.served is None else set(slot.served.versions)
+    return [
+        {
+            "name": slot.wanted.model,
+            "version": str(route.version),
+            "state": "READY" if route.version in ready else "UNAVAILABLE",
+            "reason": "" if route.version in ready else slot.failure or "loading",
+        }
+        for route in slot.wanted.routes
+    ]
+
+
+def _json(document: object, status: int = HTTPStatus.OK) -> Response:
+    return Response(orjson.dumps(document), status=status, mimetype="application/json")
