@@ -17,7 +17,7 @@ from photon import local_estimation
 from photon.checks import Checks
 from photon.empirical_bayes import EmpiricalBayesSettings
 from photon.encoding import encode
-from photon.fitted import Fitted
+from photon.fitted import Fitted, FittedModel
 from photon.formula import Fixed, GlmixFormula, Random, from_coordinates, parse_formula
 from photon.frames import as_frame, column_of, entity_ids, is_spark, numbers
 from photon.loss import TWEEDIE_POWER, Task, loss_of
@@ -127,7 +127,7 @@ class Glmix:
 
             if y is not None or sample_weight is not None:
                 raise ConfigurationError("fit: y or sample_weight beside a Spark DataFrame", expected="columns of it")
-            self.fitted_ = estimate_on_spark(self._request(formula, ()), X)
+            self.fitted_: FittedModel = estimate_on_spark(self._request(formula, ()), X)
             return self
         frame = as_frame(X)
         response = _response(formula.response, frame) if y is None else y
@@ -138,9 +138,13 @@ class Glmix:
         return self
 
     def transform(self, X: Any) -> Any:  # noqa: ANN401, N803
-        """Return rows with each effect's contribution, the margin and ``E[y]`` added: Spark stays Spark."""
+        """Return rows with each effect's contribution, the margin and ``E[y]`` added.
+
+        A Spark DataFrame stays one. Where the model was fitted on Spark too, its rows meet the coefficients by entity,
+        and come back in another order.
+        """
         if is_spark(X):
-            from photon.spark.formula import score_on_spark  # noqa: PLC0415
+            from photon.spark.transform import score_on_spark  # noqa: PLC0415
 
             return score_on_spark(self._done, X)
         frame = as_frame(X)
@@ -205,8 +209,15 @@ class Glmix:
         positive = self.predict_mean(X)
         return np.column_stack([1.0 - positive, positive])
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: ANN401, N803
-        """Return the likelier class of each row for the logistic task, else ``E[y]``."""
+    def predict(self, X: Any) -> Any:  # noqa: ANN401, N803
+        """Return the likelier class of each row for the logistic task, else ``E[y]``.
+
+        Of a Spark DataFrame the rows come back, in any order, with a column ``predicted``.
+        """
+        if is_spark(X):
+            from photon.spark.transform import predict_on_spark  # noqa: PLC0415
+
+            return predict_on_spark(self._done, X)
         if self.task == "logistic":
             return self.classes_[(self.decision_function(X) > 0.0).astype(np.int64)]
         return self.predict_mean(X)
@@ -257,8 +268,35 @@ class Glmix:
         """Return a saved model, memory-mapped."""
         return cls.of(Fitted.load(Path(folder)))
 
+    def collected(self, most_coefficients: int | None = None) -> Self:
+        """Return the estimator with all coefficients in this process; a fit on Spark leaves them in the executors.
+
+        What asks for a local model (rows of pandas, ``coefficients`` of a random effect, ``save``) does this by itself.
+
+        Raises
+        ------
+        ConfigurationError
+            If there are more than ``most_coefficients``, 50,000,000 unless given, in the random effects.
+        """
+        return type(self).of(self._done.collected(most_coefficients))
+
+    def release(self) -> None:
+        """Let Spark's executors go of a model's coefficients; what was collected or written stays."""
+        self._done.release()
+
+    def write(self, url: str) -> None:
+        """Write a model fitted on Spark to a folder that every executor reaches, coefficients as Parquet."""
+        self._done.write(url)
+
     @classmethod
-    def of(cls, fitted: Fitted) -> Self:
+    def read(cls, url: str) -> Self:
+        """Return the model that :meth:`write` wrote, for the rows of Spark DataFrames."""
+        from photon.spark.kept import SparkFitted  # noqa: PLC0415
+
+        return cls.of(SparkFitted.read(url))
+
+    @classmethod
+    def of(cls, fitted: FittedModel) -> Self:
         """Return the estimator of a fitted model."""
         record = fitted.record
         found = cls(
@@ -306,10 +344,10 @@ class Glmix:
         return f"Glmix({', '.join(given)})"
 
     @property
-    def _done(self) -> Fitted:
+    def _done(self) -> FittedModel:
         if not hasattr(self, "fitted_"):
             raise ConfigurationError("this Glmix was never fitted", mend="call fit first")
-        fitted: Fitted = self.fitted_
+        fitted: FittedModel = self.fitted_
         return fitted
 
     def _parsed(self) -> GlmixFormula:

@@ -1,11 +1,12 @@
 """A fitted model with what its formula learnt and how the fit went: what :class:`photon.estimator.Glmix` keeps.
 
-On disk it is a model of :mod:`photon.model` with ``glmix.json`` beside ``model.json``: arrays and JSON, no pickles.
+One that was fitted on Spark keeps its random effects there (:class:`photon.spark.kept.SparkFitted`). On disk it is
+a model of :mod:`photon.model` with ``glmix.json`` beside ``model.json``: arrays and JSON, no pickles.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -15,9 +16,9 @@ from photon.entities import Keys
 from photon.evaluation.calibration import Bin
 from photon.formula import EffectFormula
 from photon.loss import TWEEDIE_POWER, Task
-from photon.model import EffectRecord, GlmixModel, ModelRecord, RandomEffect, load_model, save_model
+from photon.model import Effect, EffectRecord, GlmixModel, ModelRecord, RandomEffect, load_model, save_model
 from photon.rows import Floats
-from yarnmill.errors import NotFoundError
+from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import Record, canonical_json, parse_json
 
 GLMIX_NAME: Final = "glmix.json"
@@ -55,6 +56,17 @@ class FittedEffect(Record, frozen=True, kw_only=True):
             return None
         matrix = np.array(self.covariance)
         return Covariance(matrix if self.formula.correlated else matrix[0])
+
+    @property
+    def effect_record(self) -> EffectRecord:
+        """The effect as a model's record has it; its shard has its name."""
+        return EffectRecord(
+            name=self.formula.name,
+            shard=self.formula.name,
+            columns=len(self.encoding.columns),
+            entity=self.formula.entity_key or None,
+            l2=self.l2,
+        )
 
 
 class SweepPoint(Record, frozen=True, kw_only=True):
@@ -108,6 +120,48 @@ class GlmixRecord(Record, frozen=True, kw_only=True):
     schema_version: int = 1
 
 
+class FittedModel(Protocol):
+    """What an estimator asks of a fitted model, wherever its coefficients are."""
+
+    @property
+    def record(self) -> GlmixRecord:
+        """All but coefficients."""
+        ...
+
+    @property
+    def model(self) -> GlmixModel:
+        """The coefficients, in this process."""
+        ...
+
+    def effect(self, name: str) -> Effect:
+        """Return the coefficients of an effect, in this process."""
+        ...
+
+    def is_here(self, name: str) -> bool:
+        """Return whether an effect's coefficients are in this process already."""
+        ...
+
+    def coefficients_of(self, name: str) -> tuple[Keys | None, Floats]:
+        """Return an effect as :func:`dense_coefficients` does."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and JSON below a folder of this machine."""
+        ...
+
+    def collected(self, most_coefficients: int | None = None) -> "Fitted":
+        """Return the model with all coefficients in this process, or refuse to bring more than so many here."""
+        ...
+
+    def release(self) -> None:
+        """Let go of coefficients in Spark's executors."""
+        ...
+
+    def write(self, url: str) -> None:
+        """Write the model for Spark below a folder that every executor reaches."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A fitted model: coefficients, and everything else."""
@@ -118,16 +172,7 @@ class Fitted:
     def save(self, folder: Path) -> None:
         """Write the model below ``folder``, which must not hold one yet."""
         folder.mkdir(parents=True, exist_ok=True)
-        effects = tuple(
-            EffectRecord(
-                name=one.formula.name,
-                shard=one.formula.name,
-                columns=len(one.encoding.columns),
-                entity=one.formula.entity_key or None,
-                l2=one.l2,
-            )
-            for one in self.record.effects
-        )
+        effects = tuple(one.effect_record for one in self.record.effects)
         save_model(folder, ModelRecord(task=self.record.task, effects=effects), iter(self.model.effects))
         (folder / GLMIX_NAME).write_bytes(canonical_json(self.record))
 
@@ -139,11 +184,36 @@ class Fitted:
             raise NotFoundError(f"{path}: no such file", expected="a folder that Glmix.save wrote")
         return cls(load_model(folder), parse_json(path.read_bytes(), GlmixRecord, source=str(path)))
 
+    def effect(self, name: str) -> Effect:
+        """Return the coefficients of an effect."""
+        return next(one for one in self.model.effects if one.name == name)
+
+    def is_here(self, name: str) -> bool:  # noqa: ARG002  # of every effect
+        """Return that they are."""
+        return True
+
+    def collected(self, most_coefficients: int | None = None) -> "Fitted":  # noqa: ARG002  # none has a way to go
+        """Return the model itself."""
+        return self
+
+    def release(self) -> None:
+        """Do nothing: Spark's executors hold nothing."""
+
+    def write(self, url: str) -> None:
+        """Refuse: ConfigurationError."""
+        raise ConfigurationError(
+            f"write to {url}: a model of this process", expected="a model fitted on Spark", mend="save(folder)"
+        )
+
     def coefficients_of(self, name: str) -> tuple[Keys | None, Floats]:
-        """Return (entities, dense coefficients): ``(1, d)`` with entities None for a fixed effect, else ``(E, d)``."""
-        effect = next(one for one in self.model.effects if one.name == name)
-        if not isinstance(effect, RandomEffect):
-            return None, effect.coefficients[None, :]
-        dense = np.zeros((len(effect.entities), effect.columns))
-        dense.ravel()[effect.cells] = effect.coefficients
-        return effect.entities, dense
+        """Return an effect as :func:`dense_coefficients` does."""
+        return dense_coefficients(self.effect(name))
+
+
+def dense_coefficients(effect: Effect) -> tuple[Keys | None, Floats]:
+    """Return (entities, dense coefficients): ``(1, d)`` with entities None for a fixed effect, else ``(E, d)``."""
+    if not isinstance(effect, RandomEffect):
+        return None, effect.coefficients[None, :]
+    dense = np.zeros((len(effect.entities), effect.columns))
+    dense.ravel()[effect.cells] = effect.coefficients
+    return effect.entities, dense

@@ -196,7 +196,7 @@ def _with_variances(request: Request, data: LocalData) -> _Result:
         objective=mode.value,
         converged=found.converged and mode.converged,
         variances=found.variances,
-        iterations=_points(found),
+        iterations=variance_points(found),
         errors=_errors(request, posterior, mode, found.variances.residual),
     )
 
@@ -242,7 +242,8 @@ def _errors(request: Request, posterior: LocalPosterior, mode: Mode, residual: f
     return found
 
 
-def _points(found: Estimate) -> tuple[VariancePoint, ...]:
+def variance_points(found: Estimate) -> tuple[VariancePoint, ...]:
+    """Return the variances after each iteration, as a record holds them."""
     return tuple(
         VariancePoint(
             number=one.number,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from photon.fitted import Fitted, FittedEffect
+from photon.fitted import FittedEffect, FittedModel
 from photon.model import RandomEffect
 from photon.rows import Floats
 from yarnmill.errors import ConfigurationError
@@ -58,7 +58,7 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def summarise(fitted: Fitted) -> Summary:
+def summarise(fitted: FittedModel) -> Summary:
     """Return the tables of a fitted model."""
     record, training = fitted.record, fitted.record.training
     facts = [
@@ -83,7 +83,7 @@ def summarise(fitted: Fitted) -> Summary:
     )
 
 
-def coefficient_table(fitted: Fitted, name: str) -> pd.DataFrame:
+def coefficient_table(fitted: FittedModel, name: str) -> pd.DataFrame:
     """Return an effect's coefficients: a row a column of the fixed effect, or a row an entity."""
     one = _effect(fitted, name)
     entities, values = fitted.coefficients_of(name)
@@ -99,10 +99,10 @@ def coefficient_table(fitted: Fitted, name: str) -> pd.DataFrame:
     return found
 
 
-def variance_table(fitted: Fitted, name: str) -> pd.DataFrame:
+def variance_table(fitted: FittedModel, name: str) -> pd.DataFrame:
     """Return the variances of an effect's coefficients; ConfigurationError if they were not asked for."""
     one = _effect(fitted, name)
-    effect = next(each for each in fitted.model.effects if each.name == name)
+    effect = fitted.effect(name)
     if effect.variances is None:
         raise ConfigurationError(
             f"{name}: a model without variances", expected=f"terms={{{name!r}: {{'variances': 'full'}}}} before the fit"
@@ -144,7 +144,7 @@ def _prior(one: FittedEffect, residual: float) -> tuple[Floats, Floats]:
     return np.full(columns, residual / one.l2 if one.l2 > 0.0 else math.inf), np.eye(columns)
 
 
-def _effect(fitted: Fitted, name: str) -> FittedEffect:
+def _effect(fitted: FittedModel, name: str) -> FittedEffect:
     for one in fitted.record.effects:
         if one.formula.name == name:
             return one

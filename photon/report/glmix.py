@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from photon.fitted import Fitted, FittedEffect
+from photon.fitted import FittedEffect, FittedModel
 from photon.local_estimation import calibration_bins
 from photon.loss import loss_of
 from photon.report.figures import Series, histogram, lines, number
@@ -19,7 +19,7 @@ Judged = tuple[Floats, Floats, Floats]
 _MOST_HISTOGRAMS = 12
 
 
-def render_glmix(fitted: Fitted, judged: Judged | None) -> str:
+def render_glmix(fitted: FittedModel, judged: Judged | None) -> str:
     """Return the page about a model; calibration and lift on ``judged``, beside those of the training rows."""
     record, training = fitted.record, fitted.record.training
     parts = {"training rows": training.bins}
@@ -42,7 +42,7 @@ def render_glmix(fitted: Fitted, judged: Judged | None) -> str:
     )
 
 
-def _facts(fitted: Fitted) -> list[Fact]:
+def _facts(fitted: FittedModel) -> list[Fact]:
     record, training = fitted.record, fitted.record.training
     gain = 1.0 - training.mean_loss / training.null_loss if training.null_loss > 0.0 else math.nan
     facts = [
@@ -59,7 +59,7 @@ def _facts(fitted: Fitted) -> list[Fact]:
     return facts
 
 
-def _fixed(fitted: Fitted) -> list[Section]:
+def _fixed(fitted: FittedModel) -> list[Section]:
     one = fitted.record.effects[0]
     _, values = fitted.coefficients_of(one.formula.name)
     errors: Sequence[float | None] = one.standard_errors or [None] * len(one.encoding.columns)
@@ -70,7 +70,7 @@ def _fixed(fitted: Fitted) -> list[Section]:
     return [coefficients(found, "the fixed effect")] if found else []
 
 
-def _variances(fitted: Fitted) -> Section | None:
+def _variances(fitted: FittedModel) -> Section | None:
     effects = fitted.record.effects[1:]
     if not effects:
         return None
@@ -80,11 +80,17 @@ def _variances(fitted: Fitted) -> Section | None:
     shown = max(0, min(widest, 6) - 1) if correlated else 0
     head = ["group", "coefficient", "variance", "std. deviation", *(f"corr. {place + 1}" for place in range(shown))]
     body = table(head, [row[: len(head)] for row in rows], numeric=range(2, len(head)))
-    drawn = [each for one in effects for each in _histograms(fitted, one)][:_MOST_HISTOGRAMS]
+    here = [one for one in effects if fitted.is_here(one.formula.name)]
+    drawn = [each for one in here for each in _histograms(fitted, one)][:_MOST_HISTOGRAMS]
+    below = (
+        "Below, the coefficients of all entities over the prior's density; few rows, closer to 0."
+        if len(here) == len(effects)
+        else "Coefficients that stay on Spark are not drawn: collected() brings a model here, and its report has them."
+    )
     return Section(
         "Random effects",
         "How much coefficients differ between entities: the prior's variance, estimated from the data or given by a "
-        "penalty. Below, the coefficients of all entities over the prior's density; few rows, closer to 0.",
+        f"penalty. {below}",
         body + side_by_side(drawn, small=True),
     )
 
@@ -107,7 +113,7 @@ def _given(one: FittedEffect) -> float:
     return 1.0 / one.l2 if one.l2 > 0.0 else math.inf
 
 
-def _histograms(fitted: Fitted, one: FittedEffect) -> list[str]:
+def _histograms(fitted: FittedModel, one: FittedEffect) -> list[str]:
     _, values = fitted.coefficients_of(one.formula.name)
     drawn = []
     for place, column in enumerate(one.encoding.columns[:4]):
@@ -124,7 +130,7 @@ def _histograms(fitted: Fitted, one: FittedEffect) -> list[str]:
     return drawn
 
 
-def _estimation(fitted: Fitted) -> Section | None:
+def _estimation(fitted: FittedModel) -> Section | None:
     iterations = fitted.record.training.iterations
     if len(iterations) < 2:
         return None

@@ -1,159 +1,104 @@
-"""A formula on a Spark DataFrame: rows are encoded, fitted and scored where they are.
+"""A formula on a Spark DataFrame: rows are encoded and fitted where they are, and the coefficients stay there.
 
-What terms learn (knots, means) and the prior covariances come from a sample of rows at the driver, levels of text
-columns from all rows; a random subset of rows is as good a witness of the variances as all of them, only less precise.
-Rows are then sent with their features in the prior's coordinates (:mod:`photon.covariance`), so that the fit is
-a plain one. The fitted model is held at the driver, like every estimator's; one too large for that is for
-``jobs/train_glmix``, whose coefficients stay in the executors.
+What terms learn (knots, means) comes from a sample of rows at the driver, levels of text columns from all rows. Prior
+covariances are estimated from all rows: in this process where it holds them all, else in the executors
+(:mod:`photon.spark.posterior`). The fitted model is a :class:`photon.spark.kept.SparkFitted`: of the random effects no
+coefficient comes to the driver unless somebody asks for them.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
-from pyspark.sql.types import DoubleType, StringType, StructField, StructType
+from pyspark.sql.types import StringType
 
-from photon.covariance import dense_rows, transformed, untransformed
-from photon.empirical_bayes import EmpiricalBayesSettings, Variances, estimate
-from photon.encoding import Encoding, encode
-from photon.entities import Keys
-from photon.fitted import Fitted, FittedEffect, GlmixRecord, SweepPoint, TrainingRecord
-from photon.formula import EffectFormula, render_formula
-from photon.frames import column_of, entity_ids, numbers, refuse_missing
-from photon.local_estimation import MOST_STANDARD_ERRORS, Request, calibration_bins, encoded, plain
+from photon.descent import Descent
+from photon.empirical_bayes import EmpiricalBayesSettings, Estimate, Variances, estimate
+from photon.encoding import Encoding
+from photon.evaluation.calibration import Bin
+from photon.fitted import FittedEffect, GlmixRecord, SweepPoint, TrainingRecord
+from photon.formula import render_formula
+from photon.local import LocalData
+from photon.local_estimation import MOST_STANDARD_ERRORS, Request, calibration_bins, encoded, plain, variance_points
 from photon.local_posterior import LocalPosterior
-from photon.loss import Task, loss_of
-from photon.model import Effect, EffectRecord, FixedEffect, GlmixModel, random_effect_from_entities
+from photon.model import FixedEffect
 from photon.objective import data_loss
+from photon.optimise import NEWTON_LIMIT
 from photon.responses import Classes, labels_of, null_margin
-from photon.rows import Floats, SparseRows
-from photon.scoring import margins
-from photon.settings import FitSettings
-from photon.spark.arrow_rows import id_array, vectors
+from photon.settings import CoordinateSettings, FitSettings
 from photon.spark.backend import Table
-from photon.spark.posterior import standard_errors
+from photon.spark.encoded import UID, TrainingRows, column
+from photon.spark.kept import KeptEffect, SparkFitted, keep
+from photon.spark.posterior import estimate_priors, standard_errors
+from photon.spark.rows import Measure
 from photon.spark.train import ShardShape, SparkGlmix
 from yarnmill.errors import BadDataError, ConfigurationError
 
 _SAMPLE_ROWS: Final = 50_000
-_LISTS: Final = ("indices", "values")
+"""Rows that the driver looks at; a DataFrame of no more is there whole."""
+
 _MOST_LEVELS: Final = 100_000
-_MOST_COEFFICIENTS: Final = 50_000_000
-"""Coefficients that a model at the driver may have: 800 MB."""
+_ROLE: Final = "train"
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoder:
-    """What a task does with its rows: it travels to the workers as a value."""
+class _Sample:
+    """Rows at the driver, and all that they say: labels' classes, what terms learn, the rows encoded.
 
-    task: Task
-    response: str
-    weights: str | None
-    offset: str | None
+    ``is_whole`` where they are all rows.
+    """
+
     classes: Classes
-    effects: tuple[tuple[EffectFormula, Encoding, Floats | None], ...]
-    key_kinds: Mapping[str, Keys]
-
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            if batch.num_rows:
-                yield self._encoded(batch.to_pandas())
-
-    def _encoded(self, frame: pd.DataFrame) -> pa.RecordBatch:
-        labels, _ = labels_of(frame[self.response], self.task, self.classes)
-        for one, _, _ in self.effects:
-            refuse_missing(frame, one.entity)
-        ids = {
-            one.entity_key: id_array(entity_ids(frame, one.entity, like=self.key_kinds[one.entity_key]))
-            for one, _, _ in self.effects
-            if one.entity
-        }
-        shards = {one.name: vectors(_in_prior(encode(encoding, frame), root)) for one, encoding, root in self.effects}
-        return pa.RecordBatch.from_pydict(
-            {
-                "uid": pa.array(frame["__uid"]),
-                "role": pa.array(np.zeros(len(frame), np.int8)),
-                "response": pa.array(labels),
-                "weight": pa.array(_column(frame, self.weights, 1.0)),
-                "offset": pa.array(_column(frame, self.offset, 0.0)),
-                "ids": pa.StructArray.from_arrays(list(ids.values()), list(ids)),
-                "shards": pa.StructArray.from_arrays(list(shards.values()), list(shards)),
-            }
-        )
+    encodings: list[Encoding]
+    data: LocalData
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Uncertainty:
-    """Priors that were estimated, and standard errors of the fixed effect, if there are any."""
+class _Kept:
+    """What is left of a fit on Spark when its blocks are gone."""
 
-    variances: Variances
-    standard_errors: tuple[float, ...]
+    fixed: FixedEffect
+    random: list[tuple[KeptEffect, int]]
+    errors: tuple[float, ...]
+    bins: tuple[Bin, ...]
 
 
-def estimate_on_spark(request: Request, rows: DataFrame) -> Fitted:
+def estimate_on_spark(request: Request, rows: DataFrame) -> SparkFitted:
     """Return the model fitted to the rows of a Spark DataFrame."""
     started = time.monotonic()
     request.check()
-    response = request.formula.response.strip("`")
-    if response not in rows.columns:
-        raise ConfigurationError(f"response {response!r}: no such column", expected="on Spark, a column of labels")
-    sample = _sample(rows, request)
-    labels, classes = labels_of(sample[response], request.task)
-    weights, offsets = _column(sample, request.weights, 1.0), _column(sample, request.offset, 0.0)
-    encodings, data = encoded(request.formula, sample, labels, weights, offsets)
-    variances = Variances({}, 1.0)
-    if request.estimated:
-        options = request.empirical_bayes or EmpiricalBayesSettings()
-        posterior = LocalPosterior(data, request.settings, request.estimated, options)
-        variances = estimate(posterior, posterior.start(), options, has_residual=request.task == "linear").variances
-    priors = variances.relative()
-    roots = {name: one.factor() for name, one in priors.items()}
-    encoder = _Encoder(
+    sample = _sampled(request, rows)
+    encoder = TrainingRows(
         task=request.task,
-        response=response,
+        response=_response(request, rows),
         weights=request.weights,
         offset=request.offset,
-        classes=classes,
-        effects=tuple(
-            (one, encoding, roots.get(one.name))
-            for one, encoding in zip(request.formula.effects, encodings, strict=True)
-        ),
-        key_kinds={name: ids[:1] for name, ids in data.ids.items()},
+        classes=sample.classes,
+        effects=tuple(zip(request.formula.effects, sample.encodings, strict=True)),
+        key_kinds={name: ids[:1] for name, ids in sample.data.ids.items()},
     )
-    frame = rows.withColumn("__uid", F.monotonically_increasing_id()).mapInArrow(encoder, _schema(encoder))
     glmix = SparkGlmix(
-        frame,
-        _settings(request, encodings),
-        {
-            one.name: ShardShape(len(encoding.columns), None if one.name in roots else encoding.intercept)
-            for one, encoding in zip(request.formula.effects, encodings, strict=True)
-        },
-        ("train",),
+        rows.withColumn(UID, F.monotonically_increasing_id()).mapInArrow(encoder, encoder.schema),
+        _settings(request, sample.encodings),
+        {one.name: ShardShape(len(each.columns), each.intercept) for one, each in encoder.effects},
+        (_ROLE,),
         partitions=int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or "4"),
     )
     try:
         count = glmix.check(request.checks)[0]
-        descent = glmix.fit(["train"])
-        effects: list[Effect] = [
-            FixedEffect(
-                glmix.fixed.name, glmix.fixed.name, glmix.fixed.coefficients, glmix.fixed_variances(glmix.fixed)
-            )
-        ]
-        for coordinate, encoding in zip(glmix.random, encodings[1:], strict=True):
-            effects.append(_collected(glmix.coefficients(coordinate), coordinate.settings, encoding, roots))
-        errors = _errors(request, glmix, descent.scores, variances.residual)
+        found, start = _estimated(request, glmix, sample)
+        descent = glmix.fit([_ROLE], start=start)
+        variances = Variances({}, 1.0) if found is None else found.variances
+        kept = _kept(request, glmix, descent, variances.residual)
     finally:
         glmix.release()
-    model = GlmixModel(request.task, tuple(effects))
-    margin = margins(model, data.shards, data.ids, offsets)
-    loss = request.settings.loss
+    labels, weights, loss = sample.data.labels, sample.data.weights, request.settings.loss
     null = np.full(len(labels), null_margin(labels, weights, request.task))
     training = TrainingRecord(
         rows=count.rows,
@@ -165,40 +110,33 @@ def estimate_on_spark(request: Request, rows: DataFrame) -> Fitted:
         duration_s=time.monotonic() - started,
         residual_variance=variances.residual,
         sweeps=tuple(SweepPoint(number=one.number, objective=one.objective) for one in descent.sweeps),
-        bins=calibration_bins(loss.mean(margin), labels, weights),
+        iterations=() if found is None else variance_points(found),
+        bins=kept.bins,
     )
-    return Fitted(model, _record(request, encodings, effects, _Uncertainty(variances, errors), classes, training))
+    record = _record(request, sample, kept, variances, training)
+    return SparkFitted(record, kept.fixed, [one for one, _ in kept.random])
 
 
-def score_on_spark(fitted: Fitted, rows: DataFrame) -> DataFrame:
-    """Return rows with ``contribution_<effect>``, ``margin`` and ``prediction`` (``E[y]``) added."""
-    from photon.estimator import Glmix  # noqa: PLC0415  # which imports this module only for Spark
-
-    names = [f"contribution_{one.formula.name}" for one in fitted.record.effects]
-    added = [*names, "margin", "prediction"]
-    schema = StructType([*rows.schema.fields, *(StructField(name, DoubleType()) for name in added)])
-    broadcast = rows.sparkSession.sparkContext.broadcast(fitted)
-
-    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model = Glmix.of(broadcast.value)
-        for batch in batches:
-            parts = model.contributions(batch.to_pandas())
-            margin = parts.to_numpy().sum(axis=1)
-            mean = loss_of(fitted_task).mean(margin)
-            columns = [parts[one.removeprefix("contribution_")].to_numpy() for one in names]
-            arrays = [*batch.columns, *(pa.array(each) for each in (*columns, margin, mean))]
-            yield pa.RecordBatch.from_arrays(arrays, names=[*batch.schema.names, *added])
-
-    fitted_task = fitted.record.task
-    return rows.mapInArrow(score, schema)
+def _response(request: Request, rows: DataFrame) -> str:
+    response = request.formula.response.strip("`")
+    if response not in rows.columns:
+        raise ConfigurationError(f"response {response!r}: no such column", expected="on Spark, a column of labels")
+    return response
 
 
-def _sample(rows: DataFrame, request: Request) -> pd.DataFrame:
-    """Return rows at the driver; text columns know the levels of all rows."""
-    total = rows.count()
+def _sampled(request: Request, rows: DataFrame) -> _Sample:
+    response, total = _response(request, rows), rows.count()
     if not total:
         raise BadDataError("a DataFrame without rows", expected="rows to fit to")
-    part = rows if total <= _SAMPLE_ROWS else rows.sample(_SAMPLE_ROWS / total, seed=0)
+    frame = _frame(rows if total <= _SAMPLE_ROWS else rows.sample(_SAMPLE_ROWS / total, seed=0), rows, request)
+    labels, classes = labels_of(frame[response], request.task)
+    weights, offsets = column(frame, request.weights, 1.0), column(frame, request.offset, 0.0)
+    encodings, data = encoded(request.formula, frame, labels, weights, offsets)
+    return _Sample(classes, encodings, data, is_whole=total <= _SAMPLE_ROWS)
+
+
+def _frame(part: DataFrame, rows: DataFrame, request: Request) -> pd.DataFrame:
+    """Return rows at the driver; text columns know the levels of all rows."""
     sample: pd.DataFrame = part.toArrow().to_pandas()
     entities = {name for one in request.formula.effects for name in one.entity}
     text = [one.name for one in rows.schema.fields if isinstance(one.dataType, StringType)]
@@ -215,14 +153,56 @@ def _sample(rows: DataFrame, request: Request) -> pd.DataFrame:
 
 
 def _settings(request: Request, encodings: list[Encoding]) -> FitSettings:
-    """Return the settings of the fit: estimated effects are in their prior's coordinates, where ``λ`` is 1."""
     columns = {one.name: each.columns for one, each in zip(request.formula.effects, encodings, strict=True)}
-    settings = request.settings_for(columns)
-    coordinates = tuple(
-        msgspec.structs.replace(one, l2=1.0, penalise_intercept=True) if one.name in request.estimated else one
-        for one in settings.coordinates
-    )
-    return msgspec.structs.replace(settings, coordinates=coordinates)
+    settings, estimated = request.settings_for(columns), request.estimated
+
+    def with_estimate(one: CoordinateSettings) -> CoordinateSettings:
+        if one.name not in estimated:
+            return one
+        return msgspec.structs.replace(one, estimate="covariance" if estimated[one.name] else "variances")
+
+    return msgspec.structs.replace(settings, coordinates=tuple(map(with_estimate, settings.coordinates)))
+
+
+def _estimated(request: Request, glmix: SparkGlmix, sample: _Sample) -> tuple[Estimate | None, Table | None]:
+    """Have the fit go on under the priors of the effects that were given none; return them, and what it goes on from.
+
+    A sample of the rows tells least of what is wanted: where entities have few rows it has one of each, and their
+    variance is then anybody's guess. So it speaks for all rows only where a fixed effect is too wide for the executors.
+    """
+    if not request.estimated:
+        return None, None
+    options = request.empirical_bayes or EmpiricalBayesSettings()
+    if not sample.is_whole and glmix.fixed.regularisation.columns <= NEWTON_LIMIT:
+        return estimate_priors(glmix, [_ROLE], options), glmix.rescored()
+    posterior = LocalPosterior(sample.data, request.settings, request.estimated, options)
+    found = estimate(posterior, posterior.start(), options, has_residual=request.task == "linear")
+    glmix.take_priors({name: one.factor() for name, one in found.variances.relative().items()})
+    return found, None
+
+
+def _kept(request: Request, glmix: SparkGlmix, descent: Descent[Table | None], residual: float) -> _Kept:
+    """Return what the model is made of, read before standard errors change the fit."""
+    one = glmix.fixed
+    fixed = FixedEffect(one.name, one.name, one.coefficients, glmix.fixed_variances(one))
+    random = list[tuple[KeptEffect, int]]()
+    try:
+        for coordinate in glmix.random:
+            random.append(keep(glmix, coordinate))  # those before one that fails are let go
+        return _Kept(fixed, random, _errors(request, glmix, descent.scores, residual), _bins(request, glmix, descent))
+    except BaseException:
+        for each, _ in random:
+            each.release()
+        raise
+
+
+def _bins(request: Request, glmix: SparkGlmix, descent: Descent[Table | None]) -> tuple[Bin, ...]:
+    """Return predicted and observed means of training rows, of as many as the driver looks at."""
+    measured = glmix.measured(descent.scores, [Measure(_ROLE, 0)]).select("score", "label", "weight")
+    total = measured.count()
+    part = measured if total <= _SAMPLE_ROWS else measured.sample(_SAMPLE_ROWS / total, seed=0)
+    scores, labels, weights = (each.to_numpy() for each in part.toArrow().columns)
+    return calibration_bins(request.settings.loss.mean(scores), labels, weights)
 
 
 def _errors(request: Request, glmix: SparkGlmix, scores: Table | None, residual: float) -> tuple[float, ...]:
@@ -234,91 +214,31 @@ def _errors(request: Request, glmix: SparkGlmix, scores: Table | None, residual:
     is_wanted = request.standard_errors and glmix.fixed.regularisation.columns <= MOST_STANDARD_ERRORS
     if scores is None or not (is_known and is_wanted and request.is_ridge):
         return ()
-    return tuple(standard_errors(glmix, ["train"], scores, residual).tolist())
+    return tuple(standard_errors(glmix, [_ROLE], scores, residual).tolist())
 
 
-def _in_prior(rows: SparseRows, root: Floats | None) -> SparseRows:
-    if root is None:
-        return rows
-    return transformed(rows if root.ndim == 1 else dense_rows(rows.to_dense()), root)
-
-
-def _collected(found: DataFrame, settings: Any, encoding: Encoding, roots: Mapping[str, Floats]) -> Effect:  # noqa: ANN401
-    size = found.select(F.sum(F.size("values"))).first()
-    if size is not None and (size[0] or 0) > _MOST_COEFFICIENTS:
-        raise ConfigurationError(
-            f"{settings.name}: {size[0]:,} coefficients",
-            expected=f"at most {_MOST_COEFFICIENTS:,} at the driver",
-            mend="fit with jobs/train_glmix, whose coefficients stay in the executors",
-        )
-    table = found.toArrow().combine_chunks()
-    columns, root = len(encoding.columns), roots.get(settings.name)
-    record = EffectRecord(name=settings.name, shard=settings.name, columns=columns, entity=settings.entity_key)
-    keys = table.column("entity")
-    is_text = pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type)
-    entities: Keys = np.array(keys.to_pylist(), dtype=np.str_) if is_text else keys.to_numpy().astype(np.int64)
-    names = [*_LISTS, *(("variances",) if settings.variances != "none" else ())]
-    lists = [pa.concat_arrays(table.column(name).chunks or [pa.array([], pa.list_(pa.int32()))]) for name in names]
-    lengths = np.diff(lists[0].offsets.to_numpy()).astype(np.int64)
-    indices, values, *variances = (each.flatten().to_numpy() for each in lists)
-    indices, values = indices.astype(np.int64), values.astype(np.float64)
-    if root is not None and root.ndim == 2:
-        # Coefficients that are exactly 0 were left out; back in the features' own units all are there.
-        dense = np.zeros((len(entities), columns))
-        dense[np.repeat(np.arange(len(entities)), lengths), indices] = values
-        lengths = np.full(len(entities), columns, np.int64)
-        indices, values = np.tile(np.arange(columns), len(entities)), (dense @ root.T).ravel()
-    elif root is not None:
-        values = untransformed(indices, values, root)
-    return random_effect_from_entities(record, entities, lengths, indices, values, *variances)
-
-
-def _record(  # what a record is made of
-    request: Request,
-    encodings: list[Encoding],
-    effects: list[Effect],
-    uncertainty: _Uncertainty,
-    classes: Classes,
-    training: TrainingRecord,
+def _record(
+    request: Request, sample: _Sample, kept: _Kept, variances: Variances, training: TrainingRecord
 ) -> GlmixRecord:
-    covariances = uncertainty.variances.effects
+    covariances, counts = variances.effects, [0, *(entities for _, entities in kept.random)]
     return GlmixRecord(
         task=request.task,
         formula=render_formula(request.formula),
         response=request.formula.response,
         weights=request.weights,
         offset=request.offset,
-        classes=classes,
+        classes=sample.classes,
         effects=tuple(
             FittedEffect(
                 formula=one,
                 encoding=encoding,
                 l2=request.given_l2(one.name) or 0.0,
                 covariance=plain(covariances[one.name]) if one.name in covariances else (),
-                entities=len(getattr(effect, "entities", ())),
-                standard_errors=() if one.entity else uncertainty.standard_errors,
+                entities=entities,
+                standard_errors=() if one.entity else kept.errors,
             )
-            for one, encoding, effect in zip(request.formula.effects, encodings, effects, strict=True)
+            for one, encoding, entities in zip(request.formula.effects, sample.encodings, counts, strict=True)
         ),
         tweedie_power=request.tweedie_power,
         training=training,
-    )
-
-
-def _column(frame: pd.DataFrame, name: str | None, missing: float) -> Floats:
-    return (
-        np.full(len(frame), missing) if name is None else numbers(column_of(frame, name, name), name, missing=missing)
-    )
-
-
-def _schema(encoder: _Encoder) -> str:
-    ids = ", ".join(
-        f"`{name}`: {'string' if one.dtype.kind == 'U' else 'bigint'}" for name, one in encoder.key_kinds.items()
-    )
-    shards = ", ".join(
-        f"`{one.name}`: struct<indices: array<int>, values: array<double>>" for one, _, _ in encoder.effects
-    )
-    return (
-        "uid bigint, role tinyint, response double, weight double, offset double, "
-        f"ids struct<{ids}>, shards struct<{shards}>"
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -105,6 +106,17 @@ def measured_rows(block: Block, margins: Floats, measure: Measure, names: Sequen
         "weight": pa.array(examples.weights[own]),
     }
     return pa.table(columns | {name: id_array(ids[own]) for name, ids in zip(names, block.carried, strict=True)})
+
+
+_ENTITIES_A_TABLE: Final = 1 << 16
+"""Entities that leave a partition together: what the JVM takes of Python at once is held there as one array."""
+
+
+def coefficient_tables(effect: RandomEffect) -> Iterator[pa.Table]:
+    """Yield the rows of :func:`coefficient_rows` a part at a time; nothing where there are none."""
+    for part in coefficient_rows(effect).to_batches(max_chunksize=_ENTITIES_A_TABLE):
+        if part.num_rows:
+            yield pa.Table.from_batches([part])
 
 
 def coefficient_rows(effect: RandomEffect) -> pa.Table:

@@ -26,7 +26,15 @@ from photon.spark.earlier import EarlierEffects, check_earlier, has_variances, s
 from photon.spark.estimable import check_estimable
 from photon.spark.fixed import SparkFixed
 from photon.spark.random_effect import SparkRandom
-from photon.spark.rows import Measure, RoleRows, coefficient_rows, id_inspector, inspector, measured_rows, summed_roles
+from photon.spark.rows import (
+    Measure,
+    RoleRows,
+    coefficient_tables,
+    id_inspector,
+    inspector,
+    measured_rows,
+    summed_roles,
+)
 from yarnmill.errors import ConfigurationError
 
 
@@ -85,10 +93,10 @@ class SparkGlmix:
             partitions=partitions,
             carried_ids=tuple(carried_ids),
         )
-        self._spark = data.sparkSession
+        self.spark = data.sparkSession
         self._id_types = _id_types(data)
         self._context = Context(
-            spark=self._spark.sparkContext,
+            spark=self.spark.sparkContext,
             loss=settings.loss,
             partitions=partitions,
             active=frozenset(),
@@ -343,18 +351,24 @@ class SparkGlmix:
         tables = together(self._context, blocks_of.blocks, scores).mapPartitions(emit)
         columns = ["measure string, score double, label double, weight double"]
         columns += [f"`{name}` {self._key_type(name)}" for name in names]
-        return data_frame(self._spark, tables, ", ".join(columns))
+        return data_frame(self.spark, tables, ", ".join(columns))
 
     def coefficients(self, coordinate: SparkRandom) -> DataFrame:
         """Return a random effect as rows (entity, indices, values), sorted by entity within each partition.
 
         With ``variances`` as well where the coordinate's settings want them.
         """
+        return data_frame(self.spark, self.coefficient_tables(coordinate), self.coefficient_columns(coordinate))
+
+    def coefficient_tables(self, coordinate: SparkRandom) -> "RDD[bytes]":
+        """Return the rows of :meth:`coefficients` before they are a DataFrame, as whoever keeps them takes them."""
         parts = coordinate.effects(self._delivered(coordinate))
-        tables = parts.filter(lambda part: len(part.entities) > 0).map(lambda part: to_bytes(coefficient_rows(part)))
+        return parts.flatMap(lambda part: map(to_bytes, coefficient_tables(part)))
+
+    def coefficient_columns(self, coordinate: SparkRandom) -> str:
+        """Return the columns of :meth:`coefficients`, as Spark writes a schema."""
         columns = f"entity {self._key_type(coordinate.settings.entity_key)}, indices array<int>, values array<double>"
-        columns += ", variances array<double>" if self._has_variances(coordinate) else ""
-        return data_frame(self._spark, tables, columns)
+        return columns + (", variances array<double>" if self._has_variances(coordinate) else "")
 
     def fixed_variances(self, coordinate: SparkFixed) -> Floats | None:
         """Return the variances of a fixed effect's coefficients; None where its settings want none."""
