@@ -278,7 +278,9 @@ class Glmix:
         ConfigurationError
             If there are more than ``most_coefficients``, 50,000,000 unless given, in the random effects.
         """
-        return type(self).of(self._done.collected(most_coefficients))
+        found = type(self)(**self.get_params())
+        found.fitted_ = self._done.collected(most_coefficients)
+        return found
 
     def release(self) -> None:
         """Let Spark's executors go of a model's coefficients; what was collected or written stays."""

@@ -23,12 +23,18 @@ def as_frame(table: Any) -> pd.DataFrame:  # noqa: ANN401  # whatever holds colu
         return table
     if isinstance(table, Mapping):
         return pd.DataFrame(dict(table))
-    if isinstance(table, pa.Table) or hasattr(table, "__arrow_c_stream__"):
+    if isinstance(table, pa.Table) or (hasattr(table, "__arrow_c_stream__") and not is_spark(table)):
         frame: pd.DataFrame = pa.table(table).to_pandas()
         return frame
+    if is_spark(table):
+        raise ConfigurationError(
+            "a Spark DataFrame where rows of this process are asked for",
+            expected="fit, transform or predict, which leave it on Spark",
+            mend="toPandas() of rows that are few",
+        )
     raise ConfigurationError(
         f"a {type(table).__name__} has no named columns",
-        expected="a pandas DataFrame, a pyarrow Table, a mapping of arrays or a Spark DataFrame",
+        expected="a pandas DataFrame, a pyarrow Table or a mapping of arrays",
     )
 
 
