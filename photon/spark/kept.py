@@ -142,7 +142,8 @@ class SparkFitted:
             If there are more than ``most_coefficients`` in the random effects, :data:`MOST_COEFFICIENTS` unless given.
         """
         missing = [name for name in self._random if name not in self._here]
-        self._check_size(missing, MOST_COEFFICIENTS if most_coefficients is None else most_coefficients)
+        if missing:
+            self._check_size(list(self._random), MOST_COEFFICIENTS if most_coefficients is None else most_coefficients)
         for name in missing:
             self._here[name] = collected_effect(self._effects[name], self.coefficients(name))
         effects: tuple[Effect, ...] = (self.fixed, *(self._here[name] for name in self._random))

@@ -12,7 +12,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from photon import Glmix
 from photon.empirical_bayes import EmpiricalBayesSettings
+from photon.model import RandomEffect
 from photon.spark import formula, kept, posterior
+from photon.spark.arrow_rows import to_bytes
+from photon.spark.rows import coefficient_rows, coefficient_tables
 from yarnmill.errors import ConfigurationError, NotFoundError
 
 ADDED = ("contribution_fixed", "contribution_user", "contribution_item", "margin", "prediction")
@@ -152,6 +155,16 @@ def test_no_more_coefficients_come_to_the_driver_than_may(
     assert "stay on Spark" not in again.collected(49).report(tmp_path / "report.html").read_text()
     with pytest.raises(KeyError, match="there are user, item"):
         again.fitted_.coefficients("film")
+
+
+def test_a_partition_of_many_entities_is_sent_in_parts() -> None:
+    cells, entities = np.arange(140_000), np.arange(70_000)
+    effect = RandomEffect("user", "user", "user", 2, entities, cells, np.random.default_rng(0).normal(size=140_000))
+    parts = [pa.ipc.open_stream(to_bytes(one)).read_all() for one in coefficient_tables(effect)]
+    assert len(parts) > 1
+    assert pa.concat_tables(parts).combine_chunks().equals(coefficient_rows(effect).combine_chunks())
+    nobody = RandomEffect("user", "user", "user", 2, entities[:0], cells[:0], np.zeros(0))
+    assert not list(coefficient_tables(nobody))
 
 
 def test_standard_errors_are_those_of_one_process(
