@@ -170,9 +170,9 @@ def test_a_partition_of_many_entities_is_sent_in_parts() -> None:
 def test_standard_errors_are_those_of_one_process(
     spark: SparkSession, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Where the solves stop as users have them, at 1e-4 of the first one, errors are of 1e-3.
+    # Both are of the mode: four sweeps do not reach it to this precision, nor do solves that stop as for users.
     monkeypatch.setattr(posterior, "_ERROR_TOLERANCE", 1e-6)
-    model = Glmix("y ~ x + g + (1 + x | user) + (1 | item)", weights="w", l2=2.0, max_sweeps=4).fit(rows)
+    model = Glmix("y ~ x + g + (1 + x | user) + (1 | item)", weights="w", l2=2.0, max_sweeps=12).fit(rows)
     found = Glmix(**model.get_params()).fit(spark.createDataFrame(pa.Table.from_pandas(rows)))
     np.testing.assert_allclose(found.coefficients()["std_error"], model.coefficients()["std_error"], rtol=1e-4)
 
