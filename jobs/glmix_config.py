@@ -7,6 +7,7 @@ from jobs.priors import estimates_priors
 from jobs.trials import MlflowConfig
 from photon.checks import Checks
 from photon.empirical_bayes import EmpiricalBayesSettings, checked_estimation
+from photon.estimable import check_estimable
 from photon.evaluation import Question
 from photon.loss import TWEEDIE_POWER, Task
 from photon.settings import CoordinateSettings, FitSettings, checked

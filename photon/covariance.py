@@ -60,7 +60,7 @@ class Covariance:
         return found
 
     def factor(self) -> Floats:
-        """Return ``L`` with ``Σ = LLᵀ``: ``(d, d)``, or ``(d,)`` deviations."""
+        """Return ``L`` with ``Σ = LLᵀ``: ``(d, d)`` with orthogonal columns, or ``(d,)`` deviations."""
         if not self.correlates:
             return np.sqrt(self.matrix)
         values, vectors = np.linalg.eigh(self.matrix)
@@ -92,6 +92,26 @@ def untransformed(cells: Longs, values: Floats, factor: Floats) -> Floats:
         found: Floats = values * factor[cells % len(factor)]
         return found
     return (values.reshape(-1, len(factor)) @ factor.T).ravel()
+
+
+def in_prior(cells: Longs, values: Floats, factor: Floats) -> Floats:
+    """Return ``u`` with ``b = L u`` of the cells of a random effect: the way back from :func:`untransformed`.
+
+    Parameters
+    ----------
+    cells, values
+        With correlation all ``d`` of each entity.
+    factor
+        ``L`` as :meth:`Covariance.factor` gives it; what it has no variance for is 0, as it is under the prior.
+    """
+    if factor.ndim == 1:
+        scale = factor[cells % len(factor)]
+        return np.divide(values, scale, out=np.zeros_like(values), where=scale > 0.0)
+    # The columns of L are orthogonal, so small ones are as exact as large ones, which a general inverse's are not.
+    squares = np.sum(factor * factor, axis=0)
+    inverse = np.divide(factor, squares, out=np.zeros_like(factor), where=squares > 0.0)
+    found: Floats = (values.reshape(-1, len(factor)) @ inverse).ravel()
+    return found
 
 
 def packed(covariance: Covariance, scale: Floats) -> Floats:

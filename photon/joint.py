@@ -1,9 +1,10 @@
-"""All effects of a GLMix problem as one: ``min Σ w·loss(Xb + offset, y) + ½ bᵀΛb``, by Newton and conjugate gradients.
+"""All effects of a GLMix problem as one: ``min Σ w·loss(Xb + offset, y) + ½ (b - c)ᵀΛ(b - c)``.
 
-``X`` holds the effects side by side, a random effect with one column a cell (:mod:`photon.entities`). The
-system ``H = XᵀWX + Λ`` is never formed: conjugate gradients need products with it, and its diagonal blocks, one
-an effect's entity, are inverted once as preconditioner. What joins the blocks is what plain alternation
-of coordinates converges slowly on. One process; :mod:`photon.empirical_bayes` solves many such systems.
+``X`` holds the effects side by side, a random effect with one column a cell (:mod:`photon.entities`). The problem is
+solved by Newton and conjugate gradients: the system ``H = XᵀWX + Λ`` is never formed, for conjugate gradients need
+products with it, and its diagonal blocks, one an effect's entity, are inverted once as preconditioner. What joins the
+blocks is what plain alternation of coordinates converges slowly on. One process; :mod:`photon.empirical_bayes` solves
+many such systems.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from photon.entities import EntityRows
 from photon.loss import RowLoss
-from photon.objective import data_loss, weighted
+from photon.objective import Penalty, data_loss, weighted
 from photon.posterior import Posteriors, posteriors, ranges
 from photon.rows import Floats, Longs, SparseRows, as_columns
 from yarnmill.errors import BadDataError
@@ -38,12 +39,20 @@ class JointEffect:
         ``(c,)`` its part of the diagonal of ``Λ``.
     grouped, order
         The same rows by entity, and the order that sorted them; None for a fixed effect.
+    centre
+        ``(c,)`` where the penalty is least: means of a prior; None: 0.
     """
 
     rows: SparseRows
     precision: Floats
     grouped: EntityRows | None = None
     order: Longs | None = None
+    centre: Floats | None = None
+
+    @property
+    def penalty(self) -> Penalty:
+        """The penalty of its coefficients."""
+        return Penalty(self.precision, centre=self.centre)
 
 
 Vectors = tuple[Floats, ...]
@@ -230,7 +239,8 @@ def minimum(
         here = system(effects, weighted(targets.weights, loss.second, margins, targets.labels))
         slope = weighted(targets.weights, loss.first, margins, targets.labels)
         gradient = tuple(
-            one.rows.transposed_dot(slope) + one.precision * vector for one, vector in zip(effects, point, strict=True)
+            one.rows.transposed_dot(slope) + one.penalty.slopes(vector)
+            for one, vector in zip(effects, point, strict=True)
         )
         direction = here.solve(gradient, 1e-8)
         decrement = _dot(gradient, direction)
@@ -252,8 +262,8 @@ def minimum(
 
 
 def _value(effects: tuple[JointEffect, ...], targets: Targets, loss: RowLoss, point: Vectors, margins: Floats) -> float:
-    penalty = sum(float(one.precision @ (vector * vector)) for one, vector in zip(effects, point, strict=True))
-    return data_loss(loss, margins, targets.labels, targets.weights) + 0.5 * penalty
+    penalty = sum(one.penalty.value(vector) for one, vector in zip(effects, point, strict=True))
+    return data_loss(loss, margins, targets.labels, targets.weights) + penalty
 
 
 def _dot(one: Vectors, other: Vectors) -> float:

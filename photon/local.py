@@ -231,6 +231,23 @@ class RandomCoordinate(_Column):
 LocalCoordinate = FixedCoordinate | RandomCoordinate
 
 
+def with_locked(data: LocalData, settings: FitSettings, earlier: GlmixModel | None) -> LocalData:
+    """Return the rows with the scores of an earlier model's locked effects among their offsets.
+
+    Raises
+    ------
+    ConfigurationError
+        If a locked coordinate is not in the earlier model.
+    """
+    check_locked(settings, [] if earlier is None else [effect.name for effect in earlier.effects])
+    scores = [
+        (FixedCoordinate if one.kind == "fixed" else RandomCoordinate)(one, 0, data, settings.loss, earlier).scored()
+        for one in settings.coordinates
+        if one.locked
+    ]
+    return replace(data, offsets=data.offsets + np.sum(scores, axis=0)) if scores else data
+
+
 class LocalAccelerator:
     """Moves along the last steps: :mod:`photon.subspace` on the coefficients and the sums of the score table."""
 

@@ -1,24 +1,27 @@
 """The posterior of a GLMix model in one process: what :mod:`photon.empirical_bayes` asks of a backend."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
-from photon.covariance import Covariance, dense_rows, transformed, untransformed
+from photon.covariance import Covariance
+from photon.earlier import earlier_fixed, earlier_random, prior_of_columns
 from photon.empirical_bayes import EffectMoments, EmpiricalBayesSettings, Moments, Variances, starting_variances
-from photon.entities import EntityRows, group
+from photon.estimable import check_estimable
 from photon.joint import JointEffect, Mode, Targets, Vectors, minimum, pair_forms, side_by_side
-from photon.local import LocalData
+from photon.local import LocalData, with_locked
 from photon.loss import RowLoss
-from photon.model import Effect, FixedEffect, GlmixModel, RandomEffect
+from photon.model import Effect, FixedEffect, GlmixModel
 from photon.noise import cell_noise, column_noise, row_noise
-from photon.objective import Penalty
-from photon.posterior import Posteriors, idle_cells, second_moments, summed
-from photon.rows import Examples, Floats, Longs, SparseRows, as_columns
+from photon.posterior import Posteriors, second_moments, summed
+from photon.posterior_effect import PosteriorEffect, posterior_effect
+from photon.regularisation import Regularisation, regularisation_of
+from photon.rows import Examples, Floats, SparseRows
 from photon.settings import CoordinateSettings, FitSettings, checked
-from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.errors import BadDataError
 
 _STEP: Final = 1e-4
 """Step of the margin for the third derivative of a loss: its error is about 1e-8 of the second."""
@@ -29,45 +32,6 @@ _DRAW_TOLERANCE: Final = 1e-5
 _EXACT_COLUMNS: Final = 1500
 _EXACT_PAIRS: Final = 2e7
 """Columns, and pairs of entries of a row, up to which a problem is small: its Hessian is formed and inverted."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Random:
-    """A random effect with its rows grouped once; ``held`` is its covariance where that is not estimated.
-
-    ``counts`` are entities a column, and ``resting`` those without a row that trains, which tell nothing.
-    """
-
-    settings: CoordinateSettings
-    shard: SparseRows
-    rows: EntityRows
-    order: Longs
-    correlates: bool
-    counts: Floats
-    resting: Floats
-    held: Covariance | None
-
-    def at(self, covariance: Covariance) -> JointEffect:
-        """Return the effect with the features ``z L``, which are in the order of the data and by entity."""
-        shard = transformed(self.shard, covariance.factor())
-        grouped = replace(self.rows, examples=replace(self.rows.examples, rows=shard.take(self.order)))
-        cells = SparseRows(shard.indptr, self.cell_of_entry, shard.values, len(self.rows.cells))
-        return JointEffect(cells, np.ones(cells.columns), grouped, self.order)
-
-    @property
-    def cell_of_entry(self) -> np.ndarray:
-        """Cell of each entry, in the order of the data."""
-        by_entity = np.repeat(self.rows.cell_ptr[:-1], np.diff(self.rows.row_ptr))
-        entries = self.rows.examples.rows
-        sorted_cells = SparseRows(
-            entries.indptr,
-            as_columns(by_entity[entries.row_of] + self.rows.local, len(self.rows.cells)),
-            entries.values,
-            len(self.rows.cells),
-        )
-        back = np.empty(len(self.order), np.int64)
-        back[self.order] = np.arange(len(self.order))
-        return sorted_cells.take(back).indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +55,15 @@ class LocalPosterior:
         The random effects to estimate, by name, and whether their coefficients may correlate.
     options
         Number of draws, and their seed.
+    earlier
+        A model to start from, of the same columns. Its locked effects stay and are offsets, a fixed effect of it is a
+        prior where ``prior_weight`` says so, and entities without a row that trains keep its coefficients.
+
+    Raises
+    ------
+    ConfigurationError
+        If anything has no place beside what the settings estimate (:mod:`photon.estimable`), or a locked coordinate is
+        not in the earlier model.
     """
 
     def __init__(
@@ -99,15 +72,24 @@ class LocalPosterior:
         settings: FitSettings,
         correlates: Mapping[str, bool],
         options: EmpiricalBayesSettings,
+        earlier: GlmixModel | None = None,
     ) -> None:
-        self.data, self.settings, self.options = data, checked(settings, source="fit"), options
-        self.loss = settings.loss
+        self.settings, self.options = checked(settings, source="fit"), options
+        if any(one.estimate != "none" for one in settings.coordinates):
+            check_estimable(settings)
+        self.loss, self.earlier = settings.loss, earlier
+        self.data = with_locked(data, settings, earlier)
+        self.moving = tuple(one for one in settings.coordinates if not one.locked)
         self.random = {
-            one.name: _grouped(data, one, correlates.get(one.name))
-            for one in settings.coordinates
-            if one.kind == "random"
+            one.name: self._random_effect(one, correlates.get(one.name)) for one in self.moving if one.kind == "random"
         }
         self._start: Vectors | None = None
+
+    def _random_effect(self, one: CoordinateSettings, correlates: bool | None) -> PosteriorEffect:  # noqa: FBT001  # None: held
+        data, shard = self.data, self.data.shards[one.shard]
+        examples = Examples(shard, data.labels, data.weights, data.offsets)
+        known = earlier_random(self.earlier, one, shard.columns)
+        return posterior_effect(one, data.ids[one.entity_key], examples, correlates, known)
 
     def start(self) -> Variances:
         """Return variances to begin with."""
@@ -130,8 +112,8 @@ class LocalPosterior:
 
     def mode(self, covariances: Mapping[str, Covariance]) -> Mode:
         """Return the optimum with these covariances, in units of the residual variance."""
-        effects = tuple(self._effect(one, covariances) for one in self.settings.coordinates)
-        start = self._start or tuple(np.zeros(one.rows.columns) for one in effects)
+        effects = tuple(self._effect(one, covariances) for one in self.moving)
+        start = self._start or tuple(self._first(one, covariances) for one in self.moving)
         targets = Targets(self.data.labels, self.data.weights, self.data.offsets)
         found = minimum(effects, targets, self.loss, start)
         self._start = found.coefficients
@@ -159,11 +141,13 @@ class LocalPosterior:
         )
 
     def model(self, mode: Mode, covariances: Mapping[str, Covariance]) -> GlmixModel:
-        """Return the mode as a model in the features' own units."""
-        effects = tuple(
-            self._as_effect(one, coefficients, covariances)
-            for one, coefficients in zip(self.settings.coordinates, mode.coefficients, strict=True)
-        )
+        """Return the mode as a model in the features' own units, beside what stays of an earlier one."""
+        known = {} if self.earlier is None else {one.name: one for one in self.earlier.effects}
+        found = {
+            one.name: self._as_effect(one, coefficients, covariances)
+            for one, coefficients in zip(self.moving, mode.coefficients, strict=True)
+        }
+        effects = tuple(known[one.name] if one.locked else found[one.name] for one in self.settings.coordinates)
         return GlmixModel(self.settings.task, effects)
 
     def fixed_covariance(self, mode: Mode, number: int) -> Floats:
@@ -176,23 +160,31 @@ class LocalPosterior:
             found[column] = mode.system.solve(right, 1e-8)[number]
         return 0.5 * (found + found.T)
 
-    def _numbered(self) -> list[tuple[int, _Random]]:
-        return [
-            (number, self.random[one.name])
-            for number, one in enumerate(self.settings.coordinates)
-            if one.name in self.random
-        ]
+    def _numbered(self) -> list[tuple[int, PosteriorEffect]]:
+        return [(number, self.random[one.name]) for number, one in enumerate(self.moving) if one.name in self.random]
 
     def _effect(self, one: CoordinateSettings, covariances: Mapping[str, Covariance]) -> JointEffect:
         found = self.random.get(one.name)
         if found is None:
-            return JointEffect(self.data.shards[one.shard], self._precision(one))
+            regularisation = self._regularisation(one)
+            prior = regularisation.prior
+            centre = None if prior is None else prior.centre
+            return JointEffect(self.data.shards[one.shard], regularisation.precision, centre=centre)
         return found.at(found.held or covariances[one.name])
 
-    def _precision(self, one: CoordinateSettings) -> Floats:
+    def _first(self, one: CoordinateSettings, covariances: Mapping[str, Covariance]) -> Floats:
+        """Return what the first fit starts from."""
+        found = self.random.get(one.name)
+        if found is not None:
+            return found.start(found.held or covariances[one.name])
+        columns = self.data.shards[one.shard].columns
+        known = earlier_fixed(self.earlier, one, columns)
+        return np.zeros(columns) if known is None else known.coefficients
+
+    def _regularisation(self, one: CoordinateSettings) -> Regularisation:
         columns, intercept = self.data.shards[one.shard].columns, self.data.intercepts.get(one.shard)
-        penalised = one.intercept_is_penalised
-        return Penalty.ridge(one.l2, columns, intercept=intercept, penalise_intercept=penalised).l2
+        plain = regularisation_of(msgspec.structs.replace(one, normalisation="none", bounds=()), columns, intercept)
+        return prior_of_columns(plain, earlier_fixed(self.earlier, one, columns), one.prior_weight)
 
     def _is_small(self, mode: Mode) -> bool:
         columns = sum(one.rows.columns for one in mode.system.effects)
@@ -253,7 +245,7 @@ class LocalPosterior:
         noise = np.sqrt(mode.system.curvature) * row_noise(self.data.row_uids, seed, draw)
         right = tuple(
             one.rows.transposed_dot(noise) + np.sqrt(one.precision) * self._coefficient_noise(settings, one, draw)
-            for one, settings in zip(mode.system.effects, self.settings.coordinates, strict=True)
+            for one, settings in zip(mode.system.effects, self.moving, strict=True)
         )
         return mode.system.solve(right, _DRAW_TOLERANCE)
 
@@ -268,7 +260,7 @@ class LocalPosterior:
 
     def _fixed_parameters(self, mode: Mode) -> float:
         total = 0.0
-        for number, one in enumerate(self.settings.coordinates):
+        for number, one in enumerate(self.moving):
             block = mode.system.blocks[number]
             if one.name not in self.random and isinstance(block, np.ndarray):
                 total += fixed_parameters(block, mode.system.effects[number].precision)
@@ -280,40 +272,12 @@ class LocalPosterior:
         found = self.random.get(one.name)
         if found is None:
             return FixedEffect(one.name, one.shard, coefficients)
-        factor = (found.held or covariances[one.name]).factor()
-        cells = found.rows.cells
-        return RandomEffect(
-            name=one.name,
-            shard=one.shard,
-            entity=one.entity_key,
-            columns=found.shard.columns,
-            entities=found.rows.entities,
-            cells=cells,
-            coefficients=untransformed(cells, coefficients, factor),
-        )
+        return found.effect(coefficients, found.held or covariances[one.name])
 
 
 def enough_draws(fewest: int) -> int:
     """Return how many draws to average: an effect with few entities averages little by itself."""
     return int(np.clip(400 // max(1, fewest), 4, 32))
-
-
-def _grouped(data: LocalData, one: CoordinateSettings, correlates: bool | None) -> _Random:  # noqa: FBT001  # None: held
-    shard = data.shards[one.shard]
-    held = None
-    if correlates is None:
-        if one.l2 <= 0.0 or not one.intercept_is_penalised:
-            raise ConfigurationError(
-                f"coordinate {one.name}: a random effect without a prior", expected="l2 > 0, or variances to estimate"
-            )
-        held = Covariance(np.full(shard.columns, 1.0 / one.l2))
-    shard = dense_rows(shard.to_dense()) if correlates else shard
-    rows, order = group(data.ids[one.entity_key], Examples(shard, data.labels, data.weights, data.offsets))
-    idle = idle_cells(rows.row_ptr, rows.cell_ptr, rows.examples.weights)
-    counts, resting = (
-        np.bincount(rows.cell_columns[own], minlength=shard.columns).astype(np.float64) for own in (~idle, idle)
-    )
-    return _Random(one, shard, rows, order, bool(correlates), counts, resting, held)
 
 
 def _of(mode: Mode, number: int) -> tuple[Posteriors, ...]:
@@ -323,7 +287,7 @@ def _of(mode: Mode, number: int) -> tuple[Posteriors, ...]:
     return block
 
 
-def _block_sum(covariance: Floats, one: _Random) -> Floats:
+def _block_sum(covariance: Floats, one: PosteriorEffect) -> Floats:
     """Return the sum of an effect's diagonal blocks, one an entity."""
     columns = one.shard.columns
     if not one.correlates:

@@ -131,8 +131,12 @@ class Penalty:
     def added_to(self, data: Derivatives, coefficients: Floats) -> Derivatives:
         """Return the data part plus the smooth part of this penalty; optimisers see to L1 themselves."""
         hessian = None if data.hessian is None else data.hessian + np.diag(self.l2)
-        gradient = data.gradient + self.l2 * self._from_centre(coefficients)
+        gradient = data.gradient + self.slopes(coefficients)
         return Derivatives(data.value + self._smooth(coefficients), gradient, hessian)
+
+    def slopes(self, coefficients: Floats) -> Floats:
+        """Return the gradient of the smooth part."""
+        return self.l2 * self._from_centre(coefficients)
 
     def _smooth(self, coefficients: Floats) -> float:
         apart = self._from_centre(coefficients)

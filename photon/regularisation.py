@@ -45,6 +45,11 @@ class Regularisation:
         return len(self.penalty.l2)
 
     @property
+    def precision(self) -> Floats:
+        """Curvature of penalty and prior together, where there is no normalisation."""
+        return self.penalty.l2 if self.prior is None else self.penalty.l2 + self.prior.l2
+
+    @property
     def corners(self) -> Corners:
         """L1 and bounds of the normalised coefficients."""
         l1 = np.zeros(self.columns) if self.penalty.l1 is None else self.penalty.l1

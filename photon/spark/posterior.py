@@ -22,6 +22,7 @@ from photon.empirical_bayes import (
     estimate,
     starting_variances,
 )
+from photon.estimable import check_estimable
 from photon.local_posterior import enough_draws, fixed_parameters, parameters_of
 from photon.posterior import idle_cells, second_moments, summed
 from photon.random_effect import rows_by_cell
