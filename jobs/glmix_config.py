@@ -7,11 +7,10 @@ from jobs.priors import estimates_priors
 from jobs.trials import MlflowConfig
 from photon.checks import Checks
 from photon.empirical_bayes import EmpiricalBayesSettings, checked_estimation
-from photon.estimable import check_estimable
 from photon.evaluation import Question
 from photon.loss import TWEEDIE_POWER, Task
 from photon.settings import CoordinateSettings, FitSettings, checked
-from photon.spark.estimable import check_estimable
+from photon.spark.estimable import check_estimable_on_spark
 from photon.tuning import TuningSettings, checked_tuning
 from yarnmill.errors import ConfigurationError
 from yarnmill.trainingset import TrainingSet, read_training_set
@@ -135,15 +134,14 @@ def check_config(config: Config, training_set: TrainingSet) -> None:
                 expected=f"one of {', '.join(shards)}",
             )
     if estimates_priors(config.coordinates):
-        check_estimable(config.fit_settings, {shard.name: shard.dimension for shard in training_set.shards})
+        check_estimable_on_spark(config.fit_settings, {shard.name: shard.dimension for shard in training_set.shards})
         checked_estimation(config.empirical_bayes, source="train_glmix: empirical_bayes")
-        for name, other in (("tuning", "a search for penalties"), ("earlier_model", "an earlier model")):
-            if getattr(config, name) is not None:
-                raise ConfigurationError(
-                    f"{name}: set, while a prior is estimated",
-                    expected=f"{other}, or priors from the data",
-                    mend=f"drop {name}, or give every random effect l2 in place of estimate",
-                )
+        if config.tuning is not None:
+            raise ConfigurationError(
+                "tuning: set, while a prior is estimated",
+                expected="a search for penalties, or priors from the data",
+                mend="drop tuning, or give every random effect l2 in place of estimate",
+            )
     if config.tuning is not None:
         checked_tuning(config.tuning, config.fit_settings, source="train_glmix: tuning")
     named = [(f"coordinates[{place}].entity", one.entity) for place, one in enumerate(config.coordinates)]

@@ -127,8 +127,12 @@ class FitSettings(Record, frozen=True, kw_only=True):
 
     @property
     def cycle(self) -> tuple[CoordinateSettings, ...]:
-        """The coordinates in the order of updates: the same round, begun at the first fixed effect."""
-        first = next(place for place, one in enumerate(self.coordinates) if one.kind == "fixed")
+        """The coordinates in the order of updates: the same round, begun at the first fixed effect that moves.
+
+        Where every fixed effect is locked it begins at the first of them.
+        """
+        fixed = [place for place, one in enumerate(self.coordinates) if one.kind == "fixed"]
+        first = next((place for place in fixed if not self.coordinates[place].locked), fixed[0])
         return self.coordinates[first:] + self.coordinates[:first]
 
     @property

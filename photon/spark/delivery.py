@@ -20,15 +20,32 @@ class Opening:
     sums: Table
 
 
-def open_scores(coordinates: Sequence[Coordinate]) -> Opening:
-    """Return the scores of an earlier model: each coordinate, the locked ones first, adds its own.
+def locked_scores(coordinates: Sequence[Coordinate]) -> Table | None:
+    """Return the sums of the scores of locked coordinates, on their way to the first that moves; None of none.
+
+    They are kept, and the rows of the coordinates let go: what is locked is scored once.
+    """
+    scores: Table | None = None
+    for here in coordinates:
+        scores = sent(here.at_start(scores), here.context, here.start_of())
+    if scores is not None:
+        scores.persist(StorageLevel.MEMORY_AND_DISK).count()
+    for here in coordinates:
+        here.release()
+    return scores
+
+
+def open_scores(coordinates: Sequence[Coordinate], locked: Table | None) -> Opening:
+    """Return the scores of an earlier model: each coordinate adds its own to those of the locked ones.
 
     Parameters
     ----------
     coordinates
-        One or more, in the order that scores go.
+        Those that move, one or more, in the order that scores go.
+    locked
+        :func:`locked_scores`.
     """
-    last, arriving = coordinates[-1], None
+    last, arriving = coordinates[-1], locked
     for here in coordinates[:-1]:
         arriving = sent(here.at_start(arriving), here.context, here.start_of())
     rows, totals_of = last.at_start(arriving), last.start_of()

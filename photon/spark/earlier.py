@@ -14,7 +14,8 @@ import pyspark.sql.functions as F  # noqa: N812  # Spark's own custom
 from pyspark.sql import DataFrame
 from pyspark.sql.types import DataType
 
-from photon.earlier import check_locked, check_prior, known_cells, unlike
+from photon.covariance import in_prior
+from photon.earlier import KnownCells, check_locked, check_prior, known_cells, unlike
 from photon.model import EffectRecord, FixedEffect, RandomEffect, random_effect_from_entities
 from photon.rows import Floats
 from photon.settings import CoordinateSettings, FitSettings
@@ -24,7 +25,7 @@ from photon.spark.blocks import Keyed, keys_of, partition_of, same
 from photon.spark.pieces import in_pieces
 from photon.spark.routing import cut
 from photon.spark.worker import settle_worker
-from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.errors import BadDataError
 
 EarlierEffects = Mapping[str, FixedEffect | DataFrame]
 """Effects by the names of their coordinates; a random one as rows (entity, indices, values[, variances])."""
@@ -47,19 +48,13 @@ def check_earlier(settings: FitSettings, columns: Mapping[str, int], earlier: Ea
     Raises
     ------
     ConfigurationError
-        If a locked coordinate is not in it, a prior has no variances, or another is to be estimated.
+        If a locked coordinate is not in it, or a prior has no variances.
     BadDataError
         If an effect is of another kind or number of columns.
     """
     effects = earlier or {}
     check_locked(settings, effects)
-    for place, one in enumerate(settings.coordinates):
-        if effects and one.estimate != "none":
-            raise ConfigurationError(
-                f"coordinates[{place}].estimate: {one.estimate}, and an earlier model",
-                expected="one of them: a prior is estimated from the rows, or comes from the earlier model",
-                mend=f"l2 for {one.name} in place of estimate, or a fit without the earlier model",
-            )
+    for one in settings.coordinates:
         effect = effects.get(one.name)
         if effect is not None:
             size = columns[one.shard]
@@ -165,11 +160,24 @@ def _flat(table: pa.Table, name: str) -> Floats:
     return values
 
 
-def known_beside(context: Context, blocks: Table, earlier: Table) -> Table:
-    """Return what an earlier effect says of the cells of each block; entities of no row stay where they are."""
+def known_beside(context: Context, blocks: Table, earlier: Table, factor: Floats | None = None) -> Table:
+    """Return what an earlier effect says of the cells of each block; entities of no row stay where they are.
+
+    Parameters
+    ----------
+    context, blocks, earlier
+        The effect, its rows, and what the earlier model has of it.
+    factor
+        ``L`` of the prior in whose coordinates the blocks are, and what is known of them then; None: in none.
+    """
 
     def look(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
         found = gather(records)
-        yield from in_pieces(partition, Known(known_cells(found.block.rows, found.earlier)))
+        rows = found.block.rows
+        known = known_cells(rows, found.earlier)
+        if factor is not None:
+            # Variances would be of other columns too, and a prior of its own is not for an effect that has this one.
+            known = KnownCells(in_prior(rows.cells, known.coefficients, factor), np.zeros(len(rows.cells)))
+        yield from in_pieces(partition, Known(known))
 
     return together(context, blocks, earlier).mapPartitionsWithIndex(look, preservesPartitioning=True)

@@ -1,7 +1,7 @@
 """What a task does with the entities of its partition: solve them, and say what is known of them afterwards."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from photon.loss import RowLoss
 from photon.model import RandomEffect
 from photon.objective import data_loss
 from photon.optimise import Options
+from photon.posterior import idle_cells
 from photon.random_effect import cell_margins, entity_variances, solve_entities, without_weight
 from photon.regularisation import Regularisation
-from photon.rows import Floats
+from photon.rows import Floats, Mask
 from photon.sampling import trained_rows
 from photon.settings import CoordinateSettings
 from photon.spark.backend import Partition, Solved, Sums, align, heldout
@@ -120,6 +121,13 @@ class EntityTask:
         )
         return kept_and_renewed(found.earlier, fresh, rows.cells, idle, self.settings.prior_weight)
 
+    def rested(self, found: Partition) -> Solved:
+        """Return the coefficients as they are, of entities without a row that trains as they are known."""
+        rows, _ = self._rows(found.block)
+        solved = solved_of(found)
+        point = np.where(_idle_cells(rows), _first(found, found.known), solved.path.at(self.pending))
+        return replace(solved, path=Path.start(point))
+
     def first(self, found: Partition) -> Floats:
         """Return what a fit starts from, cell by cell: 0, or what an earlier model says of the cells that train."""
         known = None if found.known is None else _of_trained(found.known, *self._rows(found.block))
@@ -132,7 +140,12 @@ class EntityTask:
 
     def _terms(self, rows: EntityRows, known: KnownCells | None) -> CellTerms:
         plain = CellTerms.of(rows, self.regularisation)
-        return plain if known is None else prior_of_cells(plain, known, self.settings.prior_weight)
+        if known is None:
+            return plain
+        if self.factor is not None:
+            # In units of the prior what rests may be anywhere, so that its penalty would drown the objective.
+            plain = replace(plain, l2=np.where(_idle_cells(rows), 0.0, plain.l2))
+        return prior_of_cells(plain, known, self.settings.prior_weight)
 
     def _start(self, found: Partition, known: KnownCells | None) -> Path:
         if found.solved is None:
@@ -143,6 +156,10 @@ class EntityTask:
 
 def _first(found: Partition, known: KnownCells | None) -> Floats:
     return np.zeros(len(found.block.rows.cells)) if known is None else known.coefficients
+
+
+def _idle_cells(rows: EntityRows) -> Mask:
+    return idle_cells(rows.row_ptr, rows.cell_ptr, rows.examples.weights)
 
 
 def _of_trained(known: KnownCells | None, rows: EntityRows, trained: EntityRows) -> KnownCells | None:

@@ -57,7 +57,7 @@ class FixedBlock:
     @classmethod
     def of(cls, one: SparkFixed, gram: Floats, noise: Noise, units: Sequence[int]) -> "FixedBlock":
         """Return the effect at 0, from ``XᵀWX``."""
-        precision = one.regularisation.penalty.l2
+        precision = one.regularisation.precision
         pull = np.zeros((len(precision), noise.problems))
         for draw in range(noise.draws):
             pull[:, draw] = np.sqrt(precision) * column_noise(len(precision), noise.seed, draw, one.name)
@@ -85,7 +85,7 @@ class LinearSystem:
     context
         With the roles that train.
     coordinates
-        In update order, as the fit left them.
+        Those that move, in update order, as the fit left them: the scores of the others are part of the margins.
     scores
         The scores that it ended with.
     noise
@@ -125,7 +125,9 @@ class LinearSystem:
         def begin(found: Records) -> Working:
             arrived = align(found.block, found.arrived)
             variances = arrived[:, 1] if arrived.ndim == 2 else arrived
-            return Working(Path.start(tasks.targets(found, noise, variances)), np.zeros((0, 0)), None)
+            nothing = Path.start(np.zeros((len(found.block.rows.cells), noise.problems)))
+            ends = Path.start(tasks.targets(found, noise, variances))
+            return Working(nothing, np.zeros((0, 0)), None, ends)
 
         self._renew(0, self._ends, begin)
         pending: Mixtures | None = None
@@ -147,9 +149,7 @@ class LinearSystem:
                 table.unpersist()
 
     def _sweep(self, pending: Mixtures | None) -> Along:
-        first = self.fixed[0]
-        change = first.update(self.summed(0, tasks.first_slopes(pending)), pending)
-        arrived = self._sent(0, tasks.opened(pending, change))
+        arrived = self._opened(pending)
         for place in range(1, len(self.coordinates)):
             if place in self.fixed:
                 self._renew(place, arrived, tasks.receiver(self.noise))
@@ -158,7 +158,7 @@ class LinearSystem:
             else:
                 self._renew(place, arrived, tasks.visitor(self.coordinates[place].name, self.noise, pending))
                 arrived = self._sent(place, tasks.updated_residuals)
-        self._renew(0, arrived, tasks.closer(pending))
+        self._renew(0, arrived, tasks.closer(pending, visited=0 not in self.fixed))
         parts = [self.rows(place) for place in range(len(self.coordinates)) if place == 0 or place not in self.fixed]
         rows = self.context.spark.union([each.mapPartitions(tasks.along_of) for each in parts]).treeReduce(add)
         for table in self._idle:
@@ -166,7 +166,16 @@ class LinearSystem:
         self._idle = []
         return reduce(add, (block.along() for block in self.fixed.values()), rows)
 
-    def _renew(self, place: int, arrived: Table, step: Callable[[Records], Working]) -> None:
+    def _opened(self, pending: Mixtures | None) -> Table:
+        """Return the residuals after the first update: of a fixed effect, but where all of those are locked."""
+        first = self.fixed.get(0)
+        if first is None:
+            self._renew(0, None, tasks.visitor(self.coordinates[0].name, self.noise, pending, opens=True))
+            return self._sent(0, tasks.updated_residuals)
+        change = first.update(self.summed(0, tasks.first_slopes(pending)), pending)
+        return self._sent(0, tasks.opened(pending, change))
+
+    def _renew(self, place: int, arrived: Table | None, step: Callable[[Records], Working]) -> None:
         def renew(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
             yield from in_pieces(partition, step(records_of(records)))
 

@@ -98,17 +98,26 @@ class Working:
     Parameters
     ----------
     path
-        Of the coefficients ``(cells, k)``; of the residuals ``(rows, k)`` at the ends of the sweeps for the first
-        coordinate, whose coefficients are with the driver like those of all fixed effects.
+        Of the coefficients ``(cells, k)``; those of a fixed effect are with the driver.
     residuals
         ``(rows, k)`` after this coordinate's update; of a fixed effect before it.
     along
         What this partition adds to the quadratic along the last steps.
+    ends
+        Of the residuals ``(rows, k)`` at the ends of the sweeps, which the first coordinate keeps.
     """
 
     path: Path
     residuals: Floats
     along: Along | None
+    ends: Path | None = None
+
+    @property
+    def closed(self) -> Path:
+        """The residuals at the ends of the sweeps."""
+        if self.ends is None:
+            raise RuntimeError("the residuals at the ends of the sweeps are with the first coordinate")
+        return self.ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _slopes_of(found: Records, residuals: Floats) -> Floats:
 
 def first_slopes(pending: Mixtures | None) -> Callable[[Records], Floats]:
     """Return how ``XᵀW`` times the residuals is found where a sweep begins: after the move that is still to make."""
-    return lambda found: _slopes_of(found, begun(found.state.path, pending).point)
+    return lambda found: _slopes_of(found, begun(found.state.closed, pending).point)
 
 
 def slopes(found: Records) -> Floats:
@@ -96,8 +96,8 @@ def slopes(found: Records) -> Floats:
 
 
 def opened(pending: Mixtures | None, change: Floats) -> Callable[[Records], Floats]:
-    """Return how the residuals are found after the first update of a sweep."""
-    return lambda found: begun(found.state.path, pending).point - times(found.block.examples.rows, change)
+    """Return how the residuals are found after the first update of a sweep, of a fixed effect."""
+    return lambda found: begun(found.state.closed, pending).point - times(found.block.examples.rows, change)
 
 
 def less(change: Floats) -> Callable[[Records], Floats]:
@@ -121,34 +121,56 @@ def receiver(noise: Noise) -> Callable[[Records], Working]:
     return lambda found: Working(nothing, _received(found, noise), None)
 
 
-def visitor(name: str, noise: Noise, pending: Mixtures | None) -> Callable[[Records], Working]:
-    """Return the update of a random effect: each entity's own block of ``H``, solved exactly."""
+def visitor(name: str, noise: Noise, pending: Mixtures | None, *, opens: bool = False) -> Callable[[Records], Working]:
+    """Return the update of a random effect: each entity's own block of ``H``, solved exactly.
+
+    Parameters
+    ----------
+    name, noise
+        The effect and the problems.
+    pending
+        The move that is still to make.
+    opens
+        Whether the sweep begins here, with the residuals that the last one ended with; else they have arrived.
+    """
 
     def visit(found: Records) -> Working:
+        ends = begun(found.state.closed, pending) if opens else None
         rows, curvature = found.block.rows, found.mode.curvature
         drawn = [cell_noise(rows, noise.seed, draw, name) for draw in range(noise.draws)]
         prior = np.column_stack([*drawn, np.zeros((len(rows.cells), 1 + len(noise.units)))])
         path = Path.start(np.zeros_like(prior)) if found.working is None else begun(found.working.path, pending)
-        features, residuals = rows_by_cell(rows), _received(found, noise)
+        features, residuals = rows_by_cell(rows), _received(found, noise) if ends is None else ends.point
         right = transposed_times(features, curvature[:, None] * residuals) + prior - path.point
         change = block_solve(found.mode.parts, right)
         path = path.arrived(path.point + change)
         along = Along.of(path.directions, path.point - prior, np.ones(len(rows.cells)))
-        return Working(path, residuals - times(features, change), along)
+        return Working(path, residuals - times(features, change), along, ends)
 
     return visit
 
 
-def closer(pending: Mixtures | None) -> Callable[[Records], Working]:
-    """Return how a sweep ends at the first coordinate, which keeps the residuals."""
+def closer(pending: Mixtures | None, *, visited: bool) -> Callable[[Records], Working]:
+    """Return how a sweep ends at the first coordinate, which keeps the residuals.
+
+    Parameters
+    ----------
+    pending
+        The move that was to make as the sweep began.
+    visited
+        Whether a :func:`visitor` that opens has made it.
+    """
 
     def close(found: Records) -> Working:
-        path = begun(found.state.path, pending)
+        state = found.state
+        path = state.closed if visited else begun(state.closed, pending)
         if found.arrived:
             path = path.arrived(align(found.block, found.arrived))
         curvature = found.mode.curvature
         along = Along.of(path.directions, curvature[:, None] * path.point, curvature)
-        return Working(path, found.state.residuals, along)
+        if visited and state.along is not None:
+            along = along + state.along
+        return Working(state.path, state.residuals, along, path)
 
     return close
 

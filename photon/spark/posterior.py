@@ -22,14 +22,14 @@ from photon.empirical_bayes import (
     estimate,
     starting_variances,
 )
-from photon.estimable import check_estimable
 from photon.local_posterior import enough_draws, fixed_parameters, parameters_of
 from photon.posterior import idle_cells, second_moments, summed
 from photon.random_effect import rows_by_cell
 from photon.rows import Floats, SparseRows
-from photon.spark.backend import Context, Solved, Table, gather
+from photon.spark.backend import Context, Solved, Table, align, gather, together
 from photon.spark.blocks import Block, Keyed
-from photon.spark.estimable import check_estimable
+from photon.spark.estimable import check_estimable_on_spark
+from photon.spark.fixed import SparkFixed
 from photon.spark.linear import LinearSystem
 from photon.spark.linear_records import Noise, Records
 from photon.spark.linear_tasks import block_solve, targets, times, transposed_times
@@ -103,7 +103,7 @@ def standard_errors(glmix: SparkGlmix, train: Sequence[str], scores: Table, resi
     for first in range(0, columns, _SIDE_BY_SIDE):
         units = tuple(range(first, min(columns, first + _SIDE_BY_SIDE)))
         noise = Noise(0, 0, units=units)
-        system = LinearSystem(glmix.with_active(train), glmix.coordinates, scores, noise)
+        system = LinearSystem(glmix.with_active(train), glmix.moving, scores, noise)
         system.solve(_ERROR_TOLERANCE)
         found[list(units)] = system.fixed[0].path.point[list(units), 1 + np.arange(len(units))]
         system.release()
@@ -125,10 +125,11 @@ class SparkPosterior:
     """
 
     def __init__(self, glmix: SparkGlmix, train: Sequence[str], options: EmpiricalBayesSettings) -> None:
-        check_estimable(glmix.settings, glmix.columns)
+        check_estimable_on_spark(glmix.settings, glmix.columns)
         self.glmix, self.train, self.options = glmix, tuple(train), options
         self.context = glmix.with_active(self.train)
         self.settings = {one.name: one for one in glmix.settings.coordinates}
+        self.random = tuple(one for one in glmix.moving if isinstance(one, SparkRandom))
         self._is_fitted, self._fewest = False, 0
 
     def start(self) -> Variances:
@@ -136,12 +137,13 @@ class SparkPosterior:
         loss_is_linear, active = self.glmix.settings.task == "linear", self.context.active
 
         def partial(records: Iterable[Keyed]) -> Iterator[Floats]:
-            block = gather(records).block
-            yield _label_sums(block, block.active_weights(active))
+            found = gather(records)
+            yield _label_sums(found.block, found.block.active_weights(active), align(found.block, found.arrived))
 
-        weight, total, squares = self.glmix.fixed.blocks.mapPartitions(partial).treeReduce(np.add)
+        rows = together(self.context, self.glmix.moving[0].blocks, self.glmix.locked_scores())
+        weight, total, squares = rows.mapPartitions(partial).treeReduce(np.add)
         columns = {}
-        for coordinate in self.glmix.random:
+        for coordinate in self.random:
             if self.settings[coordinate.name].estimate == "none":
                 continue
 
@@ -157,12 +159,12 @@ class SparkPosterior:
         return starting_variances(columns, float(residual))
 
     def factors(self, covariances: Mapping[str, Covariance]) -> dict[str, Floats]:
-        """Return the factor of every random effect's prior, of those that are not estimated too."""
+        """Return the factor of the prior of every random effect that moves, of those that are not estimated too."""
         return {
             one.name: covariances[one.name].factor()
             if one.name in covariances
             else np.full(one.regularisation.columns, 1.0 / np.sqrt(self.settings[one.name].l2))
-            for one in self.glmix.random
+            for one in self.random
         }
 
     def moments(self, covariances: Mapping[str, Covariance], residual: float) -> Moments:
@@ -174,11 +176,11 @@ class SparkPosterior:
         if descent.scores is None:
             raise TypeError("a fit without coordinates")
         noise = Noise(self.options.seed, self.options.draws or self._enough_draws(), residual)
-        system = LinearSystem(self.context, self.glmix.coordinates, descent.scores, noise)
+        system = LinearSystem(self.context, self.glmix.moving, descent.scores, noise)
         system.solve(_TOLERANCE)
         effects = {
             one.name: self._effect(system, place, one)
-            for place, one in enumerate(self.glmix.coordinates)
+            for place, one in enumerate(self.glmix.moving)
             if isinstance(one, SparkRandom)
         }
         squares, rows = system.summed(0, _fit_of(self.context))
@@ -202,7 +204,7 @@ class SparkPosterior:
 
     def _enough_draws(self) -> int:
         if not self._fewest:
-            counts = [one.raw.mapPartitions(_entities).sum() for one in self.glmix.random]
+            counts = [one.raw.mapPartitions(_entities).sum() for one in self.random]
             self._fewest = max(1, min(counts, default=1))
         return enough_draws(self._fewest)
 
@@ -238,7 +240,8 @@ def _moments_of(context: Context, noise: Noise, pending: Mixture, *, correlates:
         idle = idle_cells(rows.row_ptr, rows.cell_ptr, found.block.active_weights(active))
         counts = np.bincount(cell_columns[~idle], minlength=columns).astype(np.float64)
         resting = np.bincount(cell_columns[idle], minlength=columns).astype(np.float64)
-        point = solved.path.at(pending) + state.path.point[:, noise.draws]
+        # Who rests is where an earlier model has it, and tells nothing of the prior.
+        point = np.where(idle, 0.0, solved.path.at(pending) + state.path.point[:, noise.draws])
         return _Parts(
             second_moments(cell_columns, point, columns, correlates=correlates),
             covariances - (np.diag(resting) if correlates else resting),
@@ -264,6 +267,6 @@ def _entities(records: Iterable[Keyed]) -> Iterator[int]:
     yield len(gather(records).block.rows.entities)
 
 
-def _label_sums(block: Block, weights: Floats) -> Floats:
-    around = block.examples.labels - block.examples.offsets
+def _label_sums(block: Block, weights: Floats, locked: Floats) -> Floats:
+    around = block.examples.labels - block.examples.offsets - locked
     return np.array([weights.sum(), weights @ around, weights @ (around * around)])

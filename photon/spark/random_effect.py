@@ -75,6 +75,8 @@ class SparkRandom:
     def take_prior(self, factor: Floats) -> None:
         """Go on in the coordinates ``b = L u`` of a prior (:mod:`photon.covariance`), from the same ``u``.
 
+        Entities without a row that trains stay at the same ``b``, which is what an earlier model says of them.
+
         Parameters
         ----------
         factor
@@ -84,8 +86,31 @@ class SparkRandom:
             self.begin(afresh=True)
         before, self.factor = self.blocks, factor
         self.blocks = scaled_blocks(self.raw, factor)
+        if self.known is not None and self.earlier is not None:
+            known, self.known = self.known, known_beside(self.context, self.blocks, self.earlier, factor)
+            self.known.persist(StorageLevel.MEMORY_AND_DISK)
+            known.unpersist()
+            self._rest()
         if before is not self.raw:
             before.unpersist()
+
+    def _rest(self) -> None:
+        """Have entities without a row that trains at what is known of them, before scores are taken anew.
+
+        If the next update did it, that would be a step, and the descent would move along it.
+        """
+        if self.solved is None:
+            return
+        task, before = self._task(), self.solved
+
+        def rest(partition: int, records: Iterable[Keyed]) -> Iterator[Keyed]:
+            yield from in_pieces(partition, task.rested(gather(records)))
+
+        joined = together(self.context, self.blocks, self.known, before)
+        self.solved = joined.mapPartitionsWithIndex(rest, preservesPartitioning=True)
+        self.solved.persist(StorageLevel.MEMORY_AND_DISK).count()
+        self.pending = ()
+        before.unpersist()
 
     def rows(self) -> Table:
         """Return the blocks beside what the last update left."""

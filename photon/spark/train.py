@@ -21,9 +21,9 @@ from photon.spark.accelerator import Coordinate, SparkAccelerator
 from photon.spark.arrow_rows import data_frame, to_bytes
 from photon.spark.backend import Context, Partition, Table, align, gather, sent, together
 from photon.spark.blocks import Keyed, Layout, blocks, shuffled
-from photon.spark.delivery import Delivery, Opening, open_scores
+from photon.spark.delivery import Delivery, Opening, locked_scores, open_scores
 from photon.spark.earlier import EarlierEffects, check_earlier, has_variances, sent_earlier
-from photon.spark.estimable import check_estimable
+from photon.spark.estimable import check_estimable_on_spark
 from photon.spark.fixed import SparkFixed
 from photon.spark.random_effect import SparkRandom
 from photon.spark.rows import (
@@ -84,7 +84,7 @@ class SparkGlmix:
         self._earlier = earlier
         self._shards = shards
         if any(one.estimate != "none" for one in settings.coordinates):
-            check_estimable(settings, self.columns)
+            check_estimable_on_spark(settings, self.columns)
         check_earlier(settings, self.columns, earlier)
         self.roles = tuple(roles)
         self.layout = Layout(
@@ -112,6 +112,7 @@ class SparkGlmix:
         self._accelerator = SparkAccelerator(self.moving) if self._context.window else None
         self._opening: Opening | None = None
         self._opened_for = frozenset[int]()
+        self._locked: Table | None = None
         self._ended: Delivery | None = None
 
     def _coordinate(self, one: CoordinateSettings, rows: Table) -> Coordinate:
@@ -247,17 +248,21 @@ class SparkGlmix:
         return descent
 
     def _opened(self, active: frozenset[int]) -> Opening | None:
-        """Return the scores of the earlier model, None without one; the locked coordinates' rows are then let go.
+        """Return the scores of the earlier model, None without one.
 
         Which features of an entity train hangs on the rows that do, so that other roles begin elsewhere.
         """
         if self._earlier and (self._opening is None or self._opened_for != active):
             if self._opening is not None:
                 self._opening.scores.unpersist()
-            self._opening, self._opened_for = open_scores(self.coordinates), active
-            for locked in self.coordinates[: self.layout.first]:
-                locked.release()
+            self._opening, self._opened_for = open_scores(self.moving, self.locked_scores()), active
         return self._opening
+
+    def locked_scores(self) -> Table | None:
+        """Return the sums of the scores of the locked coordinates, on their way to the first that moves, if any are."""
+        if self._locked is None:
+            self._locked = locked_scores(self.coordinates[: self.layout.first])
+        return self._locked
 
     def retune(self, settings: FitSettings) -> None:
         """Take other penalties for the fits to come; data stay cached, and a fit goes on from the last coefficients.
@@ -313,8 +318,8 @@ class SparkGlmix:
 
         A fit that starts there goes on from these coefficients.
         """
-        scores: Table | None = None
-        for coordinate in self.coordinates:
+        scores = self.locked_scores()
+        for coordinate in self.moving:
             table, totals = together(self._context, coordinate.rows(), scores), _added(coordinate.margins_of())
             scores = sent(table, self._context, totals)
         if scores is None:
@@ -396,6 +401,8 @@ class SparkGlmix:
             coordinate.release()
         if self._opening is not None:
             self._opening.scores.unpersist()
+        if self._locked is not None:
+            self._locked.unpersist()
         if self._accelerator is not None:
             self._accelerator.release()
 
