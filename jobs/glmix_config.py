@@ -29,7 +29,8 @@ class Config(JobConfig, frozen=True, kw_only=True):
         The effects, in update order.
     earlier_model
         URL of an earlier output of this job or of ``import_photon_model``. Entities of no row in this training set
-        keep their coefficients, and their variances where ``variances`` are wanted.
+        keep their coefficients, and their variances where ``variances`` are wanted. Beside ``estimate`` it is where
+        the estimation starts.
     max_sweeps, tolerance, acceleration, tweedie_power
         See :class:`photon.settings.FitSettings`.
     evaluators

@@ -399,6 +399,55 @@ def test_a_prior_is_estimated_from_the_training_rows_and_recorded(
         assert row["values"] == pytest.approx([known[cell] for cell in cells], abs=1e-5)
 
 
+def test_a_prior_is_estimated_from_an_earlier_model_on_and_who_has_no_new_row_stays(
+    spark: SparkSession, trained: Outcome, made: Made, folder: Path, tmp_path: Path
+) -> None:
+    assert trained.outputs
+    later = dataclasses.replace(made, url=f"file://{tmp_path}/later", labels=1.0 - made.labels)
+    is_known = made.users < 10
+    written(later, is_known)
+    first = config_for(made, folder, refit=False)
+    fixed, user, film = first.coordinates
+    change = msgspec.structs.replace
+    config = change(
+        first,
+        output=f"file://{tmp_path}/output",
+        training_set=later.url,
+        earlier_model=first.output,
+        coordinates=(
+            change(fixed, prior_weight=1.0),
+            change(user, l2=0.0, estimate="covariance", variances="none"),
+            change(film, locked=True),
+        ),
+        empirical_bayes=EmpiricalBayesSettings(max_iterations=1, draws=1, seed=3),
+        evaluate_per=(),
+        partitions=1,
+    )
+    assert inputs(config) == (later.url, first.output)
+    outcome = run(spark, config)
+    written_priors = parse_json((tmp_path / "output" / PRIORS_NAME).read_bytes(), PriorsRecord, source="priors")
+    prior = {"per_user": Covariance(np.array(written_priors.priors[0].covariance))}
+
+    before = fit(made.local((0,)), first.fit_settings).model
+    data = dataclasses.replace(made.local((0,)), labels=later.labels)
+    data = dataclasses.replace(data, weights=np.where(is_known, data.weights, 0.0))
+    local = LocalPosterior(data, config.fit_settings, {"per_user": True}, config.empirical_bayes, before)
+    mode = local.mode(prior)
+    assert outcome.metrics["objective"] == pytest.approx(mode.value, rel=1e-5)
+    users = local.model(mode, prior).effects[1]
+    kept, old = (
+        {row["entity"]: row for row in pq.read_table(f"{place}/output/coefficients/per_user").to_pylist()}
+        for place in (tmp_path, folder)
+    )
+    assert kept.keys() == old.keys() == set(users.entities.tolist())
+    for number, entity in enumerate(users.entities.tolist()):
+        own = users.cells // users.columns == number
+        assert kept[entity]["values"] == pytest.approx(users.coefficients[own].tolist(), abs=5e-3)
+        assert (kept[entity]["values"] == old[entity]["values"]) == (entity >= 10)
+    films = [pq.read_table(f"{place}/output/coefficients/per_film").sort_by("entity") for place in (tmp_path, folder)]
+    assert films[0].select(["entity", "values"]).equals(films[1].select(["entity", "values"]))
+
+
 @pytest.mark.parametrize(
     ("place", "changes"),
     [
@@ -412,9 +461,9 @@ def test_a_prior_is_estimated_from_the_training_rows_and_recorded(
         (1, {"active_rows_lower_bound": 2}),
         (1, {"variances": "simple"}),
         (1, {"penalise_intercept": False}),
-        (2, {"locked": True}),
+        (1, {"locked": True}),
+        (1, {"prior_weight": 1.0}),
         (2, {"prior_weight": 1.0}),
-        (None, {"earlier_model": "file:///earlier"}),
         (None, {"tuning": TuningSettings(search="grid", coordinates=(SearchSpace(coordinate="a", strength=(1.0,)),))}),
     ],
 )
@@ -426,6 +475,12 @@ def test_what_has_no_place_beside_an_estimated_prior_is_refused_with_what_mends_
     change = msgspec.structs.replace
     coordinates = [fixed, change(user, l2=0.0, estimate="covariance", variances="none"), film]
     inputs(change(config, coordinates=tuple(coordinates)))
+    # Beside an earlier model these have their place; what is wrong then is that there is none.
+    for other, has_place in ((0, {"prior_weight": 1.0}), (0, {"locked": True}), (2, {"locked": True})):
+        beside = [change(one, **has_place) if at == other else one for at, one in enumerate(coordinates)]
+        beside[0] = change(beside[0], variances="none")
+        with pytest.raises(ConfigurationError, match="no earlier model"):
+            inputs(change(config, coordinates=tuple(beside)))
     if place is not None:
         coordinates[place] = change(coordinates[place], **changes)
     told = change(config, coordinates=tuple(coordinates), **({} if place is not None else changes))
