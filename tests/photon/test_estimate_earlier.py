@@ -167,6 +167,15 @@ def test_a_prior_that_is_estimated_and_known_at_once_is_refused(
         check_estimable(estimating(glmix_settings, "logistic", per_film=changes))
 
 
+def test_a_round_begins_at_a_fixed_effect_that_moves_where_there_is_one(glmix_settings: FitSettings) -> None:
+    fixed, user, film = glmix_settings.coordinates
+    locked, other = change(fixed, locked=True), change(fixed, name="other")
+    several = change(glmix_settings, coordinates=(locked, user, other, film))
+    assert [one.name for one in several.cycle] == ["other", "per_film", "global", "per_user"]
+    alone = change(glmix_settings, coordinates=(user, locked, film))
+    assert [one.name for one in alone.cycle] == ["global", "per_film", "per_user"]
+
+
 def test_the_way_into_a_prior_s_coordinates_and_back() -> None:
     random = np.random.default_rng(1)
     root = random.normal(size=(3, 3)) * np.array([[1.0], [1e-4], [30.0]])
