@@ -146,10 +146,12 @@ def test_the_posterior_beside_an_earlier_model_is_that_of_one_process(
     mode = theirs.mode({"per_user": prior})
     assert descent.objective == pytest.approx(mode.value, rel=1e-9)
     model = theirs.model(mode, {"per_user": prior})
-    assert_same(glmix, model, 1e-5)
+    # Near an optimum coefficients are known to the root of what the objective is, less where three effects move.
+    tolerance = 1e-5 if len(glmix.moving) == 2 else 1e-4
+    assert_same(glmix, model, tolerance)
     # Rows that do not train are scored by what is written, those of users who keep their coefficients among them.
     totals = margins(model, data.shards, data.ids, np.zeros(len(data.labels)))
-    np.testing.assert_allclose(scores_of(descent.scores), totals, atol=1e-5)
+    np.testing.assert_allclose(scores_of(descent.scores), totals, atol=3.0 * tolerance)
     kept, known = cells_of(glmix.coefficients(_users(glmix)).collect()), first.effects[1]
     before = cells_of(coefficient_rows(known).to_pylist())
     assert {key for key in before if key[0] >= NEW} == {key for key in kept if key[0] >= NEW}  # type: ignore[operator]
