@@ -146,7 +146,7 @@ def test_the_posterior_beside_an_earlier_model_is_that_of_one_process(
     mode = theirs.mode({"per_user": prior})
     assert descent.objective == pytest.approx(mode.value, rel=1e-9)
     model = theirs.model(mode, {"per_user": prior})
-    # Near an optimum coefficients are known to the root of what the objective is, less where three effects move.
+    # Near an optimum coefficients are as near as the root of how near the objective is: worse where three effects move.
     tolerance = 1e-5 if len(glmix.moving) == 2 else 1e-4
     assert_same(glmix, model, tolerance)
     # Rows that do not train are scored by what is written, those of users who keep their coefficients among them.
@@ -179,7 +179,7 @@ def test_an_estimation_from_an_earlier_model_ends_where_it_ends_in_one_process_a
     films = GlmixModel(first.task, first.effects[2:])
     mode = LocalPosterior(data, settings, {"per_user": True}, options, films).mode({"per_user": found})
     assert descent.objective == pytest.approx(mode.value, rel=1e-9)
-    np.testing.assert_allclose(glmix.fixed.coefficients, mode.coefficients[0], atol=1e-5)
+    np.testing.assert_allclose(glmix.fixed.coefficients, mode.coefficients[0], atol=1e-4)  # the root of the objective's
     glmix.release()
 
 
