@@ -29,7 +29,6 @@ from photon.rows import Floats, SparseRows
 from photon.spark.backend import Context, Solved, Table, align, gather, together
 from photon.spark.blocks import Block, Keyed
 from photon.spark.estimable import check_estimable_on_spark
-from photon.spark.fixed import SparkFixed
 from photon.spark.linear import LinearSystem
 from photon.spark.linear_records import Noise, Records
 from photon.spark.linear_tasks import block_solve, targets, times, transposed_times
