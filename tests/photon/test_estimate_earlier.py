@@ -60,6 +60,7 @@ def first(glmix_data: LocalData, glmix_settings: FitSettings) -> GlmixModel:
     return fit(glmix_data, change(glmix_settings, coordinates=coordinates, max_sweeps=50, tolerance=1e-12)).model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["logistic", "linear"])
 def test_where_every_entity_has_rows_the_start_changes_no_optimum(
     data: LocalData, glmix_settings: FitSettings, first: GlmixModel, task: str
@@ -109,6 +110,7 @@ def test_entities_without_a_row_that_trains_keep_their_coefficients(
         assert not any(np.allclose(kept[entity], known[entity]) for entity in (100, 101, 102))
 
 
+@pytest.mark.slow
 def test_locked_effects_do_not_move_and_are_offsets(
     data: LocalData, glmix_settings: FitSettings, first: GlmixModel
 ) -> None:
@@ -129,6 +131,7 @@ def test_locked_effects_do_not_move_and_are_offsets(
     assert again.effects[0] is first.effects[0]
 
 
+@pytest.mark.slow
 def test_a_fixed_effect_may_have_the_earlier_model_as_its_prior(
     data: LocalData, glmix_settings: FitSettings, first: GlmixModel
 ) -> None:

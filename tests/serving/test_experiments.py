@@ -162,6 +162,7 @@ def test_differences_are_those_of_the_numbers_that_both_have() -> None:
     assert largest_difference(one, {"a": np.array([1.0]), "text": np.array(["x", "z"])}) is None
 
 
+@pytest.mark.programs
 def test_shares_change_under_load_and_no_request_fails(
     platform: "Platform", start_tier: "Start", two: tuple[int, int]
 ) -> None:
