@@ -6,7 +6,6 @@ from importlib import metadata
 from typing import Final
 
 import msgspec
-import orjson
 from flask import Flask, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
@@ -17,6 +16,7 @@ from serving.models import ModelTable, Slot, Snapshot
 from serving.oip_pages import oip_pages
 from serving.predict import PredictRoute
 from serving.refusals import RequestError, UnknownModelError
+from serving.responses import json_response
 
 _MOST_LISTED: Final = 100
 """Models that /readyz names: its callers look at the status, and there may be thousands."""
@@ -41,40 +41,38 @@ def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int) -> F
     _add_models(app, table)
     _add_mlflow(app, table)
     app.register_blueprint(oip_pages(table))
-    app.register_error_handler(RequestError, lambda error: _json({"error": error.text}, error.status))
+    app.register_error_handler(RequestError, lambda error: json_response({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
     app.wsgi_app = PredictRoute(app.wsgi_app, table, metrics, max_body_bytes)  # type: ignore[method-assign]  # Flask's own way
     return app
 
 
-def _json(document: object, status: int = HTTPStatus.OK) -> Response:
-    return Response(orjson.dumps(document), status=status, mimetype="application/json")
-
-
 def _http_error(error: HTTPException) -> Response:
-    response = _json({"error": f"{error.name}: {error.description}"}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    response = json_response(
+        {"error": f"{error.name}: {error.description}"}, error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    )
     response.headers.extend(h for h in error.get_headers() if h[0] == "Allow")
     return response
 
 
 def _unexpected(error: Exception) -> Response:
     _log.error("unexpected error", exc_info=error)
-    return _json({"error": "internal error; the server's log has the cause"}, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return json_response({"error": "internal error; the server's log has the cause"}, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _add_health(app: Flask, table: ModelTable, metrics: Metrics) -> None:
     @app.get("/healthz")
     def healthz() -> Response:
         """Answer that the process lives."""
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     @app.get("/readyz")
     def readyz() -> Response:
         """Answer 200 if every endpoint has a version that answers, else 503; name what is amiss."""
         snapshot = table.snapshot
         ready = snapshot.is_ready
-        return _json(_readiness(snapshot), HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_response(_readiness(snapshot), HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     @app.get("/metrics")
     def metrics_text() -> Response:
@@ -87,7 +85,7 @@ def _add_models(app: Flask, table: ModelTable) -> None:
     def models() -> Response:
         """List every endpoint."""
         slots = table.snapshot.slots
-        return _json({"models": [_model_entry(slots[name]) for name in sorted(slots)]})
+        return json_response({"models": [_model_entry(slots[name]) for name in sorted(slots)]})
 
     @app.get("/v1/models/<model>")
     @app.get("/v1/models/<model>/versions/<int:version>")
@@ -98,7 +96,7 @@ def _add_models(app: Flask, table: ModelTable) -> None:
             statuses = [status for status in statuses if status["version"] == str(version)]
             if not statuses:
                 raise UnknownModelError(f"model {model}: version {version} is not deployed")
-        return _json({"model_version_status": statuses})
+        return json_response({"model_version_status": statuses})
 
     @app.get("/v1/models/<model>/metadata")
     @app.get("/v1/models/<model>/versions/<int:version>/metadata")
@@ -108,7 +106,7 @@ def _add_models(app: Flask, table: ModelTable) -> None:
         signature = served.predictor.signature
         document = tfserving.metadata_document(model, served.version, signature)
         ours = {"bundle_id": served.bundle_id, "signature": msgspec.to_builtins(signature)}
-        return _json({**document, "yarnmill": ours})
+        return json_response({**document, "yarnmill": ours})
 
 
 def _add_mlflow(app: Flask, table: ModelTable) -> None:

@@ -33,18 +33,15 @@ class ServedModel(msgspec.Struct, frozen=True):
 class Answering(msgspec.Struct, frozen=True):
     """The versions that answer for a model, all of them open, by a rule.
 
-    ``arms`` says which of them answers a request; ``mirror`` gets a copy of it, if there is one.
+    ``arms`` says which of them answers a request, ``main`` has the largest share; ``mirror`` gets a copy of it, if
+    there is one.
     """
 
     endpoint: Endpoint
     versions: Mapping[int, ServedModel]
     arms: Arms
+    main: ServedModel
     mirror: ServedModel | None = None
-
-    @property
-    def main(self) -> ServedModel:
-        """The version with the largest share."""
-        return self.versions[self.endpoint.main.version]
 
     @property
     def is_experiment(self) -> bool:
@@ -253,7 +250,13 @@ def _answering(endpoint: Endpoint, opened: Sequence[ServedModel]) -> Answering:
     versions = {served.version: served for served in opened}
     shares = {route.version: round(route.weight * 100) for route in endpoint.arms}
     mirror = None if endpoint.mirror is None else versions[endpoint.mirror]
-    return Answering(endpoint=endpoint, versions=versions, arms=Arms(endpoint.model, shares), mirror=mirror)
+    return Answering(
+        endpoint=endpoint,
+        versions=versions,
+        arms=Arms(endpoint.model, shares),
+        main=versions[endpoint.main.version],
+        mirror=mirror,
+    )
 
 
 def _adopted(before: Slot | None, wanted: Endpoint) -> Slot:

@@ -3,12 +3,12 @@
 from http import HTTPStatus
 from importlib import metadata
 
-import orjson
 from flask import Blueprint, Response
 
 from serving.models import ModelTable, Slot
 from serving.openinference import metadata_document
 from serving.refusals import RequestError
+from serving.responses import json_response
 
 
 def oip_pages(table: ModelTable) -> Blueprint:
@@ -18,20 +18,20 @@ def oip_pages(table: ModelTable) -> Blueprint:
     @pages.get("")
     def server() -> Response:
         """Answer what this is."""
-        return _json(
+        return json_response(
             {"name": "yarnmill", "version": metadata.version("yarnmill"), "extensions": ["binary_tensor_data"]}
         )
 
     @pages.get("/health/live")
     def live() -> Response:
         """Answer that the process lives."""
-        return _json({"live": True})
+        return json_response({"live": True})
 
     @pages.get("/health/ready")
     def ready() -> Response:
         """Answer 200 if something answers at every endpoint."""
         is_ready = table.snapshot.is_ready
-        return _json({"ready": is_ready}, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_response({"ready": is_ready}, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     @pages.get("/models/<model>")
     @pages.get("/models/<model>/versions/<int:version>")
@@ -39,7 +39,7 @@ def oip_pages(table: ModelTable) -> Blueprint:
         """Answer the signature."""
         served = table.find(model, version)
         versions = sorted(table.answering(model).versions)
-        return _json(metadata_document(model, versions, served.predictor.signature))
+        return json_response(metadata_document(model, versions, served.predictor.signature))
 
     @pages.get("/models/<model>/ready")
     @pages.get("/models/<model>/versions/<int:version>/ready")
@@ -48,14 +48,14 @@ def oip_pages(table: ModelTable) -> Blueprint:
         try:
             table.find(model, version)
         except RequestError as error:
-            return _json({"name": model, "ready": False, "error": error.text}, error.status)
-        return _json({"name": model, "ready": True})
+            return json_response({"name": model, "ready": False, "error": error.text}, error.status)
+        return json_response({"name": model, "ready": True})
 
     @pages.post("/repository/index")
     def index() -> Response:
         """List what is deployed here."""
         slots = table.snapshot.slots
-        return _json([entry for name in sorted(slots) for entry in _entries(slots[name])])
+        return json_response([entry for name in sorted(slots) for entry in _entries(slots[name])])
 
     return pages
 
@@ -71,7 +71,3 @@ def _entries(slot: Slot) -> list[dict[str, object]]:
         }
         for route in slot.wanted.routes
     ]
-
-
-def _json(document: object, status: int = HTTPStatus.OK) -> Response:
-    return Response(orjson.dumps(document), status=status, mimetype="application/json")

@@ -141,12 +141,8 @@ class SparkFitted:
         ConfigurationError
             If there are more than ``most_coefficients`` in the random effects, :data:`MOST_COEFFICIENTS` unless given.
         """
-        missing = [name for name in self._random if name not in self._here]
-        if missing:
-            self._check_size(list(self._random), MOST_COEFFICIENTS if most_coefficients is None else most_coefficients)
-        for name in missing:
-            self._here[name] = collected_effect(self._effects[name], self.coefficients(name))
-        effects: tuple[Effect, ...] = (self.fixed, *(self._here[name] for name in self._random))
+        most = MOST_COEFFICIENTS if most_coefficients is None else most_coefficients
+        effects: tuple[Effect, ...] = (self.fixed, *self._brought(list(self._random), most))
         return Fitted(GlmixModel(self.record.task, effects), self.record)
 
     @property
@@ -158,10 +154,7 @@ class SparkFitted:
         """Return an effect in this process; a random one is brought here, within the limit of :meth:`collected`."""
         if name == self.fixed.name:
             return self.fixed
-        if name not in self._here:
-            self._check_size([name], MOST_COEFFICIENTS)
-            self._here[name] = collected_effect(self._effects[name], self.coefficients(name))
-        return self._here[name]
+        return self._brought([name], MOST_COEFFICIENTS)[0]
 
     def is_here(self, name: str) -> bool:
         """Return whether an effect's coefficients are in this process already."""
@@ -216,6 +209,15 @@ class SparkFitted:
         )
         random = [KeptEffect(spark.read.parquet(_part(url, place))) for place in range(1, len(record.effects))]
         return cls(record, fixed, random)
+
+    def _brought(self, names: Sequence[str], most: int) -> list[RandomEffect]:
+        """Return random effects in this process; those that are not here yet come, if all are within a limit."""
+        missing = [name for name in names if name not in self._here]
+        if missing:
+            self._check_size(names, most)
+        for name in missing:
+            self._here[name] = collected_effect(self._effects[name], self.coefficients(name))
+        return [self._here[name] for name in names]
 
     def _check_size(self, names: Sequence[str], most: int) -> None:
         for name in names:

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -114,6 +115,13 @@ def written(result: Made, rows: np.ndarray) -> Made:
         pq.write_table(pa.table({k: pa.array(list(v)) for k, v in table.items()}), below / "part-0.parquet")
     (folder / "training_set.json").write_bytes(canonical_json(_record(result)))
     return result
+
+
+def written_later(made: Made, folder: Path, **changes: Any) -> tuple[Made, np.ndarray]:
+    """Write rows of later, with the other labels and none of some users; return them, and which those are."""
+    later = dataclasses.replace(made, url=f"file://{folder}/later", labels=1.0 - made.labels, **changes)
+    is_known = made.users < 10
+    return written(later, is_known), is_known
 
 
 def _write_split(folder: Path, made: Made, rows: np.ndarray) -> None:
@@ -234,9 +242,7 @@ def test_a_later_training_takes_up_the_earlier_model_by_the_names_of_its_feature
     assert trained.outputs
     # Later rows have their columns in another order, one feature more, and none of some users.
     columns = {name: [*own[::-1], ("genres", "New")] for name, own in SHARDS.items()}
-    later = dataclasses.replace(made, url=f"file://{tmp_path}/later", columns=columns, labels=1.0 - made.labels)
-    is_known = made.users < 10
-    written(later, is_known)
+    later, is_known = written_later(made, tmp_path, columns=columns)
     first = config_for(made, folder, refit=False)
     fixed, user, film = first.coordinates
     change = msgspec.structs.replace
@@ -403,9 +409,7 @@ def test_a_prior_is_estimated_from_an_earlier_model_on_and_who_has_no_new_row_st
     spark: SparkSession, trained: Outcome, made: Made, folder: Path, tmp_path: Path
 ) -> None:
     assert trained.outputs
-    later = dataclasses.replace(made, url=f"file://{tmp_path}/later", labels=1.0 - made.labels)
-    is_known = made.users < 10
-    written(later, is_known)
+    later, is_known = written_later(made, tmp_path)
     first = config_for(made, folder, refit=False)
     fixed, user, film = first.coordinates
     change = msgspec.structs.replace

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from fitting import part_of
 
 from photon.local import LocalData, fit
 from photon.model import EffectRecord, FixedEffect, GlmixModel, ModelRecord, RandomEffect, load_model, save_model
@@ -17,17 +18,6 @@ from yarnmill.errors import BadDataError, ConfigurationError
 def changed(settings: FitSettings, task: str = "logistic", **fields: Any) -> FitSettings:
     coordinates = tuple(msgspec.structs.replace(one, **fields) for one in settings.coordinates)
     return msgspec.structs.replace(settings, task=task, coordinates=coordinates, max_sweeps=200, tolerance=1e-13)
-
-
-def part_of(data: LocalData, rows: np.ndarray) -> LocalData:
-    return LocalData(
-        data.labels[rows],
-        data.weights[rows],
-        data.offsets[rows],
-        {name: shard.take(rows) for name, shard in data.shards.items()},
-        {name: ids[rows] for name, ids in data.ids.items()},
-        data.intercepts,
-    )
 
 
 def scores(model: GlmixModel, data: LocalData) -> np.ndarray:

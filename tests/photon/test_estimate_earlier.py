@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from fitting import part_of
 
 from photon.covariance import Covariance, in_prior, untransformed
 from photon.empirical_bayes import EmpiricalBayesSettings, Variances, estimate
@@ -96,7 +97,7 @@ def test_entities_without_a_row_that_trains_keep_their_coefficients(
     is_old = data.ids["user_id"] >= 108
     resting = replace(data, weights=np.where(is_old, 0.0, data.weights))
     again, variances, _ = found(resting, settings, first)
-    gone, others, _ = found(_rows_of(data, ~is_old), settings, first)
+    gone, others, _ = found(part_of(data, np.flatnonzero(~is_old)), settings, first)
     # What rests tells nothing of the prior, and rows that are not there tell no less.
     np.testing.assert_allclose(
         variances.effects["per_user"].matrix, others.effects["per_user"].matrix, rtol=1e-5, atol=1e-9
@@ -194,15 +195,3 @@ def _by_entity(effect: object) -> dict[int, Floats]:
     assert isinstance(effect, RandomEffect)
     owner = effect.cells // effect.columns
     return {entity: effect.coefficients[owner == place] for place, entity in enumerate(effect.entities.tolist())}
-
-
-def _rows_of(data: LocalData, own: np.ndarray) -> LocalData:
-    rows = np.flatnonzero(own)
-    return LocalData(
-        data.labels[rows],
-        data.weights[rows],
-        data.offsets[rows],
-        {name: shard.take(rows) for name, shard in data.shards.items()},
-        {name: ids[rows] for name, ids in data.ids.items()},
-        data.intercepts,
-    )

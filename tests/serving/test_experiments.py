@@ -17,7 +17,7 @@ from serving.shadow import largest_difference
 from yarnmill.registry.records import Destination, Rule
 
 if TYPE_CHECKING:
-    from conftest import Platform, Start
+    from conftest import Clock, Platform, Start
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
@@ -26,11 +26,9 @@ ROW = {"instances": [{"user_id": 1, "features": [0, 0]}]}
 
 def let_share(platform: "Platform", model: str, shares: dict[int, float], mirror: int | None = None) -> None:
     rule = Rule(destinations=tuple(Destination(version=v, weight=w) for v, w in shares.items()), mirror=mirror)
-    for version in rule.versions:
-        if platform.registry.deployments.find(model) == [] or version not in {
-            one.version for one in platform.registry.deployments.find(model) if one.status in {"running", "serving"}
-        }:
-            let_run(platform.registry, model, version)
+    running = {one.version for one in platform.registry.deployments.find(model)}
+    for version in set(rule.versions) - running:
+        let_run(platform.registry, model, version)
     platform.registry.endpoints.route(model, rule)
 
 
@@ -86,7 +84,7 @@ def test_status_and_metrics_tell_of_both(
 
 
 def test_a_rule_answers_as_a_whole_or_not_at_all(
-    platform: "Platform", table: ModelTable, client: "FlaskClient", two: tuple[int, int]
+    platform: "Platform", table: ModelTable, clock: "Clock", client: "FlaskClient", two: tuple[int, int]
 ) -> None:
     platform.answer("rater", two[0])
     table.refresh()
@@ -102,8 +100,7 @@ def test_a_rule_answers_as_a_whole_or_not_at_all(
     assert ask(client, path="/v1/models/rater/versions/2:predict").status_code == 503
     before = table.find("rater", two[0])
     blob.write_bytes(whole)
-    slot_clock = table.snapshot.slots["rater"].retry_at
-    table._clock.now = slot_clock  # type: ignore[attr-defined]  # noqa: SLF001  # the tests' clock
+    clock.now = table.snapshot.slots["rater"].retry_at
     table.refresh()
     assert {ask(client, str(unit)).headers["X-Model-Version"] for unit in range(200)} == {"1", "2"}
     assert table.find("rater", two[0]) is before  # not opened again

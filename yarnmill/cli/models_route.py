@@ -32,7 +32,7 @@ def route(  # noqa: PLR0913  # click's options
     as few units as possible change their version. A version that does not run yet is fetched and tried first.
     """
     # What opens a model loads its libraries: not for the other commands.
-    from yarnmill.lifecycle.route import route as route_versions  # noqa: PLC0415
+    from yarnmill.lifecycle.deploy import route as route_versions  # noqa: PLC0415
 
     rule = parse_rule(shares, mirror)
     endpoint = route_versions(model, rule, config, environment=environment, expected=expected, progress=say)

@@ -50,16 +50,58 @@ def deploy(
     BadDataError, ConfigurationError, JobFailedError
         If the version cannot be opened, or answers its example otherwise than when it was packed.
     """
+    return _let(model, Rule.only(version), config, environment, expected, progress, afresh=True)
+
+
+def route(
+    model: str,
+    rule: Rule,
+    config: Config,
+    *,
+    environment: str | None = None,
+    expected: int | None = None,
+    progress: Callable[[str], None] = lambda _message: None,
+) -> ModelEndpoint:
+    """Let a rule say which versions answer for a model, at which shares. The rule that stands already is no change.
+
+    Every version that it names and that does not run yet is brought to run first; then the rule stands as a whole.
+
+    Parameters
+    ----------
+    model, rule
+        Whose endpoint, and the rule.
+    config, environment, expected, progress
+        As :func:`deploy`, with its errors.
+    """
+    return _let(model, rule, config, environment, expected, progress, afresh=False)
+
+
+def _let(  # noqa: PLR0913  # what the two of them are told
+    model: str,
+    rule: Rule,
+    config: Config,
+    environment: str | None,
+    expected: int | None,
+    progress: Callable[[str], None],
+    *,
+    afresh: bool,
+) -> ModelEndpoint:
+    """Do what :func:`route` says; ``afresh``: try versions that run already too."""
     registry = Registry(config.registry_url)
-    registry.versions.get(model, version)
+    for version in rule.versions:
+        registry.versions.get(model, version)
     where = registry.environments.get(environment).name
     before = registry.endpoints.present(model, where)
     revision = 0 if before is None else before.revision
     check_revision(f"the endpoint of {model}", expected, revision, f"yarnmill models show {model}")
-    if before is not None and before.rule == Rule.only(version):
+    if before is not None and before.rule == rule:
         return before
-    bring(registry, model, version, where, config, progress)
-    return registry.endpoints.route(model, Rule.only(version), where, expected=expected)
+    there = [] if afresh else registry.deployments.find(model, where)
+    running = {one.version for one in there if one.status in {"running", "serving"}}
+    for version in rule.versions:
+        if version not in running:
+            bring(registry, model, version, where, config, progress)
+    return registry.endpoints.route(model, rule, where, expected=expected)
 
 
 def bring(  # what, where, with what

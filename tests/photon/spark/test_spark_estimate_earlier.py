@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from fitting import assert_same_moments
 from pyspark.sql import DataFrame, SparkSession, functions
 
 from photon.covariance import Covariance
@@ -131,12 +132,7 @@ def test_the_posterior_beside_an_earlier_model_is_that_of_one_process(
     np.testing.assert_allclose(begin.matrix, theirs.start().effects["per_user"].matrix, rtol=1e-12)
     found, expected = (each.moments({"per_user": begin}, 1.0) for each in (ours, theirs))
     assert found.rows == expected.rows == np.count_nonzero(data.weights)
-    np.testing.assert_allclose(found.squares, expected.squares, rtol=1e-5)
-    np.testing.assert_allclose(found.parameters, expected.parameters, rtol=1e-4)
-    one, other = found.effects["per_user"], expected.effects["per_user"]
-    np.testing.assert_array_equal(one.counts, other.counts)
-    np.testing.assert_allclose(one.points, other.points, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(one.covariances, other.covariances, rtol=1e-3, atol=1e-3)
+    assert_same_moments(found, expected, "per_user")
 
     # The fit goes on from there, under another prior.
     slopes = np.random.default_rng(4).normal(size=(3, 3)) * 0.4

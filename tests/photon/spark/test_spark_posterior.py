@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from fitting import assert_same_moments
 from pyspark.sql import DataFrame, functions
 
 from photon.covariance import Covariance
@@ -43,12 +44,7 @@ def test_moments_are_those_of_one_process(as_frame: Frame, glmix_data: LocalData
     for prior in (start.effects["per_user"], Covariance(slopes @ slopes.T)):
         found, expected = (each.moments({"per_user": prior}, 1.0) for each in (ours, theirs))
         assert found.rows == expected.rows == 240 - held_out.sum()
-        np.testing.assert_allclose(found.squares, expected.squares, rtol=1e-5)
-        np.testing.assert_allclose(found.parameters, expected.parameters, rtol=1e-4)
-        one, other = found.effects["per_user"], expected.effects["per_user"]
-        np.testing.assert_array_equal(one.counts, other.counts)
-        np.testing.assert_allclose(one.points, other.points, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(one.covariances, other.covariances, rtol=1e-3, atol=1e-3)
+        assert_same_moments(found, expected, "per_user")
     glmix.release()
 
 

@@ -10,9 +10,8 @@ from yarnmill.blobs import open_store
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config
 from yarnmill.errors import ConflictError, NotFoundError
-from yarnmill.lifecycle.deploy import deploy
+from yarnmill.lifecycle.deploy import deploy, route
 from yarnmill.lifecycle.publish import publish
-from yarnmill.lifecycle.route import route
 from yarnmill.registry import Registry, Rule
 from yarnmill.registry.records import Destination
 
