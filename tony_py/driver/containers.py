@@ -1,5 +1,6 @@
 """The driver's door to the containers: what it needs of Skein, and nothing else of it."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal, Protocol
@@ -73,7 +74,12 @@ class SkeinContainers:
 
 
 def import_skein() -> Any:  # noqa: ANN401  # Skein has no types
-    """Return the module ``skein``."""
+    """Return the module ``skein``; from then on gRPC leaves forks of this process alone.
+
+    By itself it takes up its polling again in a child of a fork, where it aborts the child if that closes its files
+    before it becomes another program, as :class:`tony_py.executor.program.Program` does (gRPC's issue 43055).
+    """
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     import skein  # noqa: PLC0415  # not before it is needed: it reads the environment when imported
 
     return skein
