@@ -3,12 +3,15 @@
 from typing import Final, Literal
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from serving.models import Snapshot
 from yarnmill.httpserver.series import render_series
 
 _LARGEST_LABELS: Final = 100
+_MOST_ARMS: Final = 500
+"""Versions of models that shared requests with others, since the tier was started, that have labels of their own."""
+
 _DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
 _OTHER: Final = "(other)"
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -62,6 +65,12 @@ class Metrics:
         self._arm_seconds = Histogram(
             "yarnmill_arm_seconds", "Time to an answer.", ["model", "version"], buckets=_BUCKETS_S, registry=registry
         )
+        self._arm_scores = Summary(
+            "yarnmill_arm_score", "Mean score of a request.", ["model", "version"], registry=registry
+        )
+        self._arm_squares = Counter(
+            "yarnmill_arm_score_squares", "Squares of these, summed.", ["model", "version"], registry=registry
+        )
         self._mirrored = Counter(
             "yarnmill_mirror_requests", "Requests copied to a mirror.", ["model", "outcome"], registry=registry
         )
@@ -92,17 +101,18 @@ class Metrics:
         self._errors.labels(kind).inc()
         self._count_request(_OTHER if model is None else self._label(model), status)
 
-    def count_arm(self, model: str, version: int, status: int, seconds: float | None = None) -> None:
-        """Count a request of an experiment; ``seconds`` is None without a prediction."""
-        arm = (model, str(version))
-        if arm not in self._known_arms:
-            if len(self._known_arms) < _LARGEST_LABELS:
-                self._known_arms.add(arm)
-            else:
-                arm = (_OTHER, _OTHER)
-        self._arms.labels(*arm, str(status)).inc()
-        if seconds is not None:
-            self._arm_seconds.labels(*arm).observe(seconds)
+    def count_arm_answer(self, model: str, version: int, seconds: float, score: float | None) -> None:
+        """Count a prediction of an experiment; ``score`` is None if it has none."""
+        arm = self._arm(model, version)
+        self._arms.labels(*arm, "200").inc()
+        self._arm_seconds.labels(*arm).observe(seconds)
+        if score is not None:
+            self._arm_scores.labels(*arm).observe(score)
+            self._arm_squares.labels(*arm).inc(score * score)
+
+    def count_arm_refusal(self, model: str, version: int, status: int) -> None:
+        """Count a request of an experiment that got no prediction."""
+        self._arms.labels(*self._arm(model, version), str(status)).inc()
 
     def count_mirror(
         self, model: str, outcome: MirrorOutcome, seconds: float | None = None, difference: float | None = None
@@ -125,6 +135,15 @@ class Metrics:
     def render(self) -> bytes:
         """Return all series as text, over all workers if there are several."""
         return render_series(self._registry)
+
+    def _arm(self, model: str, version: int) -> tuple[str, str]:
+        arm = (model, str(version))
+        if arm in self._known_arms:
+            return arm
+        if len(self._known_arms) >= _MOST_ARMS:
+            return _OTHER, _OTHER
+        self._known_arms.add(arm)
+        return arm
 
     def _label(self, model: str) -> str:
         if model in self._children:

@@ -25,6 +25,7 @@ from serving.refusals import (
     TooLargeError,
     UnknownModelError,
 )
+from serving.scores import mean_score
 from serving.shadow import Shadow
 from serving.tfserving import TfServing
 from yarnmill.units import render_bytes
@@ -121,7 +122,7 @@ class PredictRoute:
         seconds = time.perf_counter() - started
         self._metrics.count_answer(served.model, call.rows, seconds)
         if asked.experiment is not None:
-            self._metrics.count_arm(served.model, served.version, 200, seconds)
+            self._metrics.count_arm_answer(served.model, served.version, seconds, mean_score(outputs))
             if asked.experiment.mirror is not None:
 
                 def decode(body: bytes, decoder: SignatureDecoder) -> PredictCall:
@@ -144,7 +145,7 @@ class PredictRoute:
     def _refused(self, dialect: Dialect, asked: "_Asked | None", error: RequestError) -> _Answer:
         self._metrics.count_refusal(asked.served.model if asked else None, error.status, error.kind)
         if asked is not None and asked.experiment is not None:
-            self._metrics.count_arm(asked.served.model, asked.served.version, error.status)
+            self._metrics.count_arm_refusal(asked.served.model, asked.served.version, error.status)
         headers = (("Allow", "POST"),) if isinstance(error, MethodNotAllowedError) else ()
         return _Answer(error.status, dialect.render_error(error), headers)
 

@@ -24,4 +24,6 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert '"datatype":"FP32","data":[' in done.stdout
     assert done.stdout.count("X-Model-Version: ") == 3
     assert "returned error: 400" in done.stderr
+    assert "more errors than 1" in done.stdout
+    assert "rank: version 2 answers everything (revision 7)" in done.stdout
     assert "Traceback" not in (tmp_path / "serve.log").read_text()

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "demo": ("yarnmill.cli.demo", "The main job end to end, and its data."),
     "doctor": ("yarnmill.cli.doctor", "Check this machine, with the command that mends each lack."),
     "env": ("yarnmill.cli.env", "Python environments for the nodes."),
+    "experiments": ("yarnmill.cli.experiments", "Versions that share requests: what they do, ramps that go back."),
     "jobs": ("yarnmill.cli.jobs", "Send Spark jobs: join, train, score."),
     "mlflow": ("yarnmill.cli.mlflow", "MLflow's tracking server beside the registry."),
     "models": ("yarnmill.cli.models", "Models, which version answers, promotion, retention."),

@@ -34,7 +34,13 @@ class ModelEndpoints:
         self._database = database
 
     def route(
-        self, model: str, rule: Rule, environment: str | None = None, *, expected: int | None = None
+        self,
+        model: str,
+        rule: Rule,
+        environment: str | None = None,
+        *,
+        expected: int | None = None,
+        reason: str = "",
     ) -> ModelEndpoint:
         """Let a rule say which versions answer. The rule that stands already is no change.
 
@@ -45,6 +51,8 @@ class ModelEndpoints:
         expected
             The endpoint's revision that the caller saw, 0 for none yet: a change by somebody else since is a
             conflict. None puts the rule over whatever stands there now.
+        reason
+            Why, for the audit.
 
         Raises
         ------
@@ -54,7 +62,7 @@ class ModelEndpoints:
             If a version that the rule names neither runs nor serves there, or the endpoint is not at revision
             ``expected``.
         """
-        return self._database.change(lambda session: _route(session, model, rule, environment, expected))
+        return self._database.change(lambda session: _route(session, model, rule, environment, expected, reason))
 
     def roll_back(self, model: str, environment: str | None = None, *, expected: int | None = None) -> ModelEndpoint:
         """Bring back the rule that stood before the present one; twice brings back the present one.
@@ -126,7 +134,9 @@ class ModelEndpoints:
             return _history(session, model, environment)
 
 
-def _route(session: Session, model: str, rule: Rule, environment: str | None, expected: int | None) -> ModelEndpoint:
+def _route(  # what a change of a rule is told
+    session: Session, model: str, rule: Rule, environment: str | None, expected: int | None, reason: str = ""
+) -> ModelEndpoint:
     model_id = session.model_id(model, lock=True)
     environment_id = session.environment_id(environment)
     before = _endpoint(session, model, environment_id)
@@ -142,6 +152,8 @@ def _route(session: Session, model: str, rule: Rule, environment: str | None, ex
         raise AssertionError
     was: dict[str, AuditValue] = {} if before is None else {"rule": str(before.rule), "revision": revision}
     now: dict[str, AuditValue] = {"rule": str(rule), "revision": revision + 1, "environment": after.environment}
+    if reason:
+        now["reason"] = reason
     session.note("route", model, was, now)
     return after
 
