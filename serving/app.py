@@ -12,11 +12,12 @@ from werkzeug.exceptions import HTTPException
 
 from serving import tfserving
 from serving.metrics import Metrics
-from serving.models import ModelTable, Slot, Snapshot
+from serving.models import ModelTable
 from serving.oip_pages import oip_pages
 from serving.predict import PredictRoute
 from serving.refusals import RequestError, UnknownModelError
 from serving.responses import json_response
+from serving.slots import Slot, Snapshot
 
 _MOST_LISTED: Final = 100
 """Models that /readyz names: its callers look at the status, and there may be thousands."""
@@ -141,7 +142,7 @@ def _state(slot: Slot) -> str:
 
 
 def _statuses(slot: Slot) -> list[dict[str, object]]:
-    answering = {} if slot.served is None else slot.served.versions
+    answering = slot.versions
     wanted = [route.version for route in slot.wanted.routes]
     statuses = []
     for version in wanted:
@@ -156,13 +157,14 @@ def _statuses(slot: Slot) -> list[dict[str, object]]:
 
 
 def _model_entry(slot: Slot) -> dict[str, object]:
-    wanted, served = slot.wanted, slot.served
+    wanted, answers = slot.wanted, slot.answers
     entry: dict[str, object] = {
         "model": wanted.model,
         "version": wanted.main.version,
         "bundle_id": wanted.main.bundle_id,
         "state": _state(slot),
-        "answering_version": None if served is None else served.main.version,
+        "answering_version": None if answers is None else answers.main.version,
+        "open": slot.served is not None,
     }
     if len(wanted.routes) > 1:
         entry["rule"] = {
@@ -179,6 +181,7 @@ def _readiness(snapshot: Snapshot) -> dict[str, object]:
         "ready": snapshot.is_ready,
         "registry": snapshot.trouble or "ok",
         "endpoints": len(slots),
-        "answering": sum(slot.served is not None for slot in slots),
+        "answering": snapshot.answering,
+        "open": snapshot.open,
         "models": [_model_entry(slot) for slot in slots[:_MOST_LISTED]],
     }

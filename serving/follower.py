@@ -37,9 +37,14 @@ class Follower:
         poll_s = float(config.serving.poll)
         cache, limit_bytes = config.home_path / "cache", config.bundles.limit_bytes
         source = RegistrySource(config.registry_url, cache, limit_bytes, environment=config.serving.environment)
-        return cls(
-            ModelTable(source, time.monotonic, pause_s=poll_s, allow_code=config.bundles.allow_code), Metrics(), poll_s
+        table = ModelTable(
+            source,
+            time.monotonic,
+            pause_s=poll_s,
+            allow_code=config.bundles.allow_code,
+            limit_bytes=int(config.serving.memory) << 20,
         )
+        return cls(table, Metrics(), poll_s)
 
     def start(self) -> None:
         """Start the thread."""

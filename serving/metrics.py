@@ -5,7 +5,7 @@ from typing import Final, Literal
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
-from serving.models import Snapshot
+from serving.slots import Snapshot
 from yarnmill.httpserver.series import render_series
 
 _LARGEST_LABELS: Final = 100
@@ -46,6 +46,16 @@ class Metrics:
         # Of all workers the one that lags behind counts.
         self._loaded = Gauge(
             "yarnmill_models_loaded", "Endpoints that answer.", registry=registry, multiprocess_mode="livemin"
+        )
+        # Each worker opens models of its own.
+        self._open = Gauge(
+            "yarnmill_models_open", "Endpoints whose models are open.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._memory = Gauge(
+            "yarnmill_models_memory_bytes",
+            "About what the open models take.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self._refused = Gauge(
             "yarnmill_models_refused",
@@ -127,9 +137,10 @@ class Metrics:
 
     def show_models(self, snapshot: Snapshot) -> None:
         """Set the gauges from the table's state."""
-        slots = snapshot.slots.values()
-        self._loaded.set(sum(slot.served is not None for slot in slots))
-        self._refused.set(sum(bool(slot.failure) for slot in slots))
+        self._loaded.set(snapshot.answering)
+        self._open.set(snapshot.open)
+        self._memory.set(snapshot.memory_bytes)
+        self._refused.set(sum(bool(slot.failure) for slot in snapshot.slots.values()))
         self._registry_up.set(not snapshot.trouble)
 
     def render(self) -> bytes:

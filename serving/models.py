@@ -1,8 +1,13 @@
-"""The models that answer: one immutable snapshot, replaced whole, so that no request sees half a deployment."""
+"""The models that answer: one immutable snapshot, replaced whole, so that no request sees half a deployment.
+
+More models may be deployed than there is memory for. What was asked for longest ago is closed then, and opened again by
+the request that next asks for it: such a model is *cold*, and its request waits for as long as opening takes.
+"""
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -10,87 +15,20 @@ import msgspec
 from serving.arms import Arms
 from serving.decoding import SignatureDecoder
 from serving.refusals import ModelUnavailableError, UnknownModelError
+from serving.slots import Answering, ServedModel, Slot, Snapshot, same_rule
 from serving.source import Endpoint, Source
 from yarnmill.errors import YarnMillError
-from yarnmill.flavours.open import open_predictor
-from yarnmill.flavours.predictor import Predictor
+from yarnmill.flavours.open import memory_of, open_predictor
 from yarnmill.registry.records import Route
 
 _LONGEST_PAUSE_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
-class ServedModel(msgspec.Struct, frozen=True):
-    """An opened version of a model with its compiled decoder."""
-
-    model: str
-    version: int
-    bundle_id: str
-    predictor: Predictor
-    decoder: SignatureDecoder
-
-
-class Answering(msgspec.Struct, frozen=True):
-    """The versions that answer for a model, all of them open, by a rule.
-
-    ``arms`` says which of them answers a request, ``main`` has the largest share; ``mirror`` gets a copy of it, if
-    there is one.
-    """
-
-    endpoint: Endpoint
-    versions: Mapping[int, ServedModel]
-    arms: Arms
-    main: ServedModel
-    mirror: ServedModel | None = None
-
-    @property
-    def is_experiment(self) -> bool:
-        """Whether requests go to more than one version."""
-        return len(self.versions) > 1
-
-    def choose(self, unit: str | None) -> ServedModel:
-        """Return the version that answers for a unit; without one, any of them by its share."""
-        return self.versions[self.arms.choose(unit)]
-
-
-class Slot(msgspec.Struct, frozen=True):
-    """One endpoint: what the registry wants there, what answers, and why that is not the same.
-
-    A rule answers as a whole, once every version that it names is open: ``served`` is None before the first one does.
-    A version that cannot be opened leaves the rule before answering; ``failure`` says why, and it is tried again at
-    ``retry_at`` (monotonic seconds). ``opened`` are the versions of the wanted rule that wait for the others.
-    """
-
-    wanted: Endpoint
-    served: Answering | None = None
-    opened: tuple[ServedModel, ...] = ()
-    failure: str = ""
-    attempts: int = 0
-    retry_at: float = 0.0
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the wanted rule answers."""
-        return self.served is not None and _same_rule(self.served.endpoint, self.wanted)
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """All endpoints at one moment. ``settled``: every one was tried once; ``trouble``: why the registry is silent."""
-
-    slots: Mapping[str, Slot] = {}
-    settled: bool = False
-    trouble: str = ""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether something answers at every endpoint."""
-        return self.settled and all(slot.served is not None for slot in self.slots.values())
-
-
 class ModelTable:
     """Holds what the registry wants deployed, opened and ready; follows it by :meth:`refresh`.
 
-    Lookups take no lock: they read one reference. Only one thread refreshes.
+    Lookups of what is open take no lock: they read one reference. Only one thread refreshes; any may open what is cold.
 
     Parameters
     ----------
@@ -102,18 +40,30 @@ class ModelTable:
         Pause before a failed version is tried again; doubles up to half a minute.
     allow_code
         Whether code that bundles bring may be run.
+    limit_bytes
+        About how much open models may take together; at least one is open, however large. None: all are.
     """
 
     def __init__(
-        self, source: Source, clock: Callable[[], float], pause_s: float = 1.0, *, allow_code: bool = False
+        self,
+        source: Source,
+        clock: Callable[[], float],
+        pause_s: float = 1.0,
+        *,
+        allow_code: bool = False,
+        limit_bytes: int | None = None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._pause_s = pause_s
         self._allow_code = allow_code
+        self._limit_bytes = limit_bytes
         self._generation: int | None = None
         self._snapshot = Snapshot()
-        self._lock = threading.Lock()
+        self._asked: dict[str, float] = {}
+        self._refreshing = threading.Lock()
+        self._changing = threading.Lock()
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -121,14 +71,17 @@ class ModelTable:
         return self._snapshot
 
     def answering(self, model: str) -> Answering:
-        """Return what answers for a model; errors as :meth:`find`."""
+        """Return what answers for a model, opened if it is cold; errors as :meth:`find`."""
         slot = self._snapshot.slots.get(model)
+        if slot is not None and slot.cold is not None:
+            slot = self._warm(model)
         if slot is not None and slot.served is not None:
+            self._asked[model] = self._clock()
             return slot.served
         raise self._refusal(model, None, slot)
 
     def find(self, model: str, version: int | None = None) -> ServedModel:
-        """Return a version of a model that answers, or the one with the largest share.
+        """Return a version of a model that answers, or the one with the largest share; opened if it is cold.
 
         Raises
         ------
@@ -138,11 +91,39 @@ class ModelTable:
             If it is deployed and cannot answer: it is loading, or was refused.
         """
         slot = self._snapshot.slots.get(model)
+        if version is not None and slot is not None and version not in slot.versions:
+            raise self._refusal(model, version, slot)
+        answering = self.answering(model)
+        served = answering.main if version is None else answering.versions.get(version)
+        if served is None:
+            raise self._refusal(model, version, self._snapshot.slots.get(model))
+        return served
+
+    def close(self, model: str) -> None:
+        """Give back the memory of a model: it is cold until somebody asks for it."""
+        slot = self._snapshot.slots.get(model)
         if slot is not None and slot.served is not None:
-            served = slot.served.main if version is None else slot.served.versions.get(version)
-            if served is not None:
-                return served
-        raise self._refusal(model, version, slot)
+            self._replace(slot, _cooled(slot))
+
+    def refresh(self) -> None:
+        """Bring the table to what the registry says now; never raises, the last good state stays."""
+        with self._refreshing:
+            wanted = self._ask_registry()
+            if wanted is not None:
+                self._adopt(wanted)
+            is_full = False
+            for slot in list(self._snapshot.slots.values()):
+                if slot.is_current or slot.retry_at > self._clock():
+                    continue
+                is_new = slot.answers is None and slot.attempts == 0
+                if is_new and (is_full := is_full or self._is_full()):
+                    self._replace(slot, Slot(wanted=slot.wanted, cold=slot.wanted))
+                else:
+                    self._bring(slot)
+            if not self._snapshot.settled and (self._snapshot.slots or not self._snapshot.trouble):
+                self._change(settled=True)
+                snapshot = self._snapshot
+                _log.info("%d of %d models answer, %d are open", snapshot.answering, len(snapshot.slots), snapshot.open)
 
     def _refusal(self, model: str, version: int | None, slot: Slot | None) -> UnknownModelError | ModelUnavailableError:
         if slot is None:
@@ -159,18 +140,6 @@ class ModelTable:
             return ModelUnavailableError(f"model {model} version {version or slot.wanted.main.version}: {reason}")
         numbers = " or ".join(str(number) for number in wanted)
         return UnknownModelError(f"model {model}: version {version} is not deployed", expected=f"version {numbers}")
-
-    def refresh(self) -> None:
-        """Bring the table to what the registry says now; never raises, the last good state stays."""
-        with self._lock:
-            wanted = self._ask_registry()
-            if wanted is not None:
-                self._adopt(wanted)
-            for slot in list(self._snapshot.slots.values()):
-                if not slot.is_current and slot.retry_at <= self._clock():
-                    self._put(self._loaded(slot))
-            if not self._snapshot.settled and (self._snapshot.slots or not self._snapshot.trouble):
-                self._snapshot = msgspec.structs.replace(self._snapshot, settled=True)
 
     def _ask_registry(self) -> Sequence[Endpoint] | None:
         """Return the endpoints if they changed, or at the start the remembered ones if the registry is silent."""
@@ -199,51 +168,117 @@ class ModelTable:
         if trouble != self._snapshot.trouble:
             if trouble:
                 _log.error("%s; the last good state keeps serving", trouble)
-            self._snapshot = msgspec.structs.replace(self._snapshot, trouble=trouble)
+            self._change(trouble=trouble)
 
     def _adopt(self, wanted: Sequence[Endpoint]) -> None:
-        before = self._snapshot.slots
-        slots = {endpoint.model: _adopted(before.get(endpoint.model), endpoint) for endpoint in wanted}
-        self._snapshot = msgspec.structs.replace(self._snapshot, slots=slots)
+        with self._changing:
+            before = self._snapshot.slots
+            slots = {endpoint.model: _adopted(before.get(endpoint.model), endpoint) for endpoint in wanted}
+            self._snapshot = msgspec.structs.replace(self._snapshot, slots=slots)
 
-    def _put(self, slot: Slot) -> None:
-        slots = {**self._snapshot.slots, slot.wanted.model: slot}
-        self._snapshot = msgspec.structs.replace(self._snapshot, slots=slots)
+    def _change(self, **values: object) -> None:
+        with self._changing:
+            self._snapshot = msgspec.structs.replace(self._snapshot, **values)
 
-    def _loaded(self, slot: Slot) -> Slot:
-        endpoint = slot.wanted
+    def _replace(self, before: Slot, after: Slot) -> bool:
+        """Put a slot in another's place, and close what there is no room for; return whether it was still there."""
+        model = before.wanted.model
+        with self._changing:
+            if self._snapshot.slots.get(model) is not before:
+                return False
+            slots = {**self._snapshot.slots, model: after}
+            if after.served is not None:
+                self._make_room(slots, model)
+            self._snapshot = msgspec.structs.replace(self._snapshot, slots=slots)
+            return True
+
+    def _make_room(self, slots: dict[str, Slot], but_for: str) -> None:
+        if self._limit_bytes is None:
+            return
+        taken = {model: slot.served.memory_bytes for model, slot in slots.items() if slot.served is not None}
+        too_much = sum(taken.values()) - self._limit_bytes
+        for model in sorted(taken.keys() - {but_for}, key=lambda one: self._asked.get(one, 0.0)):
+            if too_much <= 0:
+                return
+            slots[model] = _cooled(slots[model])
+            too_much -= taken[model]
+
+    def _is_full(self) -> bool:
+        """Return whether one more model, as large as those that are open, would be too much."""
+        snapshot = self._snapshot
+        if self._limit_bytes is None or not snapshot.open:
+            return False
+        return snapshot.memory_bytes * (snapshot.open + 1) > self._limit_bytes * snapshot.open
+
+    def _bring(self, slot: Slot) -> None:
+        """Open the wanted rule of a slot."""
+        opened, failure = self._opened(slot, slot.wanted)
+        if failure:
+            self._replace(slot, self._failed(slot, opened, failure))
+            return
+        self._replace(slot, Slot(wanted=slot.wanted, served=_answering(slot.wanted, opened)))
+        if self._snapshot.settled:  # before, there may be thousands
+            for route in slot.wanted.routes:
+                _log.info("model %s version %d answers", slot.wanted.model, route.version)
+
+    def _warm(self, model: str) -> Slot | None:
+        """Open what is cold, once however many ask; return the slot as it is then."""
+        with self._opening[model]:
+            while True:
+                slot = self._snapshot.slots.get(model)
+                if slot is None or slot.cold is None or slot.retry_at > self._clock():
+                    return slot
+                opened, failure = self._opened(slot, slot.cold)
+                if failure:
+                    self._replace(slot, self._failed(slot, (), failure))
+                    return self._snapshot.slots.get(model)
+                after = msgspec.structs.replace(slot, served=_answering(slot.cold, opened), cold=None)
+                if slot.is_current:
+                    after = Slot(wanted=after.wanted, served=after.served)
+                self._asked[model] = self._clock()
+                if self._replace(slot, after):
+                    return after
+
+    def _opened(self, slot: Slot, endpoint: Endpoint) -> tuple[tuple[ServedModel, ...], str]:
+        """Return those versions of a rule that could be opened, and why the others could not."""
         there = (*slot.opened, *(slot.served.versions.values() if slot.served else ()))
         known = {(served.version, served.bundle_id): served for served in there}
         opened, failures = [], []
         for route in endpoint.routes:
             try:
-                opened.append(known.get((route.version, route.bundle_id)) or self._opened(endpoint.model, route))
+                opened.append(known.get((route.version, route.bundle_id)) or self._open(endpoint.model, route))
             except Exception as problem:  # noqa: BLE001  # one broken model must not hurt its neighbours
                 failures.append(one_line(problem))
                 if failures[-1] not in slot.failure:
                     _log.error("model %s version %d refused: %s", endpoint.model, route.version, failures[-1])
-        if not failures:
-            return Slot(wanted=endpoint, served=_answering(endpoint, opened))
-        pause = min(self._pause_s * 2**slot.attempts, _LONGEST_PAUSE_S)
-        return msgspec.structs.replace(
-            slot,
-            opened=tuple(opened),
-            failure="; ".join(failures),
-            attempts=min(slot.attempts + 1, 16),
-            retry_at=self._clock() + pause,
-        )
+        return tuple(opened), "; ".join(failures)
 
-    def _opened(self, model: str, route: Route) -> ServedModel:
+    def _open(self, model: str, route: Route) -> ServedModel:
         with self._source.fetch(route) as bundle:
             predictor = open_predictor(bundle.folder, allow_code=self._allow_code)
-        _log.info("model %s version %d answers", model, route.version)
+            memory_bytes = memory_of(bundle.folder)
         return ServedModel(
             model=model,
             version=route.version,
             bundle_id=route.bundle_id,
             predictor=predictor,
             decoder=SignatureDecoder(predictor.signature),
+            memory_bytes=memory_bytes,
         )
+
+    def _failed(self, slot: Slot, opened: tuple[ServedModel, ...], failure: str) -> Slot:
+        pause = min(self._pause_s * 2**slot.attempts, _LONGEST_PAUSE_S)
+        return msgspec.structs.replace(
+            slot,
+            opened=opened,
+            failure=failure,
+            attempts=min(slot.attempts + 1, 16),
+            retry_at=self._clock() + pause,
+        )
+
+
+def _cooled(slot: Slot) -> Slot:
+    return msgspec.structs.replace(slot, served=None, cold=slot.answers, opened=())
 
 
 def _answering(endpoint: Endpoint, opened: Sequence[ServedModel]) -> Answering:
@@ -262,15 +297,12 @@ def _answering(endpoint: Endpoint, opened: Sequence[ServedModel]) -> Answering:
 def _adopted(before: Slot | None, wanted: Endpoint) -> Slot:
     if before is None:
         return Slot(wanted=wanted)
-    if before.served is not None and _same_rule(before.served.endpoint, wanted):
-        return Slot(wanted=wanted, served=before.served)
+    if before.answers is not None and same_rule(before.answers, wanted):
+        # A rule that is cold and could not be opened keeps the reason.
+        return msgspec.structs.replace(before, wanted=wanted) if before.cold else Slot(wanted, before.served)
     if before.wanted == wanted:
         return before
-    return Slot(wanted=wanted, served=before.served, opened=before.opened)
-
-
-def _same_rule(one: Endpoint, other: Endpoint) -> bool:
-    return (one.routes, one.mirror) == (other.routes, other.mirror)
+    return Slot(wanted=wanted, served=before.served, cold=before.cold, opened=before.opened)
 
 
 def one_line(problem: BaseException) -> str:

@@ -5,10 +5,11 @@ from importlib import metadata
 
 from flask import Blueprint, Response
 
-from serving.models import ModelTable, Slot
+from serving.models import ModelTable
 from serving.openinference import metadata_document
 from serving.refusals import RequestError
 from serving.responses import json_response
+from serving.slots import Slot
 
 
 def oip_pages(table: ModelTable) -> Blueprint:
@@ -57,11 +58,23 @@ def oip_pages(table: ModelTable) -> Blueprint:
         slots = table.snapshot.slots
         return json_response([entry for name in sorted(slots) for entry in _entries(slots[name])])
 
+    @pages.post("/repository/models/<model>/load")
+    def load(model: str) -> Response:
+        """Open a model in the worker that is asked; which models there are is the registry's to say."""
+        table.answering(model)
+        return json_response({})
+
+    @pages.post("/repository/models/<model>/unload")
+    def unload(model: str) -> Response:
+        """Give back a model's memory in the worker that is asked; the next request opens it again."""
+        table.close(model)
+        return json_response({})
+
     return pages
 
 
 def _entries(slot: Slot) -> list[dict[str, object]]:
-    ready = set() if slot.served is None else set(slot.served.versions)
+    ready = slot.versions
     return [
         {
             "name": slot.wanted.model,

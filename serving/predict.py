@@ -13,7 +13,7 @@ from serving.decoding import SignatureDecoder
 from serving.dialect import Address, Dialect, Form, Outputs, PredictCall
 from serving.metrics import Metrics
 from serving.mlflow_scoring import MlflowScoring
-from serving.models import Answering, ModelTable, ServedModel, one_line
+from serving.models import ModelTable, one_line
 from serving.openinference import OpenInference
 from serving.refusals import (
     BadRequestError,
@@ -27,6 +27,7 @@ from serving.refusals import (
 )
 from serving.scores import mean_score
 from serving.shadow import Shadow
+from serving.slots import Answering, ServedModel
 from serving.tfserving import TfServing
 from yarnmill.units import render_bytes
 

@@ -16,7 +16,8 @@ import numpy as np
 from serving.decoding import SignatureDecoder
 from serving.dialect import Outputs, PredictCall
 from serving.metrics import Metrics
-from serving.models import ServedModel, one_line
+from serving.models import one_line
+from serving.slots import ServedModel
 
 _MOST_WAITING: Final = 64
 _MOST_WAITING_BYTES: Final = 16 << 20

@@ -98,6 +98,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     threads: int
     poll: Seconds
     max_body: Mebibytes
+    memory: Mebibytes
     timeout: Seconds
     environment: str
 

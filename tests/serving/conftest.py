@@ -56,9 +56,10 @@ class Platform(msgspec.Struct, frozen=True):
     def registry(self) -> Registry:
         return Registry(f"sqlite:///{self.home / 'registry.db'}", actor="tests")
 
-    def open_table(self, clock: Callable[[], float]) -> ModelTable:
+    def open_table(self, clock: Callable[[], float], limit_bytes: int | None = None) -> ModelTable:
         """Return a table of this platform's models that nobody refreshes yet."""
-        return ModelTable(RegistrySource(f"sqlite:///{self.home / 'registry.db'}", self.home / "cache"), clock)
+        source = RegistrySource(f"sqlite:///{self.home / 'registry.db'}", self.home / "cache")
+        return ModelTable(source, clock, limit_bytes=limit_bytes)
 
     def publish(self, model: str, bias: float, *, divisor: float = 1.0) -> tuple[int, str]:
         """Register a version that adds ``bias``; return its number and its bundle's id."""

@@ -1,0 +1,101 @@
+"""The tier under test: linear models of ten features as ONNX graphs, published and deployed, and a server of them."""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+
+from yarnmill.blobs import open_store
+from yarnmill.bundle.example import write_example
+from yarnmill.bundle.manifest import Field, Lineage, Signature
+from yarnmill.bundle.pack import pack
+from yarnmill.bundle.store import put_bundle
+from yarnmill.flavours.example import made_example
+from yarnmill.flavours.open import open_model
+from yarnmill.registry import Candidate, Registry, Rule
+
+FEATURES = 10
+SIGNATURE = Signature(
+    inputs=(Field(name="x", dtype="float32", shape=(FEATURES,)),), outputs=(Field(name="y", dtype="float32"),)
+)
+_GRAPH = """<ir_version: 9, opset_import: ["" : 19]>
+linear (float[N, {features}] x) => (float[N] y) <int64[1] axes = {{1}}, float[1] bias = {{{bias}}}>
+{{ sum = ReduceSum <keepdims = 0> (x, axes) y = Add (sum, bias) }}"""
+
+
+def publish(home: Path, models: int) -> list[str]:
+    """Deploy so many models, each with a graph of its own; return their names."""
+    blobs = (home / "blobs").as_uri()
+    store, registry = open_store(blobs), Registry(f"sqlite:///{home / 'registry.db'}")
+    names = [f"linear-{number}" for number in range(models)]
+    for number, name in enumerate(names):
+        folder = home / "work" / name
+        folder.mkdir(parents=True)
+        graph = _GRAPH.format(features=FEATURES, bias=number)
+        onnx.save(onnx.parser.parse_model(graph), folder / "model.onnx")
+        asked = {"x": np.ones((1, FEATURES), np.float32)}
+        write_example(folder, made_example(asked, open_model("onnx", folder, SIGNATURE).predict(asked)))
+        manifest = pack(
+            folder,
+            flavour="onnx",
+            signature=SIGNATURE,
+            lineage=Lineage(inputs=(), code_version="", run_id=name, application_id="", configuration={}),
+            metrics={},
+            environment={},
+            created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        )
+        bundle_id = put_bundle(store, folder, manifest)
+        registry.versions.register(
+            Candidate(model=name, bundle_id=bundle_id, blobs_url=blobs, flavour="onnx", run_id=name)
+        )
+        registry.deployments.started(registry.deployments.begin(name, 1))
+        registry.endpoints.route(name, Rule.only(1))
+    return names
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A running tier with one worker: its address, the worker's process, seconds from its start to its first answer."""
+
+    address: str
+    worker: int
+    started_s: float
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds of all the worker's threads so far."""
+        fields = Path(f"/proc/{self.worker}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self) -> float:
+        """Return what the worker has in memory."""
+        pages = int(Path(f"/proc/{self.worker}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@contextmanager
+def running(home: Path, *settings: str) -> Iterator[Tier]:
+    """Run the tier of a home within the block, with these settings beside the defaults."""
+    command = [sys.executable, "-m", "yarnmill.cli.main", "serve", "--home", str(home), "--port", "0", "--workers", "1"]
+    command += ["--access-log", str(home / "access.log")]
+    for setting in ("serving.poll=60", *settings):
+        command += ["--set", setting]
+    begun = dt.datetime.now(dt.UTC)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tier:
+        if tier.stdout is None:
+            raise SystemExit("the tier has no output")
+        address = tier.stdout.readline().rpartition("//")[2].strip()
+        started_s = (dt.datetime.now(dt.UTC) - begun).total_seconds()
+        worker = int(Path(f"/proc/{tier.pid}/task/{tier.pid}/children").read_text().split()[0])
+        try:
+            yield Tier(address, worker, started_s)
+        finally:
+            tier.send_signal(signal.SIGTERM)
