@@ -132,12 +132,13 @@ def test_of_several_writers_one_wins(face: "Face", bucket: str) -> None:
 
 
 def test_of_several_writers_of_the_same_all_are_told_that_it_is_there(face: "Face", bucket: str) -> None:
-    def put(_: int) -> str:
-        with s3_client(face) as client:
-            return str(client.put_object(Bucket=bucket, Key="k", Body=DATA)["ETag"])
+    with s3_client(face) as client, ThreadPoolExecutor(8) as pool:
+        for key in map(str, range(8)):  # one that comes a moment late is refused before its body is read
 
-    with ThreadPoolExecutor(8) as pool:
-        assert len(set(pool.map(put, range(8)))) == 1
+            def put(_: int, key: str = key) -> str:
+                return str(client.put_object(Bucket=bucket, Key=key, Body=DATA)["ETag"])
+
+            assert len(set(pool.map(put, range(8)))) == 1
 
 
 @pytest.mark.parametrize(

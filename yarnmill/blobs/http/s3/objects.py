@@ -45,21 +45,21 @@ def put_object(call: Call) -> Response:
     """Store the body under a key that no blob has or had; the same once more is the same blob."""
     call.require("write")
     attributes, payload = said_attributes(call), Payload(call.caller)
+    stream = payload.stream()
     if (known := live(call.store, call.name)) is not None:
         refuse_if_wanted_absent(call)
         if payload.said_sha256 not in {None, known.sha256} or not _is_alike(known, attributes):
             raise taken(call)
-        stream = payload.stream()
-        while stream.read(READ_BYTES):
-            pass
     else:
         try:
-            known = call.store.put(payload.stream(), attributes, name=call.name)
+            known = call.store.put(stream, attributes, name=call.name)
         except ConflictError:  # it was deleted, or somebody else put it meanwhile
             refuse_if_wanted_absent(call)
             known = live(call.store, call.name)
             if known is None or not _is_alike(known, attributes):
                 raise
+    while stream.read(READ_BYTES):  # what the store has not read: what its hash is, the payload knows at its end
+        pass
     if known.sha256 != payload.sha256:
         raise taken(call)
     return Answer(headers={"ETag": etag(known), **payload.echoes})
