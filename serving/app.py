@@ -90,8 +90,11 @@ def _add_models(app: Flask, table: ModelTable) -> None:
 
     @app.get("/v1/models/<model>")
     @app.get("/v1/models/<model>/versions/<int:version>")
-    def model_status(model: str, version: int | None = None) -> Response:
+    @app.get("/v1/models/<model>/labels/<label>")
+    def model_status(model: str, version: int | None = None, label: str | None = None) -> Response:
         """Answer TensorFlow Serving's status of a model."""
+        if label is not None:
+            version = table.labelled(model, label).version
         statuses = _statuses(_slot(table, model))
         if version is not None:
             statuses = [status for status in statuses if status["version"] == str(version)]
@@ -101,9 +104,10 @@ def _add_models(app: Flask, table: ModelTable) -> None:
 
     @app.get("/v1/models/<model>/metadata")
     @app.get("/v1/models/<model>/versions/<int:version>/metadata")
-    def model_metadata(model: str, version: int | None = None) -> Response:
+    @app.get("/v1/models/<model>/labels/<label>/metadata")
+    def model_metadata(model: str, version: int | None = None, label: str | None = None) -> Response:
         """Answer the signature, in TensorFlow Serving's form and, complete, in ours."""
-        served = table.find(model, version)
+        served = table.find(model, version) if label is None else table.labelled(model, label)
         signature = served.predictor.signature
         document = tfserving.metadata_document(model, served.version, signature)
         ours = {"bundle_id": served.bundle_id, "signature": msgspec.to_builtins(signature)}

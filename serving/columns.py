@@ -5,6 +5,7 @@ terms to values a row for a bag. Python's readiness to see numbers in booleans, 
 in text, is why types are looked at before NumPy gets to see the values.
 """
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -13,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.refusals import shown
-from yarnmill.bundle.manifest import Dtype, Field
+from yarnmill.bundle.manifest import Field
 from yarnmill.flavours.predictor import Column
 
 ColumnDecoder = Callable[[Sequence[Any]], Column]
 
 _INTEGER: Final = frozenset({int})
 _NUMBER: Final = frozenset({int, float})
+_NUMBER_OR_NULL: Final = frozenset({int, float, type(None)})
 _TEXT: Final = frozenset({str})
 _LARGEST_EXACT_FLOAT: Final = 2.0**53
 """A float at least this large may stand for several integers, so it names none."""
@@ -40,7 +42,7 @@ def column_decoder(field: Field) -> ColumnDecoder:
     """Return the decoder of one input."""
     if field.dtype == "bag":
         return _decode_bags
-    flat = _flat_decoder(field.dtype)
+    flat = _flat_decoder(field)
     return _tensor_decoder(field, flat) if field.shape else _scalar_decoder(flat)
 
 
@@ -56,12 +58,12 @@ class _ElementError(Exception):
         self.expected = expected
 
 
-def _flat_decoder(dtype: Dtype) -> _FlatDecoder:
-    match dtype:
+def _flat_decoder(field: Field) -> _FlatDecoder:
+    match dtype := field.dtype:
         case "int64" | "int32":
             return _integers(np.dtype(dtype))
         case "float32" | "float64":
-            return _floats(np.dtype(dtype))
+            return _floats(np.dtype(dtype), missing=field.missing)
         case _:
             return _texts
 
@@ -91,14 +93,16 @@ def _integers(dtype: np.dtype[Any]) -> _FlatDecoder:
     return decode
 
 
-def _floats(dtype: np.dtype[Any]) -> _FlatDecoder:
+def _floats(dtype: np.dtype[Any], *, missing: bool) -> _FlatDecoder:
+    allowed = _NUMBER_OR_NULL if missing else _NUMBER
+
     def decode(values: Sequence[Any]) -> npt.NDArray[np.generic]:
-        if not set(map(type, values)) <= _NUMBER:
-            index = next(i for i, value in enumerate(values) if type(value) not in _NUMBER)
+        if not set(map(type, values)) <= allowed:
+            index = next(i for i, value in enumerate(values) if type(value) not in allowed)
             raise _ElementError(index, f"is {shown(values[index])}", f"a number ({dtype})")
         with np.errstate(over="ignore"):  # what overflows is refused below, by its place
-            column = np.array(values, dtype)
-        finite = np.isfinite(column)
+            column = np.array(values, dtype)  # null becomes NaN
+        finite = ~np.isinf(column) if missing else np.isfinite(column)
         if not finite.all():
             index = int(np.argmin(finite))
             raise _ElementError(index, f"is {shown(values[index])}", f"a finite number that fits {dtype}")
@@ -109,9 +113,20 @@ def _floats(dtype: np.dtype[Any]) -> _FlatDecoder:
 
 def _texts(values: Sequence[Any]) -> npt.NDArray[np.generic]:
     if not set(map(type, values)) <= _TEXT:
-        index = next(i for i, value in enumerate(values) if type(value) is not str)
-        raise _ElementError(index, f"is {shown(values[index])}", "a string")
+        values = [_text(index, value) for index, value in enumerate(values)]
     return np.array(values, dtype=object)
+
+
+def _text(index: int, value: object) -> str:
+    """Return a text; TensorFlow's clients may send its bytes as ``{"b64": …}``."""
+    if type(value) is dict and value.keys() == {"b64"} and type(value["b64"]) is str:
+        try:
+            return b64decode(value["b64"], validate=True).decode()
+        except ValueError:
+            raise _ElementError(index, f"is {shown(value['b64'])}", "Base64 of a text in UTF-8") from None
+    if type(value) is not str:
+        raise _ElementError(index, f"is {shown(value)}", "a string")
+    return value
 
 
 def _scalar_decoder(flat: _FlatDecoder) -> ColumnDecoder:

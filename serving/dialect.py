@@ -15,10 +15,11 @@ Outputs = Mapping[str, npt.NDArray[np.generic]]
 
 
 class Address(NamedTuple):
-    """The model that is asked, and the text of its version; None for the one that the rule gives."""
+    """The model that is asked, and the text of its version or its label; None of them for what the rule gives."""
 
     model: str
-    version: str | None
+    version: str | None = None
+    label: str | None = None
 
 
 class Form(NamedTuple):
@@ -77,8 +78,14 @@ class Dialect(Protocol):
 
 
 def parse_address(path: str, prefix: str, suffix: str) -> Address | None:
-    """Return what ``<prefix><model>[/versions/<n>]<suffix>`` asks; None if the path has another form."""
+    """Return what ``<prefix><model>[/versions/<n> or /labels/<label>]<suffix>`` asks; None if it has another form."""
     if not (path.startswith(prefix) and path.endswith(suffix)):
         return None
-    model, found, version = path[len(prefix) : -len(suffix)].partition("/versions/")
-    return Address(model, version if found else None)
+    asked = path[len(prefix) : -len(suffix)]
+    if "/" not in asked:
+        return Address(asked)
+    model, found, version = asked.partition("/versions/")
+    if found:
+        return Address(model, version)
+    model, found, label = asked.partition("/labels/")
+    return Address(model, label=label) if found else Address(asked)

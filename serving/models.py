@@ -99,6 +99,16 @@ class ModelTable:
             raise self._refusal(model, version, self._snapshot.slots.get(model))
         return served
 
+    def labelled(self, model: str, label: str) -> ServedModel:
+        """Return the version that answers under a label; errors as :meth:`find`."""
+        served = self.answering(model).labelled(label)
+        if served is None:
+            raise UnknownModelError(
+                f"model {model}: no version has the label {label!r}",
+                expected="stable (the largest share), or canary (the next one)",
+            )
+        return served
+
     def close(self, model: str) -> None:
         """Give back the memory of a model: it is cold until somebody asks for it."""
         slot = self._snapshot.slots.get(model)

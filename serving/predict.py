@@ -28,6 +28,7 @@ from serving.refusals import (
 from serving.scores import mean_score
 from serving.shadow import Shadow
 from serving.slots import Answering, ServedModel
+from serving.tfexamples import EXAMPLES
 from serving.tfserving import TfServing
 from yarnmill.units import render_bytes
 
@@ -44,7 +45,7 @@ UNIT_HEADER: Final = "X-Unit-Id"
 
 _UNIT_KEY: Final = "HTTP_X_UNIT_ID"
 _JSON_BYTES_KEY: Final = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
-_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), OpenInference(), MlflowScoring())
+_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), OpenInference(), MlflowScoring(), *EXAMPLES)
 _STATUS_LINES: Final = {
     200: "200 OK",
     400: "400 Bad Request",
@@ -135,9 +136,11 @@ class PredictRoute:
 
     def _asked(self, address: Address, environ: "WSGIEnvironment") -> "_Asked":
         """Return the version that is to answer: the one that the address names, or the one that the rule gives."""
-        model, version = address
+        model, version, label = address
         if version is not None:
             return _Asked(self._table.find(model, _number(model, version)))
+        if label is not None:
+            return _Asked(self._table.labelled(model, label))
         answering = self._table.answering(model)
         if not answering.is_experiment:
             return _Asked(answering.main)

@@ -44,6 +44,12 @@ class Answering(msgspec.Struct, frozen=True):
         """About what they take together."""
         return sum(served.memory_bytes for served in self.versions.values())
 
+    def labelled(self, label: str) -> ServedModel | None:
+        """Return what TensorFlow Serving's habit calls ``stable``, the largest share, or ``canary``, the next one."""
+        shares = sorted(self.endpoint.arms, key=lambda route: -route.weight)
+        number = {"stable": 0, "canary": 1}.get(label, len(shares))
+        return self.versions[shares[number].version] if number < len(shares) else None
+
     def choose(self, unit: str | None) -> ServedModel:
         """Return the version that answers for a unit; without one, any of them by its share."""
         return self.versions[self.arms.choose(unit)]

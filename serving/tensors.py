@@ -74,10 +74,13 @@ def column_of(tensor: Tensor, field: Field) -> Column:
     if dtype is None or dtype.kind == "b" or not np.can_cast(dtype, np.dtype(field.dtype), "safe"):
         raise BadRequestError(f"{place}.datatype: is {tensor.datatype}", expected=DATATYPES[field.dtype])
     raw = tensor.values if isinstance(tensor.values, bytes) else None
-    values = _listed(tensor, dtype, place) if raw is None else _raw(raw, tensor, dtype, place)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        at = int(np.argmin(np.isfinite(values)))
-        raise BadRequestError(f"{place}.data[{at}]: is {values[at]}", expected="a finite number")
+    missing = field.missing and dtype.kind == "f"
+    values = _listed(tensor, dtype, place, missing=missing) if raw is None else _raw(raw, tensor, dtype, place)
+    if values.dtype.kind == "f":
+        is_fit = ~np.isinf(values) if missing else np.isfinite(values)
+        if not is_fit.all():
+            at = int(np.argmin(is_fit))
+            raise BadRequestError(f"{place}.data[{at}]: is {values[at]}", expected="a finite number")
     return values.astype(field.dtype, copy=False).reshape(tensor.shape[0], *field.shape)
 
 
@@ -90,9 +93,10 @@ def _raw(data: bytes, tensor: Tensor, dtype: np.dtype[Any], place: str) -> npt.N
     return np.frombuffer(data, dtype.newbyteorder("<"))
 
 
-def _listed(tensor: Tensor, dtype: np.dtype[Any], place: str) -> npt.NDArray[Any]:
+def _listed(tensor: Tensor, dtype: np.dtype[Any], place: str, *, missing: bool) -> npt.NDArray[Any]:
     flat = _flat(tensor, place)
-    decode = column_decoder(Field(name=tensor.name, dtype="int64" if dtype.kind in "iu" else "float64"))
+    kind: Dtype = "int64" if dtype.kind in "iu" else "float64"
+    decode = column_decoder(Field(name=tensor.name, dtype=kind, missing=missing))
     try:
         values = np.asarray(decode(flat))
     except CellError as problem:

@@ -61,8 +61,7 @@ def decode_call(document: dict[str, Any], decoder: SignatureDecoder) -> PredictC
     if not document.keys() <= _KEYS:
         unknown = min(document.keys() - _KEYS)
         raise BadRequestError(f"{unknown}: unknown key", expected="instances or inputs")
-    if document.get("signature_name", _SIGNATURE_NAME) not in (_SIGNATURE_NAME, ""):
-        raise BadRequestError(f"signature_name: is {shown(document['signature_name'])}", expected=repr(_SIGNATURE_NAME))
+    check_signature_name(document)
     if ("instances" in document) == ("inputs" in document):
         raise BadRequestError(
             "the body has both instances and inputs"
@@ -78,6 +77,12 @@ def decode_call(document: dict[str, Any], decoder: SignatureDecoder) -> PredictC
         what = "is empty" if instances == [] else f"is {shown(instances)}"
         raise BadRequestError(f"instances: {what}", expected="a list with one row or more")
     return PredictCall(decoder.decode_rows(instances), len(instances), by_row=True)
+
+
+def check_signature_name(document: dict[str, Any]) -> None:
+    """Refuse the name of another signature than the only one."""
+    if document.get("signature_name", _SIGNATURE_NAME) not in (_SIGNATURE_NAME, ""):
+        raise BadRequestError(f"signature_name: is {shown(document['signature_name'])}", expected=repr(_SIGNATURE_NAME))
 
 
 def render_answer(outputs: Outputs, *, by_row: bool) -> bytes:

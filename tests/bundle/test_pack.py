@@ -166,13 +166,18 @@ OLD = {
 }
 
 
-def test_a_bundle_of_the_first_version_is_read_and_keeps_its_id() -> None:
-    stored = canonical_json(OLD)
+@pytest.mark.parametrize("later", [{}, {"schema_version": 2, "comparisons": []}])
+def test_a_bundle_of_an_earlier_version_is_read_and_keeps_its_id(later: dict[str, object]) -> None:
+    stored = canonical_json({**OLD, **later})
     old = parse_manifest(stored, source="old")
-    assert (old.schema_version, old.comparisons) == (1, ())
+    assert (old.schema_version, old.comparisons) == (later.get("schema_version", 1), ())
     assert manifest_bytes(old) == stored
-    with pytest.raises(BadDataError, match="schema version 3"):
-        parse_manifest(canonical_json({**OLD, "schema_version": 3}), source="new")
+    with pytest.raises(BadDataError, match="schema version 4"):
+        parse_manifest(canonical_json({**OLD, "schema_version": 4}), source="new")
+    signature = to_plain(old.signature)
+    signature["inputs"][0].update(dtype="float32", missing=True)
+    with pytest.raises(BadDataError, match="inputs that may be missing in schema version"):
+        parse_manifest(canonical_json({**OLD, **later, "signature": signature}), source="odd")
 
 
 def test_any_changed_word_of_the_manifest_is_another_bundle(manifest: Manifest) -> None:

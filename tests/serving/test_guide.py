@@ -19,7 +19,8 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     finally:
         if pid_file.exists():
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
-    assert done.stdout.count('"predictions":[') == 7
+    assert done.stdout.count('"predictions":[') == 8
+    assert done.stdout.count('{"result":[') == 2
     assert done.stdout.count('{"outputs":[') == 1
     assert '"datatype":"FP32","data":[' in done.stdout
     assert done.stdout.count("X-Model-Version: ") == 3

@@ -12,8 +12,9 @@ from typing import Final, Literal
 from yarnmill.records import Record, canonical_json, parse_json, to_plain
 
 MANIFEST_NAME: Final = "bundle.json"
-SCHEMA_VERSION: Final = 2
-"""Version 2 has an example among its files, and comparisons; bundles of version 1 stay what they are."""
+SCHEMA_VERSION: Final = 3
+"""Version 2 has an example among its files, and comparisons; 3 inputs that may be missing. Older bundles stay as they
+are."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -25,7 +26,8 @@ Dtype = Literal["int64", "int32", "float32", "float64", "string", "bag"]
 class Field(Record, frozen=True, kw_only=True):
     """One named input or output. ``shape`` is that of one row: ``()`` for a number, ``(20,)`` for a vector.
 
-    A ``required`` input must be in every request; one that is not takes ``default``.
+    A ``required`` input must be in every request; one that is not takes ``default``. ``missing``: single numbers of it
+    may be missing, which is NaN to the model.
     """
 
     name: str
@@ -33,6 +35,12 @@ class Field(Record, frozen=True, kw_only=True):
     shape: tuple[int, ...] = ()
     required: bool = True
     default: float | None = None
+    missing: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse missing values where there is no NaN."""
+        if self.missing and self.dtype not in {"float32", "float64"}:
+            raise ValueError(f"{self.name}: {self.dtype} has no NaN to stand for what is missing")
 
 
 class Signature(Record, frozen=True, kw_only=True):
@@ -110,15 +118,19 @@ class Manifest(Record, frozen=True, kw_only=True):
         """Refuse what a later version of the platform wrote: what it means is not known here."""
         if not 1 <= self.schema_version <= SCHEMA_VERSION:
             raise ValueError(f"schema version {self.schema_version} is not one of 1 to {SCHEMA_VERSION}")
+        if self.schema_version < 3 and any(field.missing for field in self.signature.inputs):
+            raise ValueError(f"inputs that may be missing in schema version {self.schema_version}")
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return the canonical bytes of ``bundle.json``, in the form of the manifest's own schema version."""
-    if manifest.schema_version == 1:
-        plain = to_plain(manifest)
+    plain = to_plain(manifest)
+    if manifest.schema_version < 2:
         del plain["comparisons"]
-        return canonical_json(plain)
-    return canonical_json(manifest)
+    if manifest.schema_version < 3:
+        for field in (*plain["signature"]["inputs"], *plain["signature"]["outputs"]):
+            del field["missing"]
+    return canonical_json(plain)
 
 
 def bundle_id(data: bytes) -> str:
