@@ -174,6 +174,7 @@ def _model_entry(slot: Slot) -> dict[str, object]:
         entry["rule"] = {
             "shares": {str(route.version): route.weight for route in wanted.arms},
             "mirror": wanted.mirror,
+            "layer": None if wanted.layer is None else str(wanted.layer),
         }
     return {**entry, "reason": slot.failure} if slot.failure else entry
 

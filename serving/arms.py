@@ -16,6 +16,10 @@ from bisect import bisect
 from collections.abc import Mapping
 from hashlib import blake2b
 from itertools import accumulate
+from typing import Final
+
+_LAYER: Final = b"layer"
+"""Sets the places in a layer apart from the draws among a model's versions."""
 
 
 class Arms:
@@ -42,6 +46,12 @@ class Arms:
             return self._versions[bisect(self._bounds, random.random() * self._bounds[-1])]  # noqa: S311  # no secret
         text = unit.encode()
         return min(self._arms, key=lambda arm: _draw(text, arm[1]) / arm[2])[0]
+
+
+def place_in_layer(layer: str, unit: str) -> int:
+    """Return the place of a unit in a layer of experiments, from 0 up to 10,000: in each layer another one."""
+    key = blake2b(layer.encode(), digest_size=16, person=_LAYER).digest()
+    return int.from_bytes(blake2b(unit.encode(), digest_size=8, key=key).digest(), "little") * 10_000 >> 64
 
 
 def _draw(unit: bytes, arm: bytes) -> float:

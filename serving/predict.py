@@ -144,7 +144,8 @@ class PredictRoute:
         answering = self._table.answering(model)
         if not answering.is_experiment:
             return _Asked(answering.main)
-        return _Asked(answering.choose(environ.get(_UNIT_KEY)), answering)
+        unit = environ.get(_UNIT_KEY)
+        return _Asked(answering.choose(unit), answering) if answering.takes_part(unit) else _Asked(answering.main)
 
     def _refused(self, dialect: Dialect, asked: "_Asked | None", error: RequestError) -> _Answer:
         self._metrics.count_refusal(asked.served.model if asked else None, error.status, error.kind)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from serving.arms import Arms
+from serving.arms import Arms, place_in_layer
 from serving.decoding import SignatureDecoder
 from serving.source import Endpoint
 from yarnmill.flavours.predictor import Predictor
@@ -50,8 +50,16 @@ class Answering(msgspec.Struct, frozen=True):
         number = {"stable": 0, "canary": 1}.get(label, len(shares))
         return self.versions[shares[number].version] if number < len(shares) else None
 
+    def takes_part(self, unit: str | None) -> bool:
+        """Return whether a unit is in the experiment; in one on a part of a layer, nobody without a name is."""
+        layer = self.endpoint.layer
+        if layer is None:
+            return self.is_experiment
+        start, stop = layer.bounds
+        return unit is not None and start <= place_in_layer(layer.name, unit) < stop
+
     def choose(self, unit: str | None) -> ServedModel:
-        """Return the version that answers for a unit; without one, any of them by its share."""
+        """Return the version that answers for a unit that takes part; without one, any of them by its share."""
         return self.versions[self.arms.choose(unit)]
 
 
@@ -119,4 +127,4 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 def same_rule(one: Endpoint, other: Endpoint) -> bool:
     """Return whether two endpoints answer alike, whichever change of the registry says so."""
-    return (one.routes, one.mirror) == (other.routes, other.mirror)
+    return (one.routes, one.mirror, one.layer) == (other.routes, other.mirror, other.layer)

@@ -17,7 +17,7 @@ from yarnmill.bundle.store import fetch_held
 from yarnmill.errors import YarnMillError
 from yarnmill.records import Record, canonical_json, parse_json
 from yarnmill.registry import ModelEndpoint, Registry
-from yarnmill.registry.records import Route
+from yarnmill.registry.records import Layer, Route
 
 _ENDPOINTS_NAME: Final = "endpoints.json"
 _log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ _log = logging.getLogger(__name__)
 class Endpoint(Record, frozen=True, kw_only=True):
     """Which versions of a model shall answer here, at which shares, and the change of the registry that says so.
 
-    ``mirror`` is the one of ``routes`` that gets a copy of every request, its answer unused.
+    ``mirror`` is the one of ``routes`` that gets a copy of every request, its answer unused; ``layer`` says which units
+    take part in the experiment, None: all.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Endpoint(Record, frozen=True, kw_only=True):
     revision: int
     changed_at: dt.datetime
     mirror: int | None = None
+    layer: Layer | None = None
 
     @property
     def arms(self) -> tuple[Route, ...]:
@@ -133,4 +135,5 @@ def _endpoint(endpoint: ModelEndpoint) -> Endpoint:
         revision=endpoint.revision,
         changed_at=endpoint.changed_at,
         mirror=endpoint.rule.mirror,
+        layer=endpoint.rule.layer,
     )

@@ -3,13 +3,14 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from registered import Let, bundle
 
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError, YarnMillError
 from yarnmill.records import convert
 from yarnmill.registry import Candidate, Registry, Rule
-from yarnmill.registry.records import Destination
+from yarnmill.registry.records import Destination, Layer
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +158,74 @@ def test_64_who_change_one_rule_leave_one_history(registry: Registry, url: str) 
     assert registry.endpoints.get("rater").rule == history[0].rule
     by_revision = dict(zip(revisions, range(64), strict=True))
     assert all(one.actor == f"worker-{by_revision[one.revision]}" for one in history)
+
+
+def on_layer(name: str, start: float, stop: float) -> Rule:
+    return Rule(destinations=split(v1=50, v2=50).destinations, layer=Layer(name=name, start=start, stop=stop))
+
+
+@pytest.fixture
+def other(registry: Registry, candidate: Candidate, run: Let) -> str:
+    """Return another model with two versions that run."""
+    for number in (1, 2):
+        registry.versions.register(msgspec.structs.replace(bundle(candidate, number + 10), model="other"))
+        run("other", number)
+    return "other"
+
+
+def test_two_models_share_no_part_of_a_layer(registry: Registry, other: str) -> None:
+    registry.endpoints.route("rater", on_layer("ranking", 0, 30))
+    before = registry.audit()
+    for start, stop in ((0, 100), (29.99, 40), (10, 20)):
+        with pytest.raises(ConflictError, match=r"ranking:.*: rater has ranking:0-30"):
+            registry.endpoints.route(other, on_layer("ranking", start, stop))
+    assert registry.audit() == before
+    beside = registry.endpoints.route(other, on_layer("ranking", 30, 60))
+    assert str(beside.rule) == "1: 50 %, 2: 50 %; in ranking:30-60"
+    registry.endpoints.route("rater", on_layer("ranking", 0, 20))  # its own part is no obstacle
+    registry.endpoints.route(other, on_layer("colours", 0, 100))
+    registry.endpoints.route("rater", on_layer("ranking", 0, 100))
+    with pytest.raises(ConflictError, match="rater has ranking:0-100"):
+        registry.endpoints.roll_back(other)
+    registry.endpoints.route("rater", Rule.only(1))
+    assert registry.endpoints.roll_back(other).rule == beside.rule
+
+
+def test_a_layer_is_of_one_environment(registry: Registry, other: str, run: Let) -> None:
+    registry.environments.create("staging", "")
+    registry.endpoints.route("rater", on_layer("ranking", 0, 100))
+    for number in (1, 2):
+        registry.deployments.started(registry.deployments.begin(other, number, "staging"))
+    assert run is not None
+    registry.endpoints.route(other, on_layer("ranking", 0, 100), "staging")
+
+
+def test_of_two_who_take_a_part_of_a_layer_at_once_one_gets_it(registry: Registry, other: str) -> None:
+    both = threading.Barrier(2)
+
+    def take(model: str) -> bool:
+        both.wait()
+        try:
+            registry.endpoints.route(model, on_layer("ranking", 0, 60))
+        except ConflictError:
+            return False
+        return True
+
+    for _ in range(5):
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(take, ("rater", other))) == [False, True]
+        for model in ("rater", other):
+            registry.endpoints.route(model, Rule.only(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "stop"), [("", 0, 1), ("a b", 0, 1), ("a", 1, 1), ("a", -1, 1), ("a", 0, 101), ("a", 0, 0.001)]
+)
+def test_what_is_no_part_of_a_layer_is_refused(name: str, start: float, stop: float) -> None:
+    with pytest.raises(ValueError, match="layer"):
+        Layer(name=name, start=start, stop=stop)
+
+
+def test_a_layer_is_of_an_experiment() -> None:
+    with pytest.raises(ValueError, match="without an experiment"):
+        Rule(destinations=Rule.only(1).destinations, layer=Layer(name="a", start=0, stop=1))

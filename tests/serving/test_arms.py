@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.arms import Arms
+from serving.arms import Arms, place_in_layer
 
 UNITS = [f"user-{number}" for number in range(20_000)]
 
@@ -60,3 +60,18 @@ def test_another_model_draws_anew() -> None:
     one, other = (Arms(model, {1: 1, 2: 1}) for model in ("rater", "ranker"))
     same = sum(one.choose(unit) == other.choose(unit) for unit in UNITS)
     assert abs(same - len(UNITS) / 2) < 500
+
+
+def test_places_in_a_layer_are_even_and_have_nothing_to_do_with_each_other_or_with_the_draw() -> None:
+    arms = Arms("rater", {1: 1, 2: 1})
+    units = [f"unit {number}" for number in range(40_000)]
+    cells = Counter(
+        (place_in_layer("ranking", unit) // 2_500, place_in_layer("colours", unit) // 2_500, arms.choose(unit))
+        for unit in units
+    )
+    assert len(cells) == 32
+    expected = len(units) / 32
+    assert sum((count - expected) ** 2 / expected for count in cells.values()) < 62  # chi-squared, 31 degrees: 0.1 %
+    places = [place_in_layer("ranking", unit) for unit in units]
+    assert min(places) >= 0
+    assert max(places) < 10_000

@@ -10,17 +10,19 @@ import requests
 from registered import let_run
 
 from serving.app import create_app
+from serving.arms import place_in_layer
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.predict import PredictRoute
 from serving.shadow import largest_difference
-from yarnmill.registry.records import Destination, Rule
+from yarnmill.registry.records import Destination, Layer, Rule
 
 if TYPE_CHECKING:
     from conftest import Clock, Platform, Start
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
+VERSION = "X-Model-Version"
 ROW = {"instances": [{"user_id": 1, "features": [0, 0]}]}
 
 
@@ -59,6 +61,45 @@ def test_a_unit_is_always_answered_by_the_same_version(
         assert answer.json == {"predictions": [1.0 + version]}
 
 
+def test_experiments_on_parts_of_one_layer_share_no_unit(
+    platform: "Platform", table: ModelTable, client: "FlaskClient", two: tuple[int, int]
+) -> None:
+    for model in ("other", "third"):
+        for bias in (1.0, 2.0):
+            platform.publish(model, bias)
+    parts = {"rater": ("ranking", 0, 40), "other": ("ranking", 40, 100), "third": ("colours", 0, 50)}
+    for model, (layer, start, stop) in parts.items():
+        destinations = (Destination(version=two[0], weight=60), Destination(version=two[1], weight=40))
+        for version in two:
+            let_run(platform.registry, model, version)
+        rule = Rule(destinations=destinations, layer=Layer(name=layer, start=start, stop=stop))
+        platform.registry.endpoints.route(model, rule)
+    table.refresh()
+    units = [str(number) for number in range(200)]
+    tried = {
+        model: {unit for unit in units if ask(client, unit, f"/v1/models/{model}:predict").headers[VERSION] == "2"}
+        for model in parts
+    }
+    assert not tried["rater"] & tried["other"]
+    assert tried["rater"] & tried["third"]
+    assert tried["other"] & tried["third"]
+    for _ in range(30):
+        assert ask(client).headers[VERSION] == "1"  # whoever has no name takes no part
+    text = client.get("/metrics").text
+    counted = sum(
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith('yarnmill_arm_requests_total{model="rater"')
+    )
+    assert counted == sum(place_in_layer("ranking", unit) < 4_000 for unit in units)
+    listed = client.get("/v1/models").json
+    assert [one["rule"]["layer"] for one in (listed or {})["models"]] == [
+        "ranking:40-100",
+        "ranking:0-40",
+        "colours:0-50",
+    ]
+
+
 def test_status_and_metrics_tell_of_both(
     platform: "Platform", table: ModelTable, client: "FlaskClient", two: tuple[int, int]
 ) -> None:
@@ -75,7 +116,7 @@ def test_status_and_metrics_tell_of_both(
     ]
     listed = client.get("/v1/models").json
     assert listed is not None
-    assert listed["models"][0]["rule"] == {"shares": {"1": 99.99, "2": 0.01}, "mirror": None}
+    assert listed["models"][0]["rule"] == {"shares": {"1": 99.99, "2": 0.01}, "mirror": None, "layer": None}
     assert listed["models"][0]["answering_version"] == 1
     text = client.get("/metrics").text
     assert 'yarnmill_arm_requests_total{model="rater",status="200",version="1"} 3.0' in text

@@ -5,13 +5,14 @@ import click
 from yarnmill.cli.models_options import environment_option, expected_option, print_endpoint, say
 from yarnmill.cli.options import output_option, with_config
 from yarnmill.config import Config
-from yarnmill.registry.records import Destination, Rule
+from yarnmill.registry.records import Destination, Layer, Rule
 
 
 @click.command()
 @click.argument("model")
 @click.argument("shares", nargs=-1, required=True, metavar="VERSION=PERCENT...")
 @click.option("--mirror", type=int, default=None, help="A version that is asked too, its answer unused.")
+@click.option("--layer", default=None, metavar="NAME:FROM-TO", help="The units that take part, such as ranking:0-30.")
 @environment_option
 @expected_option
 @output_option
@@ -21,6 +22,7 @@ def route(  # noqa: PLR0913  # click's options
     shares: tuple[str, ...],
     *,
     mirror: int | None,
+    layer: str | None,
     environment: str | None,
     expected: int | None,
     output: str,
@@ -34,13 +36,13 @@ def route(  # noqa: PLR0913  # click's options
     # What opens a model loads its libraries: not for the other commands.
     from yarnmill.lifecycle.deploy import route as route_versions  # noqa: PLC0415
 
-    rule = parse_rule(shares, mirror)
+    rule = parse_rule(shares, mirror, layer)
     endpoint = route_versions(model, rule, config, environment=environment, expected=expected, progress=say)
     print_endpoint(endpoint, output)
 
 
-def parse_rule(shares: tuple[str, ...], mirror: int | None) -> Rule:
-    """Return the rule of ``version=percent`` texts."""
+def parse_rule(shares: tuple[str, ...], mirror: int | None, layer: str | None = None) -> Rule:
+    """Return the rule of ``version=percent`` texts, and of ``name:from-to``, the units that take part."""
     destinations = []
     for text in shares:
         version, _, weight = text.partition("=")
@@ -49,6 +51,17 @@ def parse_rule(shares: tuple[str, ...], mirror: int | None) -> Rule:
         except ValueError as problem:
             raise click.UsageError(f"{text!r} is no share, such as 2=10: {problem}") from None
     try:
-        return Rule(destinations=tuple(destinations), mirror=mirror)
+        return Rule(
+            destinations=tuple(destinations), mirror=mirror, layer=None if layer is None else parse_layer(layer)
+        )
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
+
+
+def parse_layer(text: str) -> Layer:
+    """Return the part of a layer that ``name:from-to`` says; ValueError if it says none."""
+    name, _, part = text.rpartition(":")
+    start, dash, stop = part.removesuffix("%").partition("-")
+    if not (name and dash):
+        raise ValueError(f"layer {text!r} is not like ranking:0-30")
+    return Layer(name=name, start=float(start.removesuffix("%")), stop=float(stop))

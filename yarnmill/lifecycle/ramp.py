@@ -60,7 +60,8 @@ def planned(ramp: Ramp, rule: Rule, version: int) -> list[tuple[float, Rule]]:
     for share in ramp.shares:
         if share >= own:
             rest = () if share == 100.0 else (Destination(version=before, weight=round(100.0 - share, 2)),)
-            steps.append((share, Rule(destinations=(*rest, Destination(version=version, weight=share)))))
+            destinations = (*rest, Destination(version=version, weight=share))
+            steps.append((share, Rule(destinations=destinations, layer=rule.layer if rest else None)))
     return steps
 
 

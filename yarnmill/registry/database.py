@@ -69,11 +69,14 @@ class Session:
             )
         return int(row.id)
 
-    def environment_id(self, environment: str | None, *, lock: bool = False) -> int:
-        """Return an environment's row id, None for the default one; ``lock`` keeps it as it is for this transaction."""
+    def environment_id(self, environment: str | None, *, lock: bool = False, alone: bool = False) -> int:
+        """Return an environment's row id, None for the default one.
+
+        ``lock`` keeps it as it is for this transaction; ``alone`` lets nobody else do either meanwhile.
+        """
         wanted = ENVIRONMENT.c.is_default if environment is None else ENVIRONMENT.c.name == environment
         query = sa.select(ENVIRONMENT.c.id).where(wanted)
-        found = self.execute(query.with_for_update(read=True) if lock else query).scalar()
+        found = self.execute(query.with_for_update(read=not alone) if lock or alone else query).scalar()
         if found is None:
             raise NotFoundError(f"{environment}: no such environment", mend="yarnmill models environments list")
         return int(found)

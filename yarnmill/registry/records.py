@@ -2,10 +2,13 @@
 
 import datetime as dt
 import math
+import re
 from typing import Final, Literal
 
 from yarnmill.bundle.manifest import Flavour
 from yarnmill.records import Record
+
+_LAYER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 WHOLE: Final = 10_000
 """All traffic, in hundredths of a percent."""
@@ -104,6 +107,41 @@ class ModelVersion(Record, frozen=True, kw_only=True):
         return f"{self.model}/{self.version}"
 
 
+class Layer(Record, frozen=True, kw_only=True):
+    """The units that take part in an experiment: those from ``start`` up to ``stop`` percent of a layer.
+
+    A unit has one place in a layer, whichever model is asked, and one in each other layer that has nothing to do with
+    it. So experiments on parts of one layer share no unit, and those in different layers know nothing of each other.
+    """
+
+    name: str
+    start: float
+    stop: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no part of a layer."""
+        if not _LAYER.fullmatch(self.name):
+            raise ValueError(f"layer {self.name!r}: letters, digits, dots, dashes and underscores name one")
+        if not 0 <= self.start < self.stop <= 100:
+            raise ValueError(f"layer {self.name}: {self.start:g} to {self.stop:g} is no part of 0 to 100 percent")
+        for end in (self.start, self.stop):
+            if abs(round(end * 100) - end * 100) > 1e-6:
+                raise ValueError(f"layer {self.name}: {end} has more than two decimals")
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Start and stop in hundredths of a percent."""
+        return round(self.start * 100), round(self.stop * 100)
+
+    def overlaps(self, other: "Layer") -> bool:
+        """Return whether a unit may be in both."""
+        return self.name == other.name and max(self.start, other.start) < min(self.stop, other.stop)
+
+    def __str__(self) -> str:
+        """Return it as commands take it."""
+        return f"{self.name}:{self.start:g}-{self.stop:g}"
+
+
 class Destination(Record, frozen=True, kw_only=True):
     """A version and its share of the traffic, in percent with at most two decimals."""
 
@@ -126,11 +164,13 @@ class Destination(Record, frozen=True, kw_only=True):
 class Rule(Record, frozen=True, kw_only=True):
     """Which versions of a model answer, at which shares; ``mirror`` gets a copy of every request, its answer unused.
 
-    A rule without a destination answers nothing: the endpoint was stopped.
+    With a ``layer`` the shares are of the units that take part; the version with the largest share answers the others,
+    and requests that name no unit. A rule without a destination answers nothing: the endpoint was stopped.
     """
 
     destinations: tuple[Destination, ...]
     mirror: int | None = None
+    layer: Layer | None = None
 
     def __post_init__(self) -> None:
         """Refuse shares that are not a whole, and a version named twice."""
@@ -139,6 +179,8 @@ class Rule(Record, frozen=True, kw_only=True):
             raise ValueError(f"the weights add up to {total / 100:g} %, not 100 %")
         if self.mirror is not None and not self.destinations:
             raise ValueError("a mirror without a destination")
+        if self.layer is not None and len(self.destinations) < 2:
+            raise ValueError("a layer without an experiment: name two versions or more")
         if len(set(self.versions)) < len(self.versions):
             raise ValueError(f"a version is named twice: {', '.join(map(str, self.versions))}")
 
@@ -155,7 +197,8 @@ class Rule(Record, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Return the rule in one line, for tables and the audit."""
         shares = ", ".join(f"{one.version}: {one.weight:g} %" for one in self.destinations) or "nothing"
-        return shares if self.mirror is None else f"{shares}; mirrored to {self.mirror}"
+        more = "" if self.mirror is None else f"; mirrored to {self.mirror}"
+        return f"{shares}{more}" if self.layer is None else f"{shares}{more}; in {self.layer}"
 
 
 class VersionEndpoint(Record, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from yarnmill.records import convert, to_plain
 from yarnmill.registry import rows
 from yarnmill.registry.database import Database, Session, check_revision
 from yarnmill.registry.deployments import endpoints_by_id, move
-from yarnmill.registry.records import AuditValue, ModelEndpoint, Route, Routing, Rule
+from yarnmill.registry.records import AuditValue, Layer, ModelEndpoint, Route, Routing, Rule
 from yarnmill.registry.schema import (
     ENVIRONMENT,
     MODEL,
@@ -144,6 +144,8 @@ def _route(  # what a change of a rule is told
     check_revision(_subject(model, before), expected, revision, _look(model))
     if before is not None and before.rule == rule:
         return before
+    if rule.layer is not None:
+        _check_layer(session, model, rule.layer, environment)
     _move_versions(session, model, rule, environment_id)
     endpoint_id = _write(session, (model_id, environment_id), rule, revision)
     _note_routed(session, endpoint_id, model_id, rule)
@@ -156,6 +158,20 @@ def _route(  # what a change of a rule is told
         now["reason"] = reason
     session.note("route", model, was, now)
     return after
+
+
+def _check_layer(session: Session, model: str, layer: Layer, environment: str | None) -> None:
+    """Refuse a part of a layer that another model's experiment has there; nobody takes one meanwhile."""
+    environment_id = session.environment_id(environment, alone=True)
+    query = rows.MODEL_ENDPOINTS.where(MODEL_ENDPOINT.c.environment_id == environment_id, MODEL.c.name != model)
+    for row in session.execute(query):
+        other = convert(row.rule, Rule, source=f"registry: rule of {row.model}").layer
+        if other is not None and layer.overlaps(other):
+            raise ConflictError(
+                f"{layer}: {row.model} has {other}",
+                expected="a part of the layer that no other model has, or another layer",
+                mend=_look(row.model),
+            )
 
 
 def _write(session: Session, place: tuple[int, int], rule: Rule, revision: int) -> int:

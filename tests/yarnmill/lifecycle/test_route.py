@@ -63,6 +63,12 @@ def test_the_command(settings: list[str], home: object, capsys: pytest.CaptureFi
     command = ["models", "route", "rater", "--home", str(home), *settings]
     assert run(yarnmill, [*command, "1=90", "2=10%", "--mirror", "3", "--output", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["rule"]["mirror"] == 3
+    layered = [*command, "1=50", "2=50", "--output", "json"]
+    assert run(yarnmill, [*layered, "--layer", "ranking:0-30.5"]) == 0
+    assert json.loads(capsys.readouterr().out)["rule"]["layer"] == {"name": "ranking", "start": 0.0, "stop": 30.5}
+    for wrong in ("ranking", "ranking:3", "ranking:5-3", ":0-1", "ranking:a-b"):
+        assert run(yarnmill, [*layered, "--layer", wrong]) == 2
+        capsys.readouterr()
     for wrong, reason in ((["1=90"], "add up to 90 %"), (["1=99.999", "2=0.001"], "two decimals"), (["x"], "no share")):
         assert run(yarnmill, [*command, *wrong]) == 2
         assert reason in capsys.readouterr().err
