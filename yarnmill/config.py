@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -94,6 +94,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
 
     host: str
     port: int
+    server: Literal["gunicorn", "granian"]
     workers: int
     threads: int
     poll: Seconds

@@ -172,15 +172,22 @@ def rater(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
 Start = Callable[..., AbstractContextManager[Tier]]
 
 
+@pytest.fixture(params=["gunicorn", "granian"])
+def server(request: pytest.FixtureRequest) -> str:
+    """Return the server of the tier, each in turn."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def start_tier(platform: Platform, tmp_path: Path) -> Start:
+def start_tier(platform: Platform, tmp_path: Path, server: str) -> Start:
     """Return what starts ``yarnmill serve`` on a free port, waits for its line, and ends it."""
 
     @contextmanager
     def start(*arguments: str) -> Iterator[Tier]:
         log = tmp_path / "tier.log"
         command = [sys.executable, "-m", "yarnmill.cli.main", "serve", "--home", str(platform.home), "--port", "0"]
-        command += ["--set", "serving.poll=0.1", *arguments]
+        command += ["--server", server, "--set", "serving.poll=0.1", *arguments]
         with (
             log.open("w") as errors,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

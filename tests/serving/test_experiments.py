@@ -201,6 +201,7 @@ def test_differences_are_those_of_the_numbers_that_both_have() -> None:
 
 
 @pytest.mark.programs
+@pytest.mark.parametrize("server", ["gunicorn"], indirect=True)
 def test_shares_change_under_load_and_no_request_fails(
     platform: "Platform", start_tier: "Start", two: tuple[int, int]
 ) -> None:

@@ -183,6 +183,7 @@ def test_what_a_ramp_will_let_stand() -> None:
 
 
 @pytest.mark.programs
+@pytest.mark.parametrize("server", ["gunicorn"], indirect=True)
 def test_the_commands_on_a_tier_under_load(
     platform: "Platform", start_tier: "Start", capsys: pytest.CaptureFixture[str]
 ) -> None:

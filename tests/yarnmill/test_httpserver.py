@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from yarnmill.errors import ConfigurationError, ConflictError
-from yarnmill.httpserver.accesslog import render_line
+from yarnmill.httpserver.lines import render_line
 from yarnmill.httpserver.listener import address_of, bind
 
 

@@ -12,6 +12,7 @@ from yarnmill.config import load_config
 @click.option("--host", default=None, help="Address to bind [serving.host].")
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 0 takes a free one [serving.port].")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [serving.workers].")
+@click.option("--server", type=click.Choice(["gunicorn", "granian"]), default=None, help="[serving.server]")
 @click.option("--access-log", default="-", metavar="FILE", help="One JSON line a request; - is standard error.")
 @click.option("--pid-file", type=click.Path(path_type=Path), default=None, help="Written while the tier runs.")
 @config_options
@@ -19,6 +20,7 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
     host: str | None,
     port: int | None,
     workers: int | None,
+    server: str | None,
     access_log: str,
     pid_file: Path | None,
     config_file: str | None,
@@ -31,13 +33,14 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
     `serving on http://HOST:PORT`, when every worker has loaded its models.
     """
     # Flask and gunicorn load only for this command.
-    from serving import server  # noqa: PLC0415
+    from serving.server import ServerOptions  # noqa: PLC0415
+    from serving.server import serve as run_tier  # noqa: PLC0415
 
     flags = [
         f"serving.{key}={value}"
-        for key, value in (("host", host), ("port", port), ("workers", workers))
+        for key, value in (("host", host), ("port", port), ("workers", workers), ("server", server))
         if value is not None
     ]
     config = load_config(config_file, (*overrides, *flags), home=home)
-    options = server.ServerOptions(access_log=access_log, pid_file=pid_file)
-    server.serve(config, options, lambda url: click.echo(f"serving on {url}"))
+    options = ServerOptions(access_log=access_log, pid_file=pid_file)
+    run_tier(config, options, lambda url: click.echo(f"serving on {url}"))

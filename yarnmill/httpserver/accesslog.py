@@ -1,15 +1,15 @@
-"""One line of JSON a request, without body, query and headers: what was asked, what was answered, how long it took."""
+"""gunicorn's logs as ours: one line of JSON a request, and what the application says beside its own errors."""
 
 import datetime as dt
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import orjson
 from gunicorn.glogging import Logger
 
-_STANDARD_ERROR: Final = "-"
+from yarnmill.httpserver.lines import STANDARD_ERROR, render_line
 
 
 class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
@@ -25,8 +25,8 @@ class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
     def setup(self, cfg: Any) -> None:  # noqa: ANN401  # gunicorn's untyped settings
         """Set both logs up, and send what the application itself logs the way of gunicorn's error log."""
         super().setup(cfg)
-        if cfg.accesslog == _STANDARD_ERROR:
-            self._set_handler(self.access_log, _STANDARD_ERROR, logging.Formatter("%(message)s"), stream=sys.stderr)
+        if cfg.accesslog == STANDARD_ERROR:
+            self._set_handler(self.access_log, STANDARD_ERROR, logging.Formatter("%(message)s"), stream=sys.stderr)
         source = logging.getLogger(self.source)
         source.handlers = list(self.error_log.handlers)
         source.setLevel(logging.INFO)
@@ -38,20 +38,3 @@ class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
             line = render_line(environ, resp.status_code, resp.sent, request_time, dt.datetime.now(dt.UTC))
             line |= {name: environ[key] for key, name in self.extra.items() if key in environ}
             self.access_log.info(orjson.dumps(line).decode())
-
-
-def render_line(
-    environ: Mapping[str, Any], status: int, sent_bytes: int, duration: dt.timedelta, now: dt.datetime
-) -> dict[str, object]:
-    """Return what the access log says of one request."""
-    return {
-        "time": now.isoformat(timespec="milliseconds"),
-        "remote": environ.get("REMOTE_ADDR", ""),
-        "method": environ.get("REQUEST_METHOD", ""),
-        "path": environ.get("PATH_INFO", ""),
-        "status": status,
-        "milliseconds": round(duration.total_seconds() * 1000, 3),
-        "request_bytes": int(environ.get("CONTENT_LENGTH") or 0),
-        "answer_bytes": sent_bytes,
-        "agent": environ.get("HTTP_USER_AGENT", "")[:100],
-    }

@@ -1,0 +1,121 @@
+"""The tier under Granian: HTTP in Rust, one call of Python a request."""
+
+import gc
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+from typing_extensions import override
+
+from serving.worker import LOG_NAME, LOGGED, ReadyLine, Worker
+from yarnmill.config import Config
+from yarnmill.errors import ConfigurationError
+from yarnmill.httpserver.lines import LoggedApplication
+from yarnmill.httpserver.listener import BACKLOG
+from yarnmill.httpserver.series import forget_worker
+
+try:
+    from granian._granian import SocketHolder  # there is no public way to bring a socket of one's own
+    from granian.constants import Interfaces
+    from granian.http import HTTP1Settings
+    from granian.server.mp import MPServer
+except ImportError:
+    raise ConfigurationError(
+        "serving.server: Granian is not installed", expected="gunicorn", mend="pip install 'yarnmill[granian]'"
+    ) from None
+
+_MOST_HEADER_BYTES: Final = 64 << 10
+_FORMAT: Final = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
+
+
+def run_granian(
+    config: Config, access_log: str, pid_file: Path | None, listener: socket.socket, ready: ReadyLine
+) -> None:
+    """Run the tier's workers until SIGTERM or Ctrl-C ends it; this leaves by SystemExit, with all workers gone.
+
+    Parameters
+    ----------
+    config
+        The configuration: ``serving``, ``registry``, ``home``.
+    access_log
+        A file, or ``-`` for standard error.
+    pid_file
+        Written while the tier runs.
+    listener
+        Where it answers; every worker accepts from it.
+    ready
+        Told of each worker that has loaded its models.
+    """
+    _log_to_standard_error()
+
+    def load() -> Any:  # noqa: ANN401  # a WSGI application
+        """Return the application of one worker; called after the fork, before the worker accepts anything."""
+        worker = Worker(config)
+        worker.load_first()
+        ready.count_one()
+        return LoggedApplication(worker.app, access_log, LOGGED)
+
+    host, port = listener.getsockname()[:2]
+    server = _Server(
+        "serving",
+        listener=listener,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=config.serving.workers,
+        blocking_threads=config.serving.threads,
+        backlog=BACKLOG,
+        websockets=False,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(float(config.serving.timeout) * 1000), max_buffer_size=_MOST_HEADER_BYTES
+        ),
+        log_level="warning",
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        workers_kill_timeout=max(1, round(float(config.serving.timeout))),
+    )
+    gc.freeze()  # pages of the parent's objects stay shared
+    if pid_file is not None:
+        pid_file.write_text(f"{os.getpid()}\n")
+    try:
+        server.serve(target_loader=load, wrap_loader=False)
+    finally:
+        if pid_file is not None:
+            pid_file.unlink(missing_ok=True)
+    raise SystemExit(0)
+
+
+class _Server(MPServer):
+    """Granian whose workers accept from a socket that is there already, and whose dead ones leave no gauges."""
+
+    def __init__(self, target: str, *, listener: socket.socket, **settings: Any) -> None:  # noqa: ANN401  # Granian's own
+        super().__init__(target, **settings)
+        self._listener = listener
+
+    @override
+    def _init_shared_socket(self) -> None:
+        holder: Any = SocketHolder  # its stub does not know what it takes
+        fd, is_unix = self._listener.fileno(), False
+        vars(self).update(_ssp=None, _sso=self._listener, _sfd=fd, _shd=holder(fd, is_unix, BACKLOG))
+        self._listener.set_inheritable(True)
+
+    @override
+    def _drop_shared_socket(self) -> None:
+        pass
+
+    @override
+    def _respawn_workers(self, workers: Any, *arguments: Any, **named: Any) -> None:
+        before = [self.wrks[each].inner.pid for each in workers]
+        super()._respawn_workers(workers, *arguments, **named)
+        for pid in before:
+            forget_worker(pid)
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(_FORMAT, "%Y-%m-%d %H:%M:%S %z"))
+    log = logging.getLogger(LOG_NAME)
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)

@@ -1,0 +1,84 @@
+"""One worker of the tier, whichever server it belongs to: its application, and the registry that it follows."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import IO, Final
+
+from flask import Flask
+
+from serving.app import create_app
+from serving.follower import Follower
+from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
+from yarnmill.config import Config
+
+LOG_NAME: Final = "serving"
+LOGGED: Final[Mapping[str, str]] = {MODEL_KEY: "model", VERSION_KEY: "version", ROWS_KEY: "rows"}
+"""What the access log says beside what every server says."""
+
+_LOAD_FIRST_S: Final = 20.0
+"""How long a new worker loads models before it accepts requests anyway (and answers 503 for what is missing)."""
+
+
+class ReadyLine:
+    """Counts workers over forks and calls ``announce`` when the last of the first ones is ready.
+
+    Parameters
+    ----------
+    tally
+        An empty file that all workers share.
+    workers
+        How many are to come.
+    announce
+        Runs in the last of them.
+    """
+
+    def __init__(self, tally: IO[bytes], workers: int, announce: Callable[[], None]) -> None:
+        self._tally = tally
+        self._workers = workers
+        self._announce = announce
+
+    def count_one(self) -> None:
+        """Count a worker that is ready."""
+        fcntl.lockf(self._tally, fcntl.LOCK_EX)
+        try:
+            self._tally.seek(0, os.SEEK_END)
+            self._tally.write(b".")
+            self._tally.flush()
+            if self._tally.tell() == self._workers:
+                self._announce()
+        finally:
+            fcntl.lockf(self._tally, fcntl.LOCK_UN)
+
+
+class Worker:
+    """A worker. To be made after the fork: no connection, no runtime's threads, no counter survives one.
+
+    Parameters
+    ----------
+    config
+        The configuration: ``serving``, ``registry``, ``home``.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._follower = Follower.from_config(config)
+        max_body_bytes = int(config.serving.max_body) * 1024 * 1024
+        self.app: Flask = create_app(self._follower.table, self._follower.metrics, max_body_bytes=max_body_bytes)
+
+    def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Follow the registry from now on, and return when models are loaded: no request meets an empty worker.
+
+        Parameters
+        ----------
+        go_on
+            Asked five times a second; False ends it.
+        """
+        self._follower.start()
+        deadline = time.monotonic() + _LOAD_FIRST_S
+        while time.monotonic() < deadline and go_on() and not self._follower.wait_for_first_pass(0.2):
+            pass
+
+    def stop(self) -> None:
+        """Follow the registry no longer."""
+        self._follower.stop()

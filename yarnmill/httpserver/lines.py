@@ -1,0 +1,69 @@
+"""One line of JSON a request, without body, query and headers: what was asked, what was answered, how long it took."""
+
+import datetime as dt
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import orjson
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+STANDARD_ERROR: Final = "-"
+
+
+def render_line(
+    environ: Mapping[str, Any], status: int, sent_bytes: int, duration: dt.timedelta, now: dt.datetime
+) -> dict[str, object]:
+    """Return what the access log says of one request."""
+    return {
+        "time": now.isoformat(timespec="milliseconds"),
+        "remote": environ.get("REMOTE_ADDR", ""),
+        "method": environ.get("REQUEST_METHOD", ""),
+        "path": environ.get("PATH_INFO", ""),
+        "status": status,
+        "milliseconds": round(duration.total_seconds() * 1000, 3),
+        "request_bytes": int(environ.get("CONTENT_LENGTH") or 0),
+        "answer_bytes": sent_bytes,
+        "agent": environ.get("HTTP_USER_AGENT", "")[:100],
+    }
+
+
+class LoggedApplication:
+    """A WSGI application that writes the line of each request itself, for servers that cannot.
+
+    Parameters
+    ----------
+    application
+        What answers, each time with one whole body.
+    target
+        A file to append to, or ``-`` for standard error.
+    extra
+        Maps keys of a request's environment to further keys of its line.
+    """
+
+    def __init__(self, application: "WSGIApplication", target: str, extra: Mapping[str, str]) -> None:
+        self._application = application
+        self._extra = dict(extra)
+        self._stream: IO[bytes] = (
+            sys.stderr.buffer if target == STANDARD_ERROR else Path(target).open("ab", buffering=0)  # noqa: SIM115  # as long as the process
+        )
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer, and write the line."""
+        started, statuses = time.perf_counter(), list[str]()
+
+        def note(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:  # noqa: ANN401  # WSGI's own
+            statuses.append(status)
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+        body = b"".join(self._application(environ, note))
+        duration = dt.timedelta(seconds=time.perf_counter() - started)
+        line = render_line(environ, int(statuses[-1][:3]), len(body), duration, dt.datetime.now(dt.UTC))
+        line |= {name: environ[key] for key, name in self._extra.items() if key in environ}
+        # One write a line: the lines of several processes do not mix.
+        self._stream.write(orjson.dumps(line) + b"\n")
+        return [body]
