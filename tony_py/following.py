@@ -30,8 +30,8 @@ _POLL_S: Final = 0.5
 _SETTLE_S: Final = 5.0
 """How long the report may come after YARN's word that the application has ended."""
 
-_TRACKING_S: Final = 20.0
-"""How long MLflow may take to hear of an application whose driver could not tell it."""
+_TRACKING_S: Final = 60.0
+"""How long MLflow may take to hear of an application whose driver could not tell it: loading it alone takes seconds."""
 
 _PATIENCE_S: Final = 120.0
 """How long YARN may be silent before whoever follows gives up."""

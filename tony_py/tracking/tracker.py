@@ -35,6 +35,7 @@ from yarnmill.report import RunReport
 PATIENCE_S: Final = 2.0
 """How long the end of an application may wait for MLflow to hear of it."""
 
+_LOOK_S: Final = 0.2
 _SAMPLE_S: Final = 10.0
 _MOST_WAITING: Final = 200
 _JOIN_S: Final = 5.0  # both threads end with the process; a child of it may hold its output open
@@ -118,17 +119,19 @@ class Tracker:
             self.finish(failure_of_driver(cause, dt.datetime.now(dt.UTC)), PATIENCE_S)
 
     def finish(self, end: RunEnd, patience_s: float) -> None:
-        """Say how the run ended, and wait for MLflow to hear it, at most so long; not at all if it is not well."""
+        """Say how the run ended, and wait for MLflow to hear it, at most so long; no longer once it is not well."""
         self._has_ended = True
         if self._process is None:
             return
         self._say(Line(end=end))
-        if self._problem:
-            return
-        try:
-            self._process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            self._tell(f"MLflow did not hear within {patience_s:g} s how the run ended")
+        deadline = time.monotonic() + patience_s
+        while not self._problem:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(min(_LOOK_S, max(deadline - time.monotonic(), 0.0)))
+                return
+            if time.monotonic() >= deadline:
+                self._tell(f"MLflow did not hear within {patience_s:g} s how the run ended")
+                return
 
     def _say(self, line: Line) -> None:
         with suppress(queue.Full):  # what was not taken for so long is old
