@@ -7,6 +7,8 @@ and the compiled loops are a second of CPU each time otherwise, several times a 
 
 from pyspark import daemon
 
+from photon.spark.worker import keep_what_is_loaded, keep_zip_directories
+
 
 def load() -> None:
     """Import what the tasks of a fit import, and bring the compiled loops in."""
@@ -29,6 +31,13 @@ def load() -> None:
     row_derivatives(block, one, LOGISTIC, hessian=True)
 
 
+def settle() -> None:
+    """Spare the workers what PySpark does around every task: see :mod:`photon.spark.worker`."""
+    keep_zip_directories()
+    keep_what_is_loaded()
+
+
 if __name__ == "__main__":
     load()
+    settle()
     daemon.manager()  # type: ignore[no-untyped-call]  # PySpark's own
