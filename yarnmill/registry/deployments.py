@@ -68,7 +68,7 @@ class Deployments:
 
         def undeploy(session: Session) -> VersionEndpoint:
             session.model_id(model, lock=True)
-            endpoint_id, endpoint = _endpoint(session, model, version, environment)
+            endpoint = _endpoint(session, model, version, environment)
             check_revision(_subject(endpoint), expected, endpoint.revision, f"yarnmill models show {model}")
             if endpoint.status == "serving":
                 raise ConflictError(
@@ -78,16 +78,24 @@ class Deployments:
                 )
             if endpoint.status == "terminated":
                 return endpoint
-            _give_up(session, endpoint_id)
-            move(session, endpoint_id, endpoint, "terminated", "")
-            return _endpoint(session, model, version, environment)[1]
+            _give_up(session, endpoint.id)
+            move(session, endpoint, "terminated", "")
+            return _endpoint(session, model, version, environment)
 
         return self._database.change(undeploy)
 
     def get(self, model: str, version: int, environment: str | None = None) -> VersionEndpoint:
         """Return a version's endpoint in an environment; NotFoundError if it never was there."""
         with self._database.reading() as session:
-            return _endpoint(session, model, version, environment)[1]
+            return _endpoint(session, model, version, environment)
+
+    def with_id(self, endpoint_id: int) -> VersionEndpoint:
+        """Return the version endpoint that a row is; NotFoundError if there is none."""
+        with self._database.reading() as session:
+            found = endpoints_where(session, VERSION_ENDPOINT.c.id == endpoint_id)
+            if not found:
+                raise NotFoundError(f"version endpoint {endpoint_id}: no such endpoint", mend="yarnmill models list")
+            return found[0]
 
     def find(self, model: str | None = None, environment: str | None = None) -> list[VersionEndpoint]:
         """Return version endpoints, all or those of a model or environment, ordered by model and version."""
@@ -104,20 +112,19 @@ class Deployments:
             return [rows.record_of(row, Deployment) for row in found]
 
 
-def move(session: Session, endpoint_id: int, endpoint: VersionEndpoint, status: EndpointStatus, message: str) -> None:
+def move(session: Session, endpoint: VersionEndpoint, status: EndpointStatus, message: str) -> None:
     """Bring an endpoint whose model is locked into another status."""
     values = {"status": status, "message": message, "revision": endpoint.revision + 1, "changed_at": session.now}
-    session.execute(sa.update(VERSION_ENDPOINT).where(VERSION_ENDPOINT.c.id == endpoint_id).values(values))
+    session.execute(sa.update(VERSION_ENDPOINT).where(VERSION_ENDPOINT.c.id == endpoint.id).values(values))
     where: dict[str, AuditValue] = {"version": endpoint.version, "environment": endpoint.environment}
     told: dict[str, AuditValue] = {"message": message} if message else {}
     session.note(status, endpoint.model, {**where, "status": endpoint.status}, {**where, "status": status, **told})
 
 
-def endpoints_by_id(session: Session, *conditions: sa.ColumnElement[bool]) -> dict[int, VersionEndpoint]:
-    """Return the version endpoints of which conditions hold, by their row ids, ordered by version."""
-    query = rows.VERSION_ENDPOINTS.add_columns(VERSION_ENDPOINT.c.id).where(*conditions).order_by(VERSION.c.number)
-    found = [rows.fields_of(row) for row in session.execute(query)]
-    return {fields.pop("id"): rows.record_from(fields, VersionEndpoint) for fields in found}
+def endpoints_where(session: Session, *conditions: sa.ColumnElement[bool]) -> list[VersionEndpoint]:
+    """Return the version endpoints of which conditions hold, ordered by version."""
+    found = session.execute(rows.VERSION_ENDPOINTS.where(*conditions).order_by(VERSION.c.number))
+    return [rows.record_of(row, VersionEndpoint) for row in found]
 
 
 def _narrowed(query: sa.Select[tuple[object, ...]], model: str | None, environment: str | None) -> sa.Executable:
@@ -138,16 +145,16 @@ def _begin(session: Session, model: str, version: int, environment: str | None) 
         session.execute(
             sa.insert(VERSION_ENDPOINT).values(**values, revision=1, created_at=session.now, changed_at=session.now)
         )
-        endpoint_id, endpoint = _endpoint(session, model, version, environment)
+        endpoint = _endpoint(session, model, version, environment)
         where: dict[str, AuditValue] = {"version": version, "environment": endpoint.environment}
         session.note("deploy", model, where, {**where, "status": "pending"})
     else:
         _give_up(session, found.id)
-        endpoint_id, endpoint = _endpoint(session, model, version, environment)
+        endpoint = _endpoint(session, model, version, environment)
         if endpoint.status in {"failed", "terminated"}:
-            move(session, endpoint_id, endpoint, "pending", "")
+            move(session, endpoint, "pending", "")
     asked = {"status": "pending", "message": "", "actor": session.actor, "created_at": session.now}
-    deployment_id = session.insert(DEPLOYMENT, version_endpoint_id=endpoint_id, **asked)
+    deployment_id = session.insert(DEPLOYMENT, version_endpoint_id=endpoint.id, **asked)
     row = session.execute(rows.DEPLOYMENTS.where(DEPLOYMENT.c.id == deployment_id)).one()
     return rows.record_of(row, Deployment)
 
@@ -171,24 +178,23 @@ def _end(session: Session, deployment: Deployment, status: DeploymentStatus, mes
         )
     values = {"status": status, "message": message, "finished_at": session.now}
     session.execute(sa.update(DEPLOYMENT).where(DEPLOYMENT.c.id == seen.id).values(values))
-    endpoint_id, endpoint = _endpoint(session, seen.model, seen.version, seen.environment)
+    endpoint = _endpoint(session, seen.model, seen.version, seen.environment)
     if endpoint.status not in _LIVE:
-        move(session, endpoint_id, endpoint, status, message)
-    return _endpoint(session, seen.model, seen.version, seen.environment)[1]
+        move(session, endpoint, status, message)
+    return _endpoint(session, seen.model, seen.version, seen.environment)
 
 
-def _endpoint(session: Session, model: str, version: int, environment: str | None) -> tuple[int, VersionEndpoint]:
+def _endpoint(session: Session, model: str, version: int, environment: str | None) -> VersionEndpoint:
     environment_id = session.environment_id(environment)
     here = (MODEL.c.name == model, VERSION.c.number == version, VERSION_ENDPOINT.c.environment_id == environment_id)
-    found = endpoints_by_id(session, *here)
+    found = endpoints_where(session, *here)
     if not found:
         session.model_id(model)
         raise NotFoundError(
             f"{model}/{version} was never deployed{f' to {environment}' if environment else ''}",
             mend=f"yarnmill models deploy {model} {version}",
         )
-    ((endpoint_id, endpoint),) = found.items()
-    return endpoint_id, endpoint
+    return found[0]
 
 
 def _subject(endpoint: VersionEndpoint) -> str:

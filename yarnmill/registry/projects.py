@@ -29,6 +29,14 @@ class Projects:
         with self._database.reading() as session:
             return _project(session, name)
 
+    def with_id(self, project_id: int) -> Project:
+        """Return the project that a row is; NotFoundError if there is none."""
+        with self._database.reading() as session:
+            row = session.execute(rows.PROJECTS.where(PROJECT.c.id == project_id)).one_or_none()
+            if row is None:
+                raise NotFoundError(f"project {project_id}: no such project", mend=_LOOK)
+            return rows.record_of(row, Project)
+
     def ensure(self, name: str) -> Project:
         """Return a project, made if it is not there; ConfigurationError if nothing can be named so."""
         parse_name(name, "a project")

@@ -45,6 +45,7 @@ class Candidate(Record, frozen=True, kw_only=True):
 class Project(Record, frozen=True, kw_only=True):
     """Models that belong to one team."""
 
+    id: int
     name: str
     team: str
     labels: dict[str, str]
@@ -57,6 +58,7 @@ class Project(Record, frozen=True, kw_only=True):
 class Environment(Record, frozen=True, kw_only=True):
     """Where versions answer: ``target`` is what its serving tier is reached by."""
 
+    id: int
     name: str
     target: str
     is_default: bool
@@ -65,10 +67,15 @@ class Environment(Record, frozen=True, kw_only=True):
 
 
 class Model(Record, frozen=True, kw_only=True):
-    """A model: a name under which versions follow each other, and what answers in the default environment, if any."""
+    """A model: a name under which versions follow each other, and what answers in the default environment, if any.
 
+    ``flavour`` is that of the newest version.
+    """
+
+    id: int
     name: str
     project: str
+    flavour: Flavour
     versions: int
     deployed: str
     created_at: dt.datetime
@@ -204,6 +211,7 @@ class Rule(Record, frozen=True, kw_only=True):
 class VersionEndpoint(Record, frozen=True, kw_only=True):
     """A version in an environment, and how far it is there."""
 
+    id: int
     model: str
     version: int
     environment: str
@@ -242,6 +250,7 @@ class Route(Record, frozen=True, kw_only=True):
 class ModelEndpoint(Record, frozen=True, kw_only=True):
     """Which versions of a model answer in an environment. ``revision`` counts its changes from 1."""
 
+    id: int
     model: str
     environment: str
     rule: Rule

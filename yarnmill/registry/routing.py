@@ -12,12 +12,13 @@ from yarnmill.errors import ConflictError, NotFoundError
 from yarnmill.records import convert, to_plain
 from yarnmill.registry import rows
 from yarnmill.registry.database import Database, Session, check_revision
-from yarnmill.registry.deployments import endpoints_by_id, move
+from yarnmill.registry.deployments import endpoints_where, move
 from yarnmill.registry.records import AuditValue, Layer, ModelEndpoint, Route, Routing, Rule
 from yarnmill.registry.schema import (
     ENVIRONMENT,
     MODEL,
     MODEL_ENDPOINT,
+    PROJECT,
     ROUTED,
     ROUTING,
     VERSION,
@@ -122,6 +123,26 @@ class ModelEndpoints:
             bundles = _bundles(session, MODEL_ENDPOINT.c.environment_id == environment_id)
             return [one for one in (_record(row, bundles) for row in found) if one.rule.destinations]
 
+    def everywhere(self, *, model: str | None = None, project: str | None = None) -> list[ModelEndpoint]:
+        """Return every endpoint of a model or of a project's models, stopped or not, in all environments."""
+        conditions = [] if model is None else [MODEL.c.name == model]
+        if project is not None:
+            of_project = sa.select(PROJECT.c.id).where(PROJECT.c.name == project).scalar_subquery()
+            conditions.append(MODEL.c.project_id == of_project)
+        query = rows.MODEL_ENDPOINTS.where(*conditions).order_by(MODEL.c.name, ENVIRONMENT.c.name)
+        with self._database.reading() as session:
+            found = session.execute(query).all()
+            bundles = _bundles(session, MODEL_ENDPOINT.c.id.in_([row.id for row in found]))
+            return [_record(row, bundles) for row in found]
+
+    def with_id(self, endpoint_id: int) -> ModelEndpoint:
+        """Return the model endpoint that a row is, stopped or not; NotFoundError if there is none."""
+        with self._database.reading() as session:
+            row = session.execute(rows.MODEL_ENDPOINTS.where(MODEL_ENDPOINT.c.id == endpoint_id)).one_or_none()
+            if row is None:
+                raise NotFoundError(f"model endpoint {endpoint_id}: no such endpoint", mend="yarnmill models list")
+            return _record(row, _bundles(session, MODEL_ENDPOINT.c.id == endpoint_id))
+
     def generation(self) -> int:
         """Return a number that grows with every change of any rule: one look at an index, fit for polling."""
         with self._database.reading() as session:
@@ -192,8 +213,8 @@ def _write(session: Session, place: tuple[int, int], rule: Rule, revision: int) 
 def _move_versions(session: Session, model: str, rule: Rule, environment_id: int) -> None:
     """Make the versions that the rule names serving, and those that it no longer does running."""
     here = (MODEL.c.name == model, VERSION_ENDPOINT.c.environment_id == environment_id)
-    endpoints = endpoints_by_id(session, *here)
-    by_version = {endpoint.version: endpoint for endpoint in endpoints.values()}
+    endpoints = endpoints_where(session, *here)
+    by_version = {endpoint.version: endpoint for endpoint in endpoints}
     for number in rule.versions:
         session.version_id(model, number)
         endpoint = by_version.get(number)
@@ -205,11 +226,11 @@ def _move_versions(session: Session, model: str, rule: Rule, environment_id: int
                 expected="a version that runs",
                 mend=f"yarnmill models deploy {model} {number}",
             )
-    for endpoint_id, endpoint in endpoints.items():
+    for endpoint in endpoints:
         if endpoint.version in rule.versions and endpoint.status == "running":
-            move(session, endpoint_id, endpoint, "serving", "")
+            move(session, endpoint, "serving", "")
         elif endpoint.version not in rule.versions and endpoint.status == "serving":
-            move(session, endpoint_id, endpoint, "running", "")
+            move(session, endpoint, "running", "")
 
 
 def _note_routed(session: Session, endpoint_id: int, model_id: int, rule: Rule) -> None:
@@ -243,12 +264,11 @@ def _bundles(session: Session, condition: sa.ColumnElement[bool]) -> dict[tuple[
 
 def _record(row: rows.Row, bundles: dict[tuple[int, int], tuple[str, str]]) -> ModelEndpoint:
     fields = rows.fields_of(row)
-    endpoint_id = fields.pop("id")
     rule = convert(fields["rule"], Rule, source=f"registry: rule of {row.model}")
     weights = {one.version: one.weight for one in rule.destinations}
     routes = []
     for version in rule.versions:
-        bundle_id, blobs_url = bundles[endpoint_id, version]
+        bundle_id, blobs_url = bundles[row.id, version]
         weight = weights.get(version, 0.0)
         routes.append(Route(version=version, weight=weight, bundle_id=bundle_id, blobs_url=blobs_url))
     return rows.record_from({**fields, "routes": [to_plain(one) for one in routes]}, ModelEndpoint)

@@ -34,19 +34,20 @@ _OF_VERSION: Final = (
 )
 
 
-def _without_id(table: sa.Table) -> list[sa.ColumnElement[Any]]:
-    return [column for column in table.c if column.name != "id"]
-
-
-PROJECTS: Final = sa.select(*_without_id(PROJECT))
-ENVIRONMENTS: Final = sa.select(*_without_id(ENVIRONMENT))
-AUDIT_ENTRIES: Final = sa.select(*_without_id(AUDIT))
+PROJECTS: Final = sa.select(PROJECT)
+ENVIRONMENTS: Final = sa.select(ENVIRONMENT)
+AUDIT_ENTRIES: Final = sa.select(*(column for column in AUDIT.c if column.name != "id"))
 
 MODELS: Final = (
     sa.select(
-        MODEL.c.name, PROJECT.c.name.label("project"), MODEL.c.versions, MODEL_ENDPOINT.c.rule, MODEL.c.created_at
+        *(MODEL.c[name] for name in ("id", "name", "versions", "created_at")),
+        PROJECT.c.name.label("project"),
+        VERSION.c.flavour,
+        MODEL_ENDPOINT.c.rule,
     )
     .join(PROJECT, PROJECT.c.id == MODEL.c.project_id)
+    # A model comes with its first version, so there is always a newest one.
+    .join(VERSION, (VERSION.c.model_id == MODEL.c.id) & (VERSION.c.number == MODEL.c.versions))
     .join(ENVIRONMENT, ENVIRONMENT.c.is_default)
     .outerjoin(
         MODEL_ENDPOINT,
@@ -68,6 +69,7 @@ VERSIONS: Final = (
 
 VERSION_ENDPOINTS: Final = (
     sa.select(
+        VERSION_ENDPOINT.c.id,
         _MODEL_NAME,
         _NUMBER,
         _ENVIRONMENT_NAME,

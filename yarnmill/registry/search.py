@@ -36,14 +36,16 @@ class Bound(Record, frozen=True, kw_only=True):
 class Query(Record, frozen=True, kw_only=True):
     """What versions are looked for: all that is given must hold.
 
-    ``inputs`` match exactly, or as a prefix if they end in ``*``; ``parent`` is ``model/version``, and its children,
-    their children and so on are found. ``before`` continues after the last version of an earlier answer.
+    A label has the value that ``labels`` names, or one of those that ``label_choices`` does. ``inputs`` match exactly,
+    or as a prefix if they end in ``*``; ``parent`` is ``model/version``, and its children, their children and so on
+    are found. ``before`` continues after the last version of an earlier answer.
     """
 
     model: str | None = None
     project: str | None = None
     flavour: str | None = None
     labels: dict[str, str] = {}
+    label_choices: dict[str, tuple[str, ...]] = {}
     metrics: tuple[Bound, ...] = ()
     inputs: tuple[str, ...] = ()
     parent: str | None = None
@@ -106,6 +108,9 @@ def _conditions(session: Session, query: Query) -> list[sa.ColumnElement[bool]]:
         conditions.append(VERSION.c.retired_at.is_(None))
     label, metric = VERSION_LABEL.c, VERSION_METRIC.c
     conditions += [_has(VERSION_LABEL, (label.key == key) & (label.value == of)) for key, of in query.labels.items()]
+    conditions += [
+        _has(VERSION_LABEL, (label.key == key) & label.value.in_(of)) for key, of in query.label_choices.items()
+    ]
     conditions += [_has(VERSION_METRIC, (metric.name == one.metric) & _beyond(one)) for one in query.metrics]
     conditions += [_has(VERSION_INPUT, _matches(url)) for url in query.inputs]
     if query.parent is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from yarnmill.errors import ConfigurationError, ConflictError
+from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
 from yarnmill.records import convert
 from yarnmill.registry import rows
 from yarnmill.registry.database import Database, Session, check_revision
@@ -60,10 +60,20 @@ class Versions:
                 raise ConfigurationError(f"metric {name} is {value}", expected="a finite number")
         return self._database.change(lambda session: _register(session, candidate))
 
-    def models(self) -> list[Model]:
-        """Return every model, ordered by name."""
+    def models(self, project: str | None = None) -> list[Model]:
+        """Return every model, all or those of a project, ordered by name."""
+        query = rows.MODELS.order_by(MODEL.c.name)
         with self._database.reading() as session:
-            return [_model(row) for row in session.execute(rows.MODELS.order_by(MODEL.c.name))]
+            found = session.execute(query if project is None else query.where(PROJECT.c.name == project))
+            return [_model(row) for row in found]
+
+    def model_with_id(self, model_id: int) -> Model:
+        """Return the model that a row is; NotFoundError if there is none."""
+        with self._database.reading() as session:
+            row = session.execute(rows.MODELS.where(MODEL.c.id == model_id)).one_or_none()
+            if row is None:
+                raise NotFoundError(f"model {model_id}: no such model", mend="yarnmill models list")
+            return _model(row)
 
     def find(self, model: str) -> list[ModelVersion]:
         """Return a model's versions, ordered by number; NotFoundError if there is no such model."""
