@@ -109,8 +109,14 @@ def bring(  # what, where, with what
 ) -> None:
     """Make a version run in an environment, ready to be named by a rule; errors as :func:`deploy`."""
     deployment = registry.deployments.begin(model, version, environment)
+    progress(f"{model}/{version}: fetching it, opening it, asking it its example")
+    carry_out(registry, deployment, config)
+    progress(f"{model}/{version}: runs in {environment}")
+
+
+def carry_out(registry: Registry, deployment: Deployment, config: Config) -> None:
+    """Do what a deployment that has begun asks for, and note how it ended; errors as :func:`deploy`."""
     try:
-        progress(f"{model}/{version}: fetching it, opening it, asking it its example")
         _try(deployment, config)
     except BaseException as problem:
         # Ctrl-C too: whoever looks sees why it did not come to answer.
@@ -118,7 +124,6 @@ def bring(  # what, where, with what
         registry.deployments.failed(deployment, reason)
         raise
     registry.deployments.started(deployment)
-    progress(f"{model}/{version}: runs in {environment}")
 
 
 def _try(deployment: Deployment, config: Config) -> None:
