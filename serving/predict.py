@@ -45,7 +45,9 @@ UNIT_HEADER: Final = "X-Unit-Id"
 
 _UNIT_KEY: Final = "HTTP_X_UNIT_ID"
 _JSON_BYTES_KEY: Final = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
-_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), OpenInference(), MlflowScoring(), *EXAMPLES)
+_MERLIN: Final = TfServing("/merlin/models/", "/v1/predict")
+"""Merlin's clients ask a model's endpoint at its URL and ``/v1/predict``, in TensorFlow Serving's form."""
+_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), OpenInference(), MlflowScoring(), *EXAMPLES, _MERLIN)
 _STATUS_LINES: Final = {
     200: "200 OK",
     400: "400 Bad Request",

@@ -31,11 +31,15 @@ _TF_DTYPE: Final[dict[Dtype, str]] = {
 
 
 class TfServing:
-    """``POST /v1/models/<model>[/versions/<n>]:predict``; see :class:`serving.dialect.Dialect`."""
+    """``POST <prefix><model>[/versions/<n>]<suffix>``; see :class:`serving.dialect.Dialect`."""
+
+    def __init__(self, prefix: str = "/v1/models/", suffix: str = ":predict") -> None:
+        self._prefix = prefix
+        self._suffix = suffix
 
     def address(self, path: str) -> Address | None:
         """Return what a path asks."""
-        return parse_address(path, "/v1/models/", ":predict")
+        return parse_address(path, self._prefix, self._suffix)
 
     def decode(self, body: bytes, _form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for, whatever its Content-Type: clients in the wild send none."""
