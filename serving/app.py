@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Final
 
 import msgspec
-from flask import Flask, Response
+from flask import Blueprint, Flask, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
@@ -25,7 +25,7 @@ _MOST_LISTED: Final = 100
 _log = logging.getLogger(__name__)
 
 
-def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int) -> Flask:
+def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int, control: Blueprint | None = None) -> Flask:
     """Return the application of one worker.
 
     Parameters
@@ -36,12 +36,17 @@ def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int) -> F
         What counts the requests.
     max_body_bytes
         Largest request body.
+    control
+        The pages that change what is deployed; None: there are none.
     """
     app = Flask("serving", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     _add_health(app, table, metrics)
     _add_models(app, table)
     _add_mlflow(app, table)
     app.register_blueprint(oip_pages(table))
+    if control is not None:
+        app.register_blueprint(control)
     app.register_error_handler(RequestError, lambda error: json_response({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -4,11 +4,13 @@ import gc
 import logging
 import os
 import socket
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Final
 
 from typing_extensions import override
 
+from serving.control.deploying import Deployer
 from serving.worker import LOG_NAME, LOGGED, ReadyLine, Worker
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
@@ -31,7 +33,12 @@ _FORMAT: Final = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 
 
 def run_granian(
-    config: Config, access_log: str, pid_file: Path | None, listener: socket.socket, ready: ReadyLine
+    config: Config,
+    access_log: str,
+    pid_file: Path | None,
+    listener: socket.socket,
+    ready: ReadyLine,
+    deployer: Deployer | None,
 ) -> None:
     """Run the tier's workers until SIGTERM or Ctrl-C ends it; this leaves by SystemExit, with all workers gone.
 
@@ -47,12 +54,15 @@ def run_granian(
         Where it answers; every worker accepts from it.
     ready
         Told of each worker that has loaded its models.
+    deployer
+        As in :class:`serving.worker.Worker`.
     """
     _log_to_standard_error()
 
     def load() -> Any:  # noqa: ANN401  # a WSGI application
         """Return the application of one worker; called after the fork, before the worker accepts anything."""
-        worker = Worker(config)
+        worker = Worker(config, deployer)
+        Finalize(None, worker.stop, exitpriority=1)  # Granian's workers end as multiprocessing's do
         worker.load_first()
         ready.count_one()
         return LoggedApplication(worker.app, access_log, LOGGED)

@@ -7,6 +7,12 @@ from yarnmill.errors import YarnMillError
 _LONGEST_VALUE: Final = 60
 
 
+def error_text(error: YarnMillError) -> str:
+    """Return an error on one line, for a JSON answer."""
+    expected, mend = error.expected and f"expected {error.expected}", error.mend and f"to mend it: {error.mend}"
+    return "; ".join(part for part in (error.what, expected, mend) if part)
+
+
 class RequestError(YarnMillError):
     """A request that gets no prediction. ``kind`` labels the metric, so it is one of few."""
 
@@ -16,15 +22,7 @@ class RequestError(YarnMillError):
     @property
     def text(self) -> str:
         """The error on one line, for a JSON answer."""
-        return "; ".join(
-            part
-            for part in (
-                self.what,
-                self.expected and f"expected {self.expected}",
-                self.mend and f"to mend it: {self.mend}",
-            )
-            if part
-        )
+        return error_text(self)
 
 
 class BadRequestError(RequestError):
@@ -74,6 +72,13 @@ class ModelFailedError(RequestError):
 
     status = 500
     kind = "model failed"
+
+
+class NotOfferedError(RequestError):
+    """Something that clients of another platform may ask for and that there is not; the error says what there is."""
+
+    status = 501
+    kind = "not offered"
 
 
 class ModelUnavailableError(RequestError):

@@ -24,6 +24,7 @@ from yarnmill.httpserver.worker import PromptWorker
 from yarnmill.records import Record
 
 if TYPE_CHECKING:
+    from serving.control.deploying import Deployer
     from serving.worker import ReadyLine, Worker
 
 
@@ -34,7 +35,9 @@ class ServerOptions(Record, frozen=True, kw_only=True):
     pid_file: Path | None = None
 
 
-def serve(config: Config, options: ServerOptions, announce: Callable[[str], None]) -> None:
+def serve(
+    config: Config, options: ServerOptions, announce: Callable[[str], None], deployer: "Deployer | None" = None
+) -> None:
     """Run the tier until SIGTERM or Ctrl-C ends it; this leaves by SystemExit, with all workers gone.
 
     Parameters
@@ -46,6 +49,8 @@ def serve(config: Config, options: ServerOptions, announce: Callable[[str], None
     announce
         Called once with the tier's URL, when every worker has loaded its models, or tried to for 20 s.
         Runs in a worker.
+    deployer
+        What brings versions to run that the control API is asked for; None: the tier has no control API.
 
     Raises
     ------
@@ -65,19 +70,27 @@ def serve(config: Config, options: ServerOptions, announce: Callable[[str], None
         if config.serving.server == "granian":
             from serving.granian_server import run_granian  # noqa: PLC0415
 
-            run_granian(config, options.access_log, options.pid_file, listener, ready)
+            run_granian(config, options.access_log, options.pid_file, listener, ready, deployer)
         else:
-            _Application(config, options, listener, ready).run()
+            _Application(config, options, listener, ready, deployer).run()
 
 
 class _Application(ThreadedApplication):
     """The tier's workers under gunicorn."""
 
-    def __init__(self, config: Config, options: ServerOptions, listener: socket.socket, ready: "ReadyLine") -> None:
+    def __init__(
+        self,
+        config: Config,
+        options: ServerOptions,
+        listener: socket.socket,
+        ready: "ReadyLine",
+        deployer: "Deployer | None",
+    ) -> None:
         from serving.accesslog import TierLogger  # noqa: PLC0415  # see shared_series
 
         self._config = config
         self._ready = ready
+        self._deployer = deployer
         self._worker: Worker | None = None
         processes = Processes(
             name="yarnmill-serve",
@@ -102,7 +115,7 @@ class _Application(ThreadedApplication):
         """Return the application of one worker; called after the fork."""
         from serving.worker import Worker  # noqa: PLC0415  # see shared_series
 
-        self._worker = Worker(self._config)
+        self._worker = Worker(self._config, self._deployer)
         return self._worker.app
 
     def _load_first(self, process: PromptWorker) -> None:

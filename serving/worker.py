@@ -9,6 +9,9 @@ from typing import IO, Final
 from flask import Flask
 
 from serving.app import create_app
+from serving.control.control import Control
+from serving.control.deploying import Deployer
+from serving.control.pages import control_pages
 from serving.follower import Follower
 from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
 from yarnmill.config import Config
@@ -59,12 +62,19 @@ class Worker:
     ----------
     config
         The configuration: ``serving``, ``registry``, ``home``.
+    deployer
+        Carries out what Merlin's clients deploy; None: there is no control API.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, deployer: Deployer | None = None) -> None:
         self._follower = Follower.from_config(config)
-        max_body_bytes = int(config.serving.max_body) * 1024 * 1024
-        self.app: Flask = create_app(self._follower.table, self._follower.metrics, max_body_bytes=max_body_bytes)
+        self._control = None if deployer is None else Control(config, deployer)
+        self.app: Flask = create_app(
+            self._follower.table,
+            self._follower.metrics,
+            max_body_bytes=int(config.serving.max_body) * 1024 * 1024,
+            control=None if self._control is None else control_pages(self._control),
+        )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """Follow the registry from now on, and return when models are loaded: no request meets an empty worker.
@@ -80,5 +90,7 @@ class Worker:
             pass
 
     def stop(self) -> None:
-        """Follow the registry no longer."""
+        """Deploy nothing more, and follow the registry no longer."""
+        if self._control is not None:
+            self._control.stop()
         self._follower.stop()

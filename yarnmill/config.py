@@ -102,6 +102,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     memory: Mebibytes
     timeout: Seconds
     environment: str
+    control: bool
 
 
 class Config(Record, frozen=True, kw_only=True):

@@ -1,11 +1,16 @@
 """``yarnmill serve``: the tier that answers."""
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from yarnmill.cli.options import config_options
-from yarnmill.config import load_config
+from yarnmill.config import Config, load_config
+
+if TYPE_CHECKING:
+    from serving.control.deploying import Deployer
 
 
 @click.command()
@@ -13,6 +18,11 @@ from yarnmill.config import load_config
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 0 takes a free one [serving.port].")
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [serving.workers].")
 @click.option("--server", type=click.Choice(["gunicorn", "granian"]), default=None, help="[serving.server]")
+@click.option(
+    "--control/--no-control",
+    default=None,
+    help="Let Merlin's clients deploy and route below /merlin [serving.control].",
+)
 @click.option("--access-log", default="-", metavar="FILE", help="One JSON line a request; - is standard error.")
 @click.option("--pid-file", type=click.Path(path_type=Path), default=None, help="Written while the tier runs.")
 @config_options
@@ -21,6 +31,7 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
     port: int | None,
     workers: int | None,
     server: str | None,
+    control: bool | None,  # noqa: FBT001  # click's
     access_log: str,
     pid_file: Path | None,
     config_file: str | None,
@@ -38,9 +49,23 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
 
     flags = [
         f"serving.{key}={value}"
-        for key, value in (("host", host), ("port", port), ("workers", workers), ("server", server))
+        for key, value in (
+            ("host", host),
+            ("port", port),
+            ("workers", workers),
+            ("server", server),
+            ("control", control),
+        )
         if value is not None
     ]
     config = load_config(config_file, (*overrides, *flags), home=home)
     options = ServerOptions(access_log=access_log, pid_file=pid_file)
-    run_tier(config, options, lambda url: click.echo(f"serving on {url}"))
+    run_tier(config, options, lambda url: click.echo(f"serving on {url}"), _deployer(config))
+
+
+def _deployer(config: Config) -> "Deployer | None":
+    if not config.serving.control:
+        return None
+    from yarnmill.lifecycle.deploy import carry_out  # noqa: PLC0415  # it opens models of every flavour
+
+    return partial(carry_out, config=config)

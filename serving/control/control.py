@@ -1,0 +1,90 @@
+"""What the pages of the control API act on."""
+
+import threading
+from typing import NamedTuple
+
+from flask import request
+
+from serving.control import objects
+from serving.control.deploying import Deployer, Deploying
+from yarnmill.config import Config
+from yarnmill.errors import NotFoundError
+from yarnmill.registry import Registry
+from yarnmill.registry.records import Environment, Model
+
+
+class Place(NamedTuple):
+    """An environment, and the URL of the tier that answers there if that is known."""
+
+    environment: objects.Environment
+    url: str | None
+
+
+class Control:
+    """The registry, and the deployments of this process. To be made after the fork; nothing is opened before a request.
+
+    Parameters
+    ----------
+    config
+        Names the registry and the environment of this tier, and says what it gives to versions.
+    deployer
+        Brings versions to run.
+    """
+
+    def __init__(self, config: Config, deployer: Deployer) -> None:
+        self._config = config
+        self._opened: Registry | None = None
+        self._opening = threading.Lock()
+        self.deploying = Deploying(lambda: self.registry, deployer)
+
+    @property
+    def registry(self) -> Registry:
+        """The registry, opened when it is first asked for."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = Registry(self._config.registry_url)
+            return self._opened
+
+    def stop(self) -> None:
+        """End what goes on, and close the registry."""
+        self.deploying.stop()
+        if self._opened is not None:
+            self._opened.close()
+
+    def places(self) -> dict[str, Place]:
+        """Return every environment by its name."""
+        return {one.name: Place(self._environment(one), self._url(one)) for one in self.registry.environments.find()}
+
+    def model(self, model_id: int) -> Model:
+        """Return a model; NotFoundError if no row has the id."""
+        return self.registry.versions.model_with_id(model_id)
+
+    def model_of(self, project_id: int, model_id: int) -> Model:
+        """Return a model of a project; NotFoundError if it is of another."""
+        project, model = self.registry.projects.with_id(project_id), self.model(model_id)
+        if model.project != project.name:
+            raise NotFoundError(f"project {project.name} has no model {model_id}", mend="yarnmill models list")
+        return model
+
+    def _environment(self, environment: Environment) -> objects.Environment:
+        return objects.Environment(
+            id=environment.id,
+            name=environment.name,
+            cluster=environment.target,
+            is_default=environment.is_default,
+            default_resource_request=self._resources(),
+            created_at=environment.created_at,
+        )
+
+    def _resources(self) -> objects.ResourceRequest:
+        # This tier's settings stand for those of every environment: the registry does not know them, and Merlin's
+        # clients deploy to none that has no defaults.
+        workers, memory_mib = self._config.serving.workers, int(self._config.serving.memory)
+        return objects.ResourceRequest(min_replica=workers, max_replica=workers, memory_request=f"{memory_mib}Mi")
+
+    def _url(self, environment: Environment) -> str | None:
+        if environment.target.startswith(("http://", "https://")):
+            return environment.target.rstrip("/")
+        mine = self._config.serving.environment
+        is_mine = environment.name == mine if mine else environment.is_default
+        return request.root_url.rstrip("/") if is_mine else None

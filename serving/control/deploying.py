@@ -1,0 +1,95 @@
+"""Deployments that requests ask for: begun at once, carried out one after the other by a thread of the process."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from yarnmill.errors import ClusterUnavailableError, YarnMillError
+from yarnmill.registry import Registry
+from yarnmill.registry.records import Deployment
+
+_MOST_WAITING: Final = 100
+_LAST_S: Final = 2.0
+_log = logging.getLogger(__name__)
+
+
+class Deployer(Protocol):
+    """What brings a version to run; whoever starts the tier says how."""
+
+    def __call__(self, registry: Registry, deployment: Deployment) -> None:
+        """Carry out a deployment that has begun, and note in the registry how it ended; may raise why it failed."""
+
+
+class Deploying:
+    """The deployments of one process. To be made after the fork; its thread starts with the first deployment.
+
+    Parameters
+    ----------
+    registry
+        Gives the registry.
+    deployer
+        Carries one out.
+    """
+
+    def __init__(self, registry: Callable[[], Registry], deployer: Deployer) -> None:
+        self._registry = registry
+        self._deployer = deployer
+        self._waiting: queue.SimpleQueue[Deployment | None] = queue.SimpleQueue()
+        self._current: Deployment | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def begin(self, model: str, version: int, environment: str | None) -> Deployment:
+        """Begin a deployment and return; the registry tells how it ends.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such version or environment.
+        ClusterUnavailableError
+            If too many wait.
+        """
+        if self._waiting.qsize() >= _MOST_WAITING:
+            raise ClusterUnavailableError(
+                f"{_MOST_WAITING} deployments wait in this process", mend="try it again when some have ended"
+            )
+        deployment = self._registry().deployments.begin(model, version, environment)
+        self._waiting.put(deployment)
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._carry_out_all, name="deploying", daemon=True)
+                self._thread.start()
+        return deployment
+
+    def stop(self) -> None:
+        """Note that what waits, and what takes longer than 2 s more, has failed: nobody is left to carry it out."""
+        if self._thread is None:
+            return
+        left = []
+        while not self._waiting.empty():
+            left.append(self._waiting.get())
+        self._waiting.put(None)
+        self._thread.join(timeout=_LAST_S)
+        for deployment in (*left, self._current):
+            if deployment is not None:
+                self._give_up(deployment)
+
+    def _carry_out_all(self) -> None:
+        while (deployment := self._waiting.get()) is not None:
+            self._current = deployment
+            name = f"{deployment.model}/{deployment.version} in {deployment.environment}"
+            try:
+                self._deployer(self._registry(), deployment)
+            except YarnMillError as problem:
+                _log.warning("%s: not deployed: %s", name, problem.what)
+            except Exception:  # noqa: BLE001  # whatever a model's library raises, the next one has its turn
+                _log.exception("%s: not deployed", name)
+            self._current = None
+
+    def _give_up(self, deployment: Deployment) -> None:
+        try:
+            self._registry().deployments.failed(deployment, "the serving tier was stopped: deploy it again")
+        except YarnMillError as problem:  # it ended meanwhile, or the registry is gone: both leave nothing to do
+            _log.warning("%s/%d: %s", deployment.model, deployment.version, problem.what)

@@ -1,0 +1,81 @@
+"""Version endpoints: versions that are brought to an environment, and taken out of it."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response
+
+from serving.control.bodies import ROW, DeployBody, read_body
+from serving.control.control import Control
+from serving.control.rendering import answer, version_endpoint_object
+from serving.refusals import BadRequestError
+from yarnmill.errors import NotFoundError
+from yarnmill.registry.records import VersionEndpoint
+
+_VERSION = f"/models/<{ROW}:model_id>/versions/<{ROW}:number>/endpoint"
+_ENDPOINT = f"{_VERSION}/<{ROW}:endpoint_id>"
+
+
+def add_deployments(pages: Blueprint, control: Control) -> None:
+    """Add the addresses of a version's endpoints."""
+
+    @pages.get(_VERSION)
+    def version_endpoints(model_id: int, number: int) -> Response:
+        """List a version's endpoints in all environments."""
+        model = control.model(model_id).name
+        control.registry.versions.get(model, number)
+        found = [one for one in control.registry.deployments.find(model) if one.version == number]
+        places = control.places()
+        return answer([version_endpoint_object(one, places) for one in found])
+
+    @pages.post(_VERSION)
+    def deploy(model_id: int, number: int) -> Response:
+        """Begin to deploy a version."""
+        body = read_body(DeployBody)
+        body.check_offered()
+        begun = _deploy(control, control.model(model_id).name, number, body.environment_name or None)
+        return _shown(control, begun, HTTPStatus.CREATED)
+
+    @pages.get(_ENDPOINT)
+    def version_endpoint(model_id: int, number: int, endpoint_id: int) -> Response:
+        """Answer how far a version is."""
+        return _shown(control, _endpoint(control, model_id, number, endpoint_id))
+
+    @pages.put(_ENDPOINT)
+    def deploy_again(model_id: int, number: int, endpoint_id: int) -> Response:
+        """Begin to deploy a version again, or take it out if it is to be terminated."""
+        body = read_body(DeployBody)
+        body.check_offered()
+        endpoint = _endpoint(control, model_id, number, endpoint_id)
+        if body.environment_name not in {None, "", endpoint.environment}:
+            raise BadRequestError(
+                f"environment_name: {body.environment_name!r}",
+                expected=f"{endpoint.environment!r}: an endpoint stays in its environment",
+            )
+        if body.status == "terminated":
+            return _shown(control, _undeploy(control, endpoint))
+        return _shown(control, _deploy(control, endpoint.model, number, endpoint.environment))
+
+    @pages.delete(_ENDPOINT)
+    def undeploy(model_id: int, number: int, endpoint_id: int) -> Response:
+        """Take a version out of an environment, unless it serves."""
+        return _shown(control, _undeploy(control, _endpoint(control, model_id, number, endpoint_id)))
+
+
+def _deploy(control: Control, model: str, number: int, environment: str | None) -> VersionEndpoint:
+    begun = control.deploying.begin(model, number, environment)
+    return control.registry.deployments.get(model, number, begun.environment)
+
+
+def _undeploy(control: Control, endpoint: VersionEndpoint) -> VersionEndpoint:
+    return control.registry.deployments.undeploy(endpoint.model, endpoint.version, endpoint.environment)
+
+
+def _endpoint(control: Control, model_id: int, number: int, endpoint_id: int) -> VersionEndpoint:
+    model, endpoint = control.model(model_id).name, control.registry.deployments.with_id(endpoint_id)
+    if (endpoint.model, endpoint.version) != (model, number):
+        raise NotFoundError(f"{model}/{number} has no endpoint {endpoint_id}", mend=f"yarnmill models show {model}")
+    return endpoint
+
+
+def _shown(control: Control, endpoint: VersionEndpoint, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return answer(version_endpoint_object(endpoint, control.places()), status)

@@ -1,0 +1,57 @@
+"""All addresses of the control API, and what its errors answer."""
+
+import logging
+from http import HTTPStatus
+from typing import Final
+
+from flask import Blueprint, Response
+
+from serving.control.control import Control
+from serving.control.deployments import add_deployments
+from serving.control.projects import add_projects
+from serving.control.traffic import add_traffic
+from serving.control.unoffered import add_unoffered
+from serving.control.versions import add_versions
+from serving.refusals import RequestError, error_text
+from serving.responses import json_response
+from yarnmill.errors import (
+    ClusterUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    YarnMillError,
+)
+
+_STATUSES: Final[tuple[tuple[type[YarnMillError], HTTPStatus], ...]] = (
+    (ConfigurationError, HTTPStatus.BAD_REQUEST),
+    (NotFoundError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (ClusterUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+_log = logging.getLogger(__name__)
+
+
+def control_pages(control: Control) -> Blueprint:
+    """Return the routes below ``/merlin/v1``: the rest of ``/v1`` is TensorFlow Serving's."""
+    pages = Blueprint("merlin", __name__, url_prefix="/merlin/v1")
+    add_projects(pages, control)
+    add_versions(pages, control)
+    add_deployments(pages, control)
+    add_traffic(pages, control)
+    add_unoffered(pages)
+    pages.register_error_handler(YarnMillError, _refused)
+    return pages
+
+
+def _refused(error: YarnMillError) -> Response:
+    status = _status(error)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s", error_text(error))
+    return json_response({"error": error_text(error)}, status)
+
+
+def _status(error: YarnMillError) -> int:
+    if isinstance(error, RequestError):
+        return error.status
+    found = (status for kind, status in _STATUSES if isinstance(error, kind))
+    return next(found, HTTPStatus.INTERNAL_SERVER_ERROR)
