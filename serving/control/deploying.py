@@ -8,9 +8,8 @@ from typing import Final, Protocol
 
 from yarnmill.errors import ClusterUnavailableError, YarnMillError
 from yarnmill.registry import Registry
-from yarnmill.registry.records import Deployment
+from yarnmill.registry.records import Deployment, VersionEndpoint
 
-_MOST_WAITING: Final = 100
 _LAST_S: Final = 2.0
 _log = logging.getLogger(__name__)
 
@@ -31,18 +30,21 @@ class Deploying:
         Gives the registry.
     deployer
         Carries one out.
+    most_waiting
+        How many may wait for their turn.
     """
 
-    def __init__(self, registry: Callable[[], Registry], deployer: Deployer) -> None:
+    def __init__(self, registry: Callable[[], Registry], deployer: Deployer, *, most_waiting: int = 100) -> None:
         self._registry = registry
         self._deployer = deployer
+        self._most_waiting = most_waiting
         self._waiting: queue.SimpleQueue[Deployment | None] = queue.SimpleQueue()
         self._current: Deployment | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def begin(self, model: str, version: int, environment: str | None) -> Deployment:
-        """Begin a deployment and return; the registry tells how it ends.
+    def begin(self, model: str, version: int, environment: str | None) -> VersionEndpoint:
+        """Begin a deployment and return how far the version is now; the registry tells how it ends.
 
         Raises
         ------
@@ -51,17 +53,17 @@ class Deploying:
         ClusterUnavailableError
             If too many wait.
         """
-        if self._waiting.qsize() >= _MOST_WAITING:
+        if self._waiting.qsize() >= self._most_waiting:
             raise ClusterUnavailableError(
-                f"{_MOST_WAITING} deployments wait in this process", mend="try it again when some have ended"
+                f"{self._most_waiting} deployments wait in this process", mend="try it again when some have ended"
             )
-        deployment = self._registry().deployments.begin(model, version, environment)
-        self._waiting.put(deployment)
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._carry_out_all, name="deploying", daemon=True)
-                self._thread.start()
-        return deployment
+        deployments = self._registry().deployments
+        deployment = deployments.begin(model, version, environment)
+        try:
+            return deployments.get(model, version, deployment.environment)
+        finally:
+            self._waiting.put(deployment)
+            self._start()
 
     def stop(self) -> None:
         """Note that what waits, and what takes longer than 2 s more, has failed: nobody is left to carry it out."""
@@ -75,6 +77,12 @@ class Deploying:
         for deployment in (*left, self._current):
             if deployment is not None:
                 self._give_up(deployment)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._carry_out_all, name="deploying", daemon=True)
+                self._thread.start()
 
     def _carry_out_all(self) -> None:
         while (deployment := self._waiting.get()) is not None:

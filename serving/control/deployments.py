@@ -32,7 +32,7 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
         """Begin to deploy a version."""
         body = read_body(DeployBody)
         body.check_offered()
-        begun = _deploy(control, control.model(model_id).name, number, body.environment_name or None)
+        begun = control.deploying.begin(control.model(model_id).name, number, body.environment_name or None)
         return _shown(control, begun, HTTPStatus.CREATED)
 
     @pages.get(_ENDPOINT)
@@ -53,17 +53,12 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
             )
         if body.status == "terminated":
             return _shown(control, _undeploy(control, endpoint))
-        return _shown(control, _deploy(control, endpoint.model, number, endpoint.environment))
+        return _shown(control, control.deploying.begin(endpoint.model, number, endpoint.environment))
 
     @pages.delete(_ENDPOINT)
     def undeploy(model_id: int, number: int, endpoint_id: int) -> Response:
         """Take a version out of an environment, unless it serves."""
         return _shown(control, _undeploy(control, _endpoint(control, model_id, number, endpoint_id)))
-
-
-def _deploy(control: Control, model: str, number: int, environment: str | None) -> VersionEndpoint:
-    begun = control.deploying.begin(model, number, environment)
-    return control.registry.deployments.get(model, number, begun.environment)
 
 
 def _undeploy(control: Control, endpoint: VersionEndpoint) -> VersionEndpoint:

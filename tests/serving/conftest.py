@@ -128,6 +128,12 @@ def open_client(table: ModelTable) -> FlaskClient:
     return create_app(table, Metrics(), max_body_bytes=100_000).test_client()
 
 
+@pytest.fixture(scope="session")
+def platform_in() -> Callable[[Path], Platform]:
+    """Return what makes a platform in a folder, for those that many tests share."""
+    return new_platform
+
+
 @pytest.fixture
 def platform(tmp_path: Path) -> Platform:
     return new_platform(tmp_path / "home")

@@ -19,12 +19,15 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     finally:
         if pid_file.exists():
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
-    assert done.stdout.count('"predictions":[') == 8
+    assert done.stdout.count('"predictions":[') == 9
     assert done.stdout.count('{"result":[') == 2
     assert done.stdout.count('{"outputs":[') == 1
     assert '"datatype":"FP32","data":[' in done.stdout
+    assert done.stdout.count('"status":"pending"') == 1
+    assert done.stdout.count('"status":"running"') == 1
     assert done.stdout.count("X-Model-Version: ") == 3
     assert "returned error: 400" in done.stderr
+    assert "returned error: 409" in done.stderr
     assert "more errors than 1" in done.stdout
     assert "rank: version 2 answers everything (revision 7)" in done.stdout
     assert "Traceback" not in (tmp_path / "serve.log").read_text()

@@ -1,0 +1,102 @@
+"""The control API of a real tier in one process: its registry, its blob store, its thread that deploys."""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask.testing import FlaskClient
+from registered import let_answer, let_run
+from waiting import eventually
+
+from serving.app import create_app
+from serving.control.control import Control
+from serving.control.pages import control_pages
+from serving.metrics import Metrics
+from serving.models import ModelTable
+from yarnmill.config import Config, load_config
+from yarnmill.lifecycle.deploy import carry_out
+from yarnmill.registry import Registry
+
+if TYPE_CHECKING:
+    from conftest import Platform
+
+VERSIONS = 3
+
+
+class Merlin:
+    """Sends what merlin-sdk sends: JSON without a Content-Type, below the prefix that `set_url` gives it."""
+
+    def __init__(self, client: FlaskClient, registry: Registry) -> None:
+        self.client = client
+        self.registry = registry
+
+    def send(self, method: str, path: str, body: object = None, *, status: int = 200) -> Any:
+        data = body if isinstance(body, bytes | None) else json.dumps(body)
+        response = self.client.open(f"/merlin/v1{path}", method=method, data=data)
+        assert response.status_code == status, response.text
+        assert response.content_type == "application/json"
+        return response.json
+
+    def refused(self, method: str, path: str, body: object = None, *, status: int) -> str:
+        answer = self.send(method, path, body, status=status)
+        assert list(answer) == ["error"]
+        error: str = answer["error"]
+        return error
+
+    def model_id(self, name: str = "rater") -> int:
+        return next(one.id for one in self.registry.versions.models() if one.name == name)
+
+    def path(self, version: int | None = None, model: str = "rater") -> str:
+        """Return the address of a model, or of the endpoints of one of its versions."""
+        address = f"/models/{self.model_id(model)}"
+        return address if version is None else f"{address}/versions/{version}/endpoint"
+
+    def wait(self, version: int, endpoint_id: str, model: str = "rater") -> Any:
+        """Return a version endpoint once it is not pending: the SDK polls as well."""
+        address = f"{self.path(version, model)}/{endpoint_id}"
+        assert eventually(lambda: self.send("GET", address)["status"] != "pending")
+        return self.send("GET", address)
+
+
+def config_of(platform: "Platform") -> Config:
+    return load_config(overrides=(f"storage.blobs={platform.blobs_url}",), home=str(platform.home))
+
+
+def merlin_of(table: ModelTable, control: Control) -> Merlin:
+    pages = control_pages(control)
+    return Merlin(create_app(table, Metrics(), max_body_bytes=100_000, control=pages).test_client(), control.registry)
+
+
+@pytest.fixture
+def control(platform: "Platform") -> Iterator[Control]:
+    config = config_of(platform)
+    control = Control(config, partial(carry_out, config=config))
+    yield control
+    control.stop()
+
+
+@pytest.fixture
+def merlin(platform: "Platform", table: ModelTable, control: Control) -> Merlin:
+    """Return a client; the model `rater` has three versions, and `other` one that runs."""
+    for number in range(1, VERSIONS + 1):
+        platform.publish("rater", float(number))
+    platform.publish("other", 9.0)
+    let_run(platform.registry, "other", 1)
+    return merlin_of(table, control)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path], Platform]") -> Iterator[Merlin]:
+    """Return a client of a tier where version 1 of `rater` answers and version 2 runs. Shared: to be refused things."""
+    platform = platform_in(tmp_path_factory.mktemp("asked"))
+    config = config_of(platform)
+    platform.publish("rater", 1.0)
+    platform.publish("rater", 2.0)
+    let_answer(platform.registry, "rater", 1)
+    let_run(platform.registry, "rater", 2)
+    control = Control(config, partial(carry_out, config=config))
+    yield merlin_of(platform.open_table(lambda: 0.0), control)
+    control.stop()

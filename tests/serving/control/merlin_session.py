@@ -1,0 +1,80 @@
+"""What a user of merlin-sdk does in a day, run by the SDK itself against the URL in the first argument.
+
+Prints one JSON object with what was seen. It runs in the SDK's own environment and imports nothing of the platform.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+warnings.filterwarnings("ignore")
+
+import merlin  # noqa: E402
+import merlin.model  # noqa: E402
+import urllib3  # noqa: E402
+from client.exceptions import ApiException  # noqa: E402
+
+merlin.model.sleep = lambda _seconds: time.sleep(0.1)  # the SDK looks every 5 s how far a deployment is
+seen: dict[str, Any] = {}
+
+
+def refusal(act: Callable[[], object]) -> tuple[int, str] | None:
+    try:
+        act()
+    except ApiException as error:
+        return error.status, json.loads(error.body)["error"]
+    return None
+
+
+def predict(url: str) -> Any:
+    body = json.dumps({"instances": [{"user_id": 7, "features": [1.0, 2.0]}]})
+    for _ in range(300):  # the tier follows the registry by polling it
+        answer = urllib3.request("POST", url, body=body)
+        if answer.status == 200:
+            break
+        time.sleep(0.1)
+    return json.loads(answer.data)
+
+
+merlin.set_url(f"{sys.argv[1]}/merlin", use_google_oauth=False)
+seen["environments"] = [(one.name, one.is_default) for one in merlin.list_environment()]
+seen["default"] = merlin.get_default_environment().name
+seen["projects"] = [one.name for one in merlin.list_project()]
+merlin.set_project("default")
+seen["models"] = [(one.name, one.type.value) for one in merlin.active_project().list_model()]
+merlin.set_model("rater")
+model = merlin.active_model()
+seen["endpoint before"] = model.endpoint
+seen["versions"] = [one.id for one in model.list_version()]
+seen["final"] = [one.id for one in model.list_version(labels={"stage": ["trial", "final"]})]
+
+first = merlin.deploy(model.get_version(1))
+seen["deployed"] = [first.status.value, first.environment_name]
+seen["deployed again"] = merlin.deploy(model.get_version(1)).status.value
+try:
+    merlin.deploy(model.get_version(3))
+except merlin.model.ModelEndpointDeploymentError as error:
+    seen["not deployed"] = error.details
+endpoint = merlin.serve_traffic({first: 100})
+seen["serves"] = [endpoint.status.value, endpoint.environment_name, predict(endpoint.url)]
+second = merlin.deploy(model.get_version(2))
+seen["serves the second"] = merlin.serve_traffic({second: 100}).id == endpoint.id
+seen["answers"] = predict(model.get_version(2).endpoint.url)
+seen["endpoints"] = [one.url == endpoint.url for one in merlin.list_model_endpoints()]
+seen["undeploy what serves"] = refusal(lambda: merlin.undeploy(model.get_version(2)))
+merlin.undeploy(model.get_version(1))
+merlin.stop_serving_traffic()
+seen["stopped"] = [model.endpoint, merlin.list_model_endpoints()]
+merlin.undeploy(model.get_version(2))
+seen["ends"] = [one.endpoint.status.value for one in model.list_version()]
+
+there = merlin.deploy(model.get_version(2), "staging")
+seen["staging"] = merlin.serve_traffic({there: 100}, "staging").url
+third = merlin.deploy(model.get_version(1))
+seen["set traffic"] = merlin.set_traffic({model.get_version(1): 100}).status.value
+seen["new model"] = refusal(lambda: merlin.set_model("fresh", merlin.model.ModelType.SKLEARN))
+seen["new version"] = refusal(model.new_model_version)
+print("\n" + json.dumps(seen))  # noqa: T201  # this is the output

@@ -1,0 +1,81 @@
+"""merlin-sdk itself, unchanged, against a running tier.
+
+Its pins (mlflow 1.26, protobuf below 5, docker below 6.2) clash with the platform's, so it has an environment of its
+own in the user cache: built from `merlin-sdk.lock` on first use, as the platform's other environments are.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from yarnmill import environments
+
+if TYPE_CHECKING:
+    from conftest import Merlin, Platform, Start
+
+pytestmark = pytest.mark.programs
+
+HERE = Path(__file__).parent
+CALL = re.compile(r"method='(?P<method>[A-Z]+)',\s*resource_path='(?P<path>[^']+)'")
+
+
+@pytest.fixture(scope="module")
+def sdk() -> Path:
+    """Return the Python that has merlin-sdk."""
+    return environments.ensure_locked((HERE / "merlin-sdk.lock").read_text(), print)
+
+
+def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk: Path, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        platform.publish("rater", float(number))
+    platform.blob_of_model(3.0, "rater").unlink()
+    platform.registry.versions.label("rater", 2, {"stage": "final"})
+    platform.registry.environments.create("staging", "http://staging.example.com:8500")
+    with start_tier("--control") as tier:
+        done = subprocess.run(
+            [str(sdk), str(HERE / "merlin_session.py"), tier.url],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        )
+        assert done.returncode == 0, done.stderr + tier.log.read_text()
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert "no blob" in seen.pop("not deployed")
+    refused = {key: seen.pop(key) for key in ("undeploy what serves", "new model", "new version")}
+    assert [status for status, _ in refused.values()] == [409, 501, 501]
+    assert "yarnmill models publish" in refused["new version"][1]
+    assert seen == {
+        "environments": [["production", True], ["staging", False]],
+        "default": "production",
+        "projects": ["default"],
+        "models": [["rater", "custom"]],
+        "endpoint before": None,
+        "versions": [3, 2, 1],
+        "final": [2],
+        "deployed": ["running", "production"],
+        "deployed again": "running",
+        "serves": ["serving", "production", {"predictions": [11.0]}],
+        "serves the second": True,
+        "answers": {"predictions": [12.0]},
+        "endpoints": [True],
+        "stopped": [None, []],
+        "ends": ["failed", "terminated", "terminated"],
+        "staging": "http://staging.example.com:8500/merlin/models/rater/v1/predict",
+        "set traffic": "serving",
+    }
+    assert platform.registry.endpoints.get("rater").rule.versions == (1,)
+
+
+def test_every_address_of_its_client_is_known(asked: "Merlin", sdk: Path) -> None:
+    (package,) = sdk.parent.parent.glob("lib/python3*/site-packages/client/api")
+    calls = {found.groups() for file in package.glob("*.py") for found in CALL.finditer(file.read_text())}
+    assert len(calls) > 50
+    rules = asked.client.application.url_map.bind("localhost")
+    for method, path in calls:
+        assert rules.test("/merlin/v1" + re.sub(r"\{[^}]*\}", "1", path), method), (method, path)
