@@ -9,6 +9,7 @@ from flask import request
 
 from serving.refusals import BadRequestError, NotOfferedError
 from yarnmill.records import key_path_of
+from yarnmill.registry.names import parse_name
 from yarnmill.registry.records import EndpointStatus
 
 LARGEST_ID: Final = 2**31 - 1
@@ -131,6 +132,11 @@ def read_body(kind: type[T]) -> T:
         raise BadRequestError(f"{path or 'the body'}: {what}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise BadRequestError(f"the body is not JSON: {problem}") from None
+
+
+def parse_environment(text: str | None) -> str | None:
+    """Return the environment that a text names, None for the default one; ConfigurationError if it can name none."""
+    return parse_name(text, "an environment") if text else None
 
 
 def parse_id(text: str, what: str) -> int:

@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from yarnmill.errors import ClusterUnavailableError, YarnMillError
@@ -70,8 +71,9 @@ class Deploying:
         if self._thread is None:
             return
         left = []
-        while not self._waiting.empty():
-            left.append(self._waiting.get())
+        with suppress(queue.Empty):
+            while True:
+                left.append(self._waiting.get_nowait())
         self._waiting.put(None)
         self._thread.join(timeout=_LAST_S)
         for deployment in (*left, self._current):

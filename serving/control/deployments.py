@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response
 
-from serving.control.bodies import ROW, DeployBody, read_body
+from serving.control.bodies import ROW, DeployBody, parse_environment, read_body
 from serving.control.control import Control
 from serving.control.rendering import answer, version_endpoint_object
 from serving.refusals import BadRequestError
@@ -32,7 +32,8 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
         """Begin to deploy a version."""
         body = read_body(DeployBody)
         body.check_offered()
-        begun = control.deploying.begin(control.model(model_id).name, number, body.environment_name or None)
+        environment = parse_environment(body.environment_name)
+        begun = control.deploying.begin(control.model(model_id).name, number, environment)
         return _shown(control, begun, HTTPStatus.CREATED)
 
     @pages.get(_ENDPOINT)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response
 
 from serving.control import objects
-from serving.control.bodies import ROW, DestinationBody, RouteBody, RuleBody, parse_id, read_body
+from serving.control.bodies import ROW, DestinationBody, RouteBody, RuleBody, parse_environment, parse_id, read_body
 from serving.control.control import Control
 from serving.control.rendering import answer, model_endpoint_object, model_object
 from serving.refusals import BadRequestError
@@ -45,7 +45,7 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
     def serve(model_id: int) -> Response:
         """Let versions answer for a model where none does."""
         body, model = read_body(RouteBody), control.model(model_id)
-        environment = control.registry.environments.get(body.environment_name or None).name
+        environment = control.registry.environments.get(parse_environment(body.environment_name)).name
         present = control.registry.endpoints.present(model.name, environment)
         if present is not None and present.rule.destinations:
             raise ConflictError(

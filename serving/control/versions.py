@@ -56,7 +56,7 @@ def parse_search(text: str) -> dict[str, tuple[str, ...]]:
     """
     if not text.strip():
         return {}
-    found = _LABELS.fullmatch(text)
+    found = None if "\0" in text else _LABELS.fullmatch(text)  # which PostgreSQL has no place for
     rest = None if found is None else found["choices"].strip()
     choices: dict[str, tuple[str, ...]] = {}
     while rest:

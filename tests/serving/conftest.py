@@ -1,6 +1,7 @@
 """A real platform in a folder: graphs in a blob store, versions in a registry, and the tier that serves them."""
 
 import datetime as dt
+import functools
 import re
 import signal
 import subprocess
@@ -46,19 +47,25 @@ rater (int64[N] user_id, float[N, 2] features) => (float[N] score)
 READY = re.compile(r"^serving on (?P<url>http://\S+)$")
 
 
+@functools.cache
+def _registry(url: str) -> Registry:
+    return Registry(url, actor="tests")
+
+
 class Platform(msgspec.Struct, frozen=True):
     """A home folder with a registry and a blob store."""
 
     home: Path
     blobs_url: str
+    registry_url: str
 
     @property
     def registry(self) -> Registry:
-        return Registry(f"sqlite:///{self.home / 'registry.db'}", actor="tests")
+        return _registry(self.registry_url)
 
     def open_table(self, clock: Callable[[], float], limit_bytes: int | None = None) -> ModelTable:
         """Return a table of this platform's models that nobody refreshes yet."""
-        source = RegistrySource(f"sqlite:///{self.home / 'registry.db'}", self.home / "cache")
+        source = RegistrySource(self.registry_url, self.home / "cache")
         return ModelTable(source, clock, limit_bytes=limit_bytes)
 
     def publish(self, model: str, bias: float, *, divisor: float = 1.0) -> tuple[int, str]:
@@ -119,9 +126,10 @@ class Tier(msgspec.Struct, frozen=True):
         return [int(pid) for pid in children.split()]
 
 
-def new_platform(home: Path) -> Platform:
+def new_platform(home: Path, registry_url: str = "") -> Platform:
     home.mkdir(exist_ok=True)
-    return Platform(home=home, blobs_url=(home / "blobs").as_uri())
+    registry_url = registry_url or f"sqlite:///{home / 'registry.db'}"
+    return Platform(home=home, blobs_url=(home / "blobs").as_uri(), registry_url=registry_url)
 
 
 def open_client(table: ModelTable) -> FlaskClient:
@@ -129,7 +137,7 @@ def open_client(table: ModelTable) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
-def platform_in() -> Callable[[Path], Platform]:
+def platform_in() -> Callable[[Path, str], Platform]:
     """Return what makes a platform in a folder, for those that many tests share."""
     return new_platform
 

@@ -1,11 +1,13 @@
 """The control API of a real tier in one process: its registry, its blob store, its thread that deploys."""
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from flask.testing import FlaskClient
 from registered import let_answer, let_run
@@ -19,6 +21,8 @@ from serving.models import ModelTable
 from yarnmill.config import Config, load_config
 from yarnmill.lifecycle.deploy import carry_out
 from yarnmill.registry import Registry
+from yarnmill.registry.engine import open_engine
+from yarnmill.registry.migrate import migrate
 
 if TYPE_CHECKING:
     from conftest import Platform
@@ -62,7 +66,10 @@ class Merlin:
 
 
 def config_of(platform: "Platform") -> Config:
-    return load_config(overrides=(f"storage.blobs={platform.blobs_url}",), home=str(platform.home))
+    return load_config(
+        overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}"),
+        home=str(platform.home),
+    )
 
 
 def merlin_of(table: ModelTable, control: Control) -> Merlin:
@@ -88,10 +95,28 @@ def merlin(platform: "Platform", table: ModelTable, control: Control) -> Merlin:
     return merlin_of(table, control)
 
 
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.programs)])
+def registry_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty registry, embedded ("") or on a PostgreSQL, which refuses other values and numbers."""
+    if request.param == "sqlite":
+        return ""
+    server: str = request.getfixturevalue("postgres")
+    name = f"control_{secrets.token_hex(4)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    url = server.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    return url
+
+
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path], Platform]") -> Iterator[Merlin]:
+def asked(
+    tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path, str], Platform]", registry_url: str
+) -> Iterator[Merlin]:
     """Return a client of a tier where version 1 of `rater` answers and version 2 runs. Shared: to be refused things."""
-    platform = platform_in(tmp_path_factory.mktemp("asked"))
+    platform = platform_in(tmp_path_factory.mktemp("asked"), registry_url)
     config = config_of(platform)
     platform.publish("rater", 1.0)
     platform.publish("rater", 2.0)
@@ -100,3 +125,4 @@ def asked(tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path
     control = Control(config, partial(carry_out, config=config))
     yield merlin_of(platform.open_table(lambda: 0.0), control)
     control.stop()
+    platform.registry.close()

@@ -76,7 +76,7 @@ def test_a_rule_that_cannot_be_meant_is_told_why(asked: "Merlin", body: object, 
         ({"env_vars": {}}, "env_vars: Expected `array | null`", 400),
         ({"transformer": {"enabled": "yes"}}, "transformer.enabled: Expected `bool | null`", 400),
         ({"environment_name": "nowhere"}, "nowhere: no such environment", 404),
-        ({"environment_name": "\0"}, "no such environment", 404),
+        ({"environment_name": "\0"}, "cannot name an environment", 400),
     ],
 )
 def test_a_deployment_that_cannot_be_meant_is_told_why(asked: "Merlin", body: object, error: str, status: int) -> None:
@@ -121,7 +121,10 @@ def test_what_is_not_there_is_not_found(asked: "Merlin", path: str, error: str) 
     [
         *({"limit": limit} for limit in ("0", "-1", "x", "1001", "9" * 30, "1.5", "\N{ARABIC-INDIC DIGIT SEVEN}")),
         *({"cursor": cursor} for cursor in ("0", "x", "9" * 30, "1/2")),
-        *({"search": search} for search in ("x", "labels", "labels:x", "labels:a in", "labels:a in (b", "name:x")),
+        *(
+            {"search": search}
+            for search in ("x", "labels", "labels:x", "labels:a in", "labels:a in (b", "labels:a in (\0)", "name:x")
+        ),
     ],
 )
 def test_a_page_that_cannot_be_meant_is_told_why(asked: "Merlin", query: dict[str, str]) -> None:
