@@ -32,6 +32,13 @@ class BadRequestError(RequestError):
     kind = "bad request"
 
 
+class OtherSiteError(RequestError):
+    """A change that a page of another site asks for through somebody's browser."""
+
+    status = 403
+    kind = "other site"
+
+
 class UnknownModelError(RequestError):
     """No such model, or no such version of it."""
 

@@ -4,7 +4,7 @@ import logging
 from http import HTTPStatus
 from typing import Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
@@ -12,7 +12,7 @@ from serving.control.projects import add_projects
 from serving.control.traffic import add_traffic
 from serving.control.unoffered import add_unoffered
 from serving.control.versions import add_versions
-from serving.refusals import RequestError, error_text
+from serving.refusals import OtherSiteError, RequestError, error_text
 from serving.responses import json_response
 from yarnmill.errors import (
     ClusterUnavailableError,
@@ -39,8 +39,16 @@ def control_pages(control: Control) -> Blueprint:
     add_deployments(pages, control)
     add_traffic(pages, control)
     add_unoffered(pages)
+    pages.before_request(_refuse_other_sites)
     pages.register_error_handler(YarnMillError, _refused)
     return pages
+
+
+def _refuse_other_sites() -> None:
+    # A browser sends what any page asks for, to loopback too, and bodies without a Content-Type need no leave for it.
+    origin = request.headers.get("Origin")
+    if origin is not None and request.method != "GET" and origin.partition("://")[2] != request.host:
+        raise OtherSiteError(f"{origin[:100]} asks for a change here", expected="a client that is no other site's page")
 
 
 def _refused(error: YarnMillError) -> Response:

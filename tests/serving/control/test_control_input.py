@@ -140,6 +140,15 @@ def test_the_wrong_method_is_told_in_json(asked: "Merlin") -> None:
     assert "Method Not Allowed" in asked.refused("DELETE", "/environments", status=405)
 
 
+@pytest.mark.parametrize("origin", ["https://example.com", "null", "http://localhost:8500", "http://[", "x"])
+def test_a_page_of_another_site_changes_nothing(asked: "Merlin", origin: str) -> None:
+    for method, path in (*CHANGES, ("DELETE", "/models/1/endpoints/1")):
+        answer = asked.client.open(f"/merlin/v1{path}", method=method, data=b"{}", headers={"Origin": origin})
+        assert (answer.status_code, list(answer.json)) == (403, ["error"])
+    own = asked.client.put("/merlin/v1/models/1/endpoints/1", data=b"{}", headers={"Origin": "http://localhost"})
+    assert own.status_code == 400
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
