@@ -29,5 +29,6 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert "returned error: 400" in done.stderr
     assert "returned error: 409" in done.stderr
     assert "more errors than 1" in done.stdout
+    assert "sketch/1: runs in production" in done.stdout
     assert "rank: version 2 answers everything (revision 7)" in done.stdout
     assert "Traceback" not in (tmp_path / "serve.log").read_text()
