@@ -18,7 +18,7 @@ from tony_py.fitting import refuse_impossible
 from tony_py.following import follow
 from tony_py.index import Index, entry_of, index_url
 from tony_py.packing import prepare
-from tony_py.plan import TAG, Launch, Upload, plan, render_plan
+from tony_py.plan import QUICK_JAVA, TAG, Launch, Upload, plan, render_plan
 from tony_py.resolving import resolved
 from tony_py.skeinspec import SkeinApplication
 from tony_py.uploading import is_uploaded, upload
@@ -199,13 +199,20 @@ def skein_client() -> Iterator[Any]:
     yarn_command()
     skein = import_skein()
     try:
-        client = _running_driver(skein) or skein.Client(security=_credentials(skein), log=False)
+        client = _running_driver(skein) or skein.Client(
+            security=_credentials(skein), log=False, java_options=_java_options()
+        )
     except skein.exceptions.SkeinError as error:
         raise ClusterUnavailableError(f"Skein's Java process did not start: {error}", mend="yarnmill doctor") from None
     try:
         yield client
     finally:
         client.close()
+
+
+def _java_options() -> str:
+    """Return options of the client's own Java process; those that somebody set for it come last, and so win."""
+    return f"{QUICK_JAVA} {os.environ.get('SKEIN_DRIVER_JAVA_OPTIONS', '')}"
 
 
 def _running_driver(skein: Any) -> Any:  # noqa: ANN401  # Skein has no types
