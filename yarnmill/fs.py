@@ -34,6 +34,7 @@ from yarnmill.errors import (
     NotFoundError,
     YarnMillError,
 )
+from yarnmill.patience import Patience
 
 # Not urlsplit: a `#` or `?` in the name of a file is a part of the name.
 _URL: Final = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]+):(?://(?P<authority>[^/]*))?(?P<path>/.*|)$", re.DOTALL)
@@ -54,6 +55,8 @@ _GSSAPI: Final = "GSSAPIError"
 _KERBEROS_WORDS: Final = re.compile(r"more information: |inaccessible: ")
 
 _CONNECT_TIMEOUT_S: Final = 10.0
+_STALLED_S: Final = 120.0
+"""How long a write to HDFS may take: twice as long as HDFS's own clients wait for a DataNode."""
 
 _SHARED_MODE: Final = 0o1777
 """As of a temporary folder: everybody writes, and removes only what is their own."""
@@ -415,12 +418,17 @@ def open_write(url: str | Path, *, overwrite: bool = False) -> Iterator[IO[bytes
 
 
 class _Writer(io.RawIOBase):
-    """A file under way, whose errors are the platform's."""
+    """A file under way, whose errors are the platform's.
+
+    A DataNode that dies can leave hdfs-native waiting for it for ever (seen once in some hundred such deaths), so what
+    goes to HDFS is given up after a while.
+    """
 
     def __init__(self, inner: hdfs_native.FileWriter | LocalFileOpener, url: str) -> None:
         super().__init__()
         self._inner = inner
         self._url = url
+        self._patience = Patience(_STALLED_S) if isinstance(inner, hdfs_native.FileWriter) else None
 
     @override
     def writable(self) -> bool:
@@ -429,14 +437,16 @@ class _Writer(io.RawIOBase):
     @override
     def write(self, data: Buffer) -> int:
         with translated(self._url):
-            return int(self._inner.write(data))
+            if self._patience is None:
+                return int(self._inner.write(data))
+            return self._patience.call(lambda: int(self._inner.write(data)))
 
     def sync(self) -> None:
         """Bring the bytes to the disk; on HDFS to those of all replicas, where closing leaves them in memory."""
         with translated(self._url):
-            if isinstance(self._inner, hdfs_native.FileWriter):
-                self._inner.hsync()
-            else:
+            if self._patience is not None and isinstance(self._inner, hdfs_native.FileWriter):
+                self._patience.call(self._inner.hsync)
+            elif isinstance(self._inner, LocalFileOpener):
                 self._inner.flush()
                 os.fsync(self._inner.fileno())
 
@@ -445,7 +455,13 @@ class _Writer(io.RawIOBase):
         if not self.closed:
             super().close()
             with translated(self._url):
-                self._inner.close()
+                if self._patience is None:
+                    self._inner.close()
+                elif not self._patience.is_over:  # what was given up has the file to itself
+                    try:
+                        self._patience.call(self._inner.close)
+                    finally:
+                        self._patience.end()
 
 
 def sync_early(stream: IO[bytes]) -> None:
