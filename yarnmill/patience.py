@@ -43,6 +43,8 @@ class Patience:
             self.is_over = True
             self.end()
             raise TimeoutError(f"no answer for {self._seconds:g} s") from None
+        finally:
+            del future, act  # see _make
 
     def end(self) -> None:
         """Let the thread end after the calls that were made."""
@@ -50,8 +52,18 @@ class Patience:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            future, act = call
-            try:
-                future.set_result(act())
-            except BaseException as problem:  # noqa: BLE001  # whoever waits gets it
-                future.set_exception(problem)
+            _make(*call)
+            del call
+
+
+def _make(future: "Future[Any] | None", act: Callable[[], Any] | None) -> None:
+    if future is None or act is None:
+        return
+    try:
+        future.set_result(act())
+    except BaseException as problem:  # noqa: BLE001  # whoever waits gets it
+        future.set_exception(problem)
+    finally:
+        # An error knows its frames, and a frame that knows the error's future is a cycle: what the call was about
+        # would live until garbage is collected.
+        future = act = None

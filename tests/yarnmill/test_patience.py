@@ -1,6 +1,9 @@
 """Calls in a thread of their own: what they give, what they raise, and what never comes back."""
 
+import gc
 import threading
+import weakref
+from contextlib import suppress
 
 import pytest
 from waiting import eventually
@@ -38,3 +41,21 @@ def test_what_never_comes_back_is_given_up_and_so_is_all_after_it() -> None:
     thread = patience._thread  # noqa: SLF001  # as above
     assert eventually(lambda: thread is not None and not thread.is_alive())
     assert made == []
+
+
+def test_nothing_that_a_failed_call_was_about_lives_on() -> None:
+    class Held:
+        def fail(self) -> None:
+            raise OSError("broken")
+
+    patience, held = Patience(60.0), Held()
+    gone = weakref.ref(held)
+    gc.disable()
+    try:
+        with suppress(OSError):
+            patience.call(held.fail)
+        del held
+        assert eventually(lambda: gone() is None, 5.0)
+    finally:
+        gc.enable()
+        patience.end()
