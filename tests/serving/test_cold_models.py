@@ -19,6 +19,8 @@ from yarnmill.registry.records import Route
 if TYPE_CHECKING:
     from conftest import Clock, Platform, Start
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("anna", "bert", "cleo", "dora")
 COLUMNS = {"user_id": np.array([1]), "features": np.zeros((1, 2), np.float32)}
 

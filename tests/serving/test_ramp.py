@@ -30,6 +30,8 @@ from yarnmill.units import Seconds
 if TYPE_CHECKING:
     from conftest import Clock, Platform, Start
 
+pytestmark = pytest.mark.slow
+
 ROW = {"instances": [{"user_id": 1, "features": [0, 0]}]}
 QUICK = Ramp(shares=(5.0, 50.0, 100.0), hold_s=Seconds(20), least=100, errors=0.05, slower=None)
 

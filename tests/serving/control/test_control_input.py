@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from conftest import Merlin
 
+pytestmark = pytest.mark.slow
+
 HUGE = ("0", "2147483648", str(2**63), str(2**64), "9" * 50, "9" * 5000, "-1", "1.5", "x", "%00", "1%2F2")
 DEPLOY = ("POST", "/models/1/versions/2/endpoint")
 DEPLOY_AGAIN = ("PUT", "/models/1/versions/2/endpoint/2")

@@ -19,6 +19,8 @@ from yarnmill.registry.records import Deployment
 if TYPE_CHECKING:
     from conftest import Platform
 
+pytestmark = pytest.mark.slow
+
 
 class Held:
     """Holds deployments up until it is told to let them go."""

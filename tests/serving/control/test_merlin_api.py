@@ -15,6 +15,8 @@ from yarnmill.registry.retention import Policy
 if TYPE_CHECKING:
     from conftest import Merlin, Platform
 
+pytestmark = pytest.mark.slow
+
 # As merlin-sdk 0.50.0 sends it for `deploy(version)`.
 DEPLOY: dict[str, Any] = {
     "environment_name": "production",

@@ -10,6 +10,8 @@ from yarnmill.experiments.intervals import Moments
 from yarnmill.experiments.ramp import Ramp, broken, findings
 from yarnmill.experiments.tallies import Tally
 
+pytestmark = pytest.mark.slow
+
 ALL = Ramp(errors=0.01, slower=0.02, drift=0.5)
 
 
