@@ -236,11 +236,13 @@ class ModelTable:
         with self._opening[model]:
             while True:
                 slot = self._snapshot.slots.get(model)
-                if slot is None or slot.cold is None or slot.retry_at > self._clock():
+                if slot is None or slot.cold is None or slot.cold_retry_at > self._clock():
                     return slot
                 opened, failure = self._opened(slot, slot.cold)
                 if failure:
-                    self._replace(slot, self._failed(slot, (), failure))
+                    failed = self._failed(slot, slot.opened, failure)
+                    again = failed.retry_at if slot.is_current else slot.retry_at
+                    self._replace(slot, msgspec.structs.replace(failed, retry_at=again, cold_retry_at=failed.retry_at))
                     return self._snapshot.slots.get(model)
                 after = msgspec.structs.replace(slot, served=_answering(slot.cold, opened), cold=None)
                 if slot.is_current:

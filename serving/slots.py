@@ -69,8 +69,9 @@ class Slot(msgspec.Struct, frozen=True):
     A rule answers as a whole, once every version that it names is open: ``served`` is None before the first one does.
     A rule that is not open, and will be when it is asked for, is ``cold``: there was no room for it, or others were
     asked for since. A version that cannot be opened leaves the rule before answering; ``failure`` says why, and it is
-    tried again at ``retry_at`` (monotonic seconds). ``opened`` are the versions of the wanted rule that wait for the
-    others.
+    tried again at ``retry_at`` (monotonic seconds), and a cold rule that could not be opened at ``cold_retry_at``: a
+    wanted rule that is refused keeps nobody from what answered before. ``opened`` are the versions of the wanted rule
+    that wait for the others.
     """
 
     wanted: Endpoint
@@ -80,6 +81,7 @@ class Slot(msgspec.Struct, frozen=True):
     failure: str = ""
     attempts: int = 0
     retry_at: float = 0.0
+    cold_retry_at: float = 0.0
 
     @property
     def answers(self) -> Endpoint | None:
