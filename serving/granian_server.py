@@ -3,14 +3,14 @@
 import gc
 import logging
 import os
+import signal
 import socket
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
-from serving.control.deploying import Deployer
 from serving.worker import LOG_NAME, LOGGED, ReadyLine, Worker
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
@@ -28,6 +28,9 @@ except ImportError:
         "serving.server: Granian is not installed", expected="gunicorn", mend="pip install 'yarnmill[granian]'"
     ) from None
 
+if TYPE_CHECKING:
+    from serving.control.deploying import Deployer
+
 _MOST_HEADER_BYTES: Final = 64 << 10
 _FORMAT: Final = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 
@@ -38,7 +41,7 @@ def run_granian(
     pid_file: Path | None,
     listener: socket.socket,
     ready: ReadyLine,
-    deployer: Deployer | None,
+    deployer: "Deployer | None",
 ) -> None:
     """Run the tier's workers until SIGTERM or Ctrl-C ends it; this leaves by SystemExit, with all workers gone.
 
@@ -61,6 +64,9 @@ def run_granian(
 
     def load() -> Any:  # noqa: ANN401  # a WSGI application
         """Return the application of one worker; called after the fork, before the worker accepts anything."""
+        # Until Granian handles signals here, the parent's handlers would only note them: a stop would be missed.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         worker = Worker(config, deployer)
         Finalize(None, worker.stop, exitpriority=1)  # Granian's workers end as multiprocessing's do
         worker.load_first()
