@@ -85,7 +85,7 @@ def ours(folder: Path, model: LogisticRegression, features: np.ndarray, requests
     platform.deploy(platform.publish(model, "plain", example=features[:8]))
     output = folder / "output"
     output.mkdir()
-    flavour = write_estimator(output, model, features[:8].astype(np.float32), {}, {})
+    flavour = write_estimator(output, model, features[:8].astype(np.float32), {})
     publish(str(output), "graph", flavour, config, as_onnx=True)
     platform.deploy("graph/1")
     costs = {}

@@ -102,13 +102,18 @@ def _floats(dtype: np.dtype[Any], *, missing: bool) -> _FlatDecoder:
             raise _ElementError(index, f"is {shown(values[index])}", f"a number ({dtype})")
         with np.errstate(over="ignore"):  # what overflows is refused below, by its place
             column = np.array(values, dtype)  # null becomes NaN
-        finite = ~np.isinf(column) if missing else np.isfinite(column)
-        if not finite.all():
-            index = int(np.argmin(finite))
-            raise _ElementError(index, f"is {shown(values[index])}", f"a finite number that fits {dtype}")
+        unfit = first_unfit(column, missing=missing)
+        if unfit is not None:
+            raise _ElementError(unfit, f"is {shown(values[unfit])}", f"a finite number that fits {dtype}")
         return column
 
     return decode
+
+
+def first_unfit(values: npt.NDArray[Any], *, missing: bool) -> int | None:
+    """Return the place of the first number that is not finite; with ``missing`` NaN stands for one that is."""
+    fit = ~np.isinf(values) if missing else np.isfinite(values)
+    return None if fit.all() else int(np.argmin(fit))
 
 
 def _texts(values: Sequence[Any]) -> npt.NDArray[np.generic]:

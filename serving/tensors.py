@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from serving.columns import CellError, column_decoder
+from serving.columns import CellError, column_decoder, first_unfit
 from serving.refusals import BadRequestError, shown
 from yarnmill.bundle.manifest import Dtype, Field
 from yarnmill.flavours.predictor import Column
@@ -76,11 +76,9 @@ def column_of(tensor: Tensor, field: Field) -> Column:
     raw = tensor.values if isinstance(tensor.values, bytes) else None
     missing = field.missing and dtype.kind == "f"
     values = _listed(tensor, dtype, place, missing=missing) if raw is None else _raw(raw, tensor, dtype, place)
-    if values.dtype.kind == "f":
-        is_fit = ~np.isinf(values) if missing else np.isfinite(values)
-        if not is_fit.all():
-            at = int(np.argmin(is_fit))
-            raise BadRequestError(f"{place}.data[{at}]: is {values[at]}", expected="a finite number")
+    at = first_unfit(values, missing=missing) if values.dtype.kind == "f" else None
+    if at is not None:
+        raise BadRequestError(f"{place}.data[{at}]: is {values[at]}", expected="a finite number")
     return values.astype(field.dtype, copy=False).reshape(tensor.shape[0], *field.shape)
 
 

@@ -14,13 +14,13 @@ import orjson
 from serving.decoding import SignatureDecoder
 from serving.dialect import Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
-from serving.refusals import BadRequestError, RequestError, shown
-from serving.tfserving import check_finite, check_signature_name
+from serving.refusals import BadRequestError, shown
+from serving.tfserving import TfServing, check_finite, check_signature_name
 
 _KEYS: Final = frozenset({"signature_name", "context", "examples"})
 
 
-class TfExamples:
+class TfExamples(TfServing):
     """``POST /v1/models/<model>[/versions/<n>]:<question>``; see :class:`serving.dialect.Dialect`.
 
     Parameters
@@ -63,10 +63,6 @@ class TfExamples:
         for name, values in outputs.items():
             check_finite(name, values)
         return Answer(orjson.dumps({"result": self._result(outputs)}, option=orjson.OPT_SERIALIZE_NUMPY))
-
-    def render_error(self, error: RequestError) -> bytes:
-        """Return the answer of a refused request."""
-        return orjson.dumps({"error": error.text})
 
 
 def _single(value: object, is_plain: bool) -> object:  # noqa: FBT001  # an element's own

@@ -4,17 +4,18 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from flask import Flask
 
 from serving.app import create_app
-from serving.control.control import Control
-from serving.control.deploying import Deployer
-from serving.control.pages import control_pages
 from serving.follower import Follower
 from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
 from yarnmill.config import Config
+
+if TYPE_CHECKING:
+    from serving.control.control import Control
+    from serving.control.deploying import Deployer
 
 LOG_NAME: Final = "serving"
 LOGGED: Final[Mapping[str, str]] = {MODEL_KEY: "model", VERSION_KEY: "version", ROWS_KEY: "rows"}
@@ -66,14 +67,19 @@ class Worker:
         Carries out what Merlin's clients deploy; None: there is no control API.
     """
 
-    def __init__(self, config: Config, deployer: Deployer | None = None) -> None:
+    def __init__(self, config: Config, deployer: "Deployer | None" = None) -> None:
         self._follower = Follower.from_config(config)
-        self._control = None if deployer is None else Control(config, deployer)
+        self._control: Control | None = None
+        pages = None
+        if deployer is not None:  # most tiers have no control API, and need not load it
+            from serving.control import control  # noqa: PLC0415
+            from serving.control.pages import control_pages  # noqa: PLC0415
+
+            self._control = control.Control(config, deployer)
+            pages = control_pages(self._control)
+        max_body_bytes = int(config.serving.max_body) * 1024 * 1024
         self.app: Flask = create_app(
-            self._follower.table,
-            self._follower.metrics,
-            max_body_bytes=int(config.serving.max_body) * 1024 * 1024,
-            control=None if self._control is None else control_pages(self._control),
+            self._follower.table, self._follower.metrics, max_body_bytes=max_body_bytes, control=pages
         )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:

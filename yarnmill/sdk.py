@@ -10,7 +10,6 @@
     platform.predict("rank", features[:3])
 """
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -99,7 +98,7 @@ class Platform:
         BadDataError
             If what was stored does not answer the example as the model does.
         """
-        from yarnmill.lifecycle.publish import publish  # noqa: PLC0415  # what opens models loads their libraries
+        from yarnmill.lifecycle.publish import publish, work_folder  # noqa: PLC0415  # what opens models loads their libraries
 
         if isinstance(model, str):
             if flavour is None:
@@ -110,10 +109,8 @@ class Platform:
             raise ConfigurationError("example: missing", expected="some rows that the model can answer")
         from yarnmill.lifecycle.estimators import write_estimator  # noqa: PLC0415  # as above
 
-        work = self.config.home_path / "work"
-        work.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="model-", dir=work) as folder:
-            found = write_estimator(Path(folder), model, example, metrics, {})
+        with work_folder(self.config) as folder:
+            found = write_estimator(Path(folder), model, example, metrics)
             published = publish(folder, name, found, self.config, self._progress, labels=dict(labels))
         return self.registry.versions.get(name, published.version)
 

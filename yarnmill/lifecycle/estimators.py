@@ -29,9 +29,7 @@ Rows = npt.NDArray[np.generic] | pd.DataFrame
 Answers = dict[str, npt.NDArray[np.generic]]
 
 
-def write_estimator(
-    folder: Path, estimator: object, example: Rows, metrics: Mapping[str, float], parameters: Mapping[str, str]
-) -> Flavour:
+def write_estimator(folder: Path, estimator: object, example: Rows, metrics: Mapping[str, float]) -> Flavour:
     """Write a fitted model into an empty folder as a training run would, and return its flavour.
 
     Parameters
@@ -44,8 +42,8 @@ def write_estimator(
         Rows that it can answer, ``(rows, features)``: the first of them, 64 at most, stay with the model. The columns
         of a DataFrame become inputs of their names, a matrix becomes one input ``features``. Where a number is NaN
         it may be missing.
-    metrics, parameters
-        Of the run's report; the model's own parameters are added.
+    metrics
+        Of the run's report, whose parameters are the model's own.
 
     Raises
     ------
@@ -73,7 +71,7 @@ def write_estimator(
         started_at=started,
         finished_at=dt.datetime.now(dt.UTC),
         exit_reason="fitted",
-        parameters={**{key: str(value)[:_LONGEST_VALUE] for key, value in own.items()}, **parameters},
+        parameters={key: str(value)[:_LONGEST_VALUE] for key, value in own.items()},
         metrics=dict(metrics),
     )
     write_report(str(folder), report)

@@ -96,7 +96,7 @@ def publish(  # noqa: PLR0913  # each by name
         progress(f"{model}: run {report.run_id} is version {version.version}; up to date")
         created = False
     else:
-        with _work_folder(config) as folder:
+        with work_folder(config) as folder:
             progress(f"{model}: packing {output_url}")
             manifest = _pack(output_url, flavour, Path(folder), report, config, as_onnx=as_onnx)
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
@@ -207,7 +207,7 @@ def _environment(flavour: Flavour) -> dict[str, str]:
     return versions
 
 
-def _work_folder(config: Config) -> tempfile.TemporaryDirectory[str]:
+def work_folder(config: Config) -> tempfile.TemporaryDirectory[str]:
     """Return a fresh folder in the home: a temp dir is often too small for a model."""
     work = config.home_path / "work"
     work.mkdir(parents=True, exist_ok=True)
