@@ -7,6 +7,8 @@ import asyncio
 import socket
 import ssl
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -59,6 +61,7 @@ class Tunnel:
         self._endpoint: tuple[str, int] | None = None
         try:
             self._socket = socket.create_server((LOOPBACK, port))
+            self._socket.setblocking(False)
         except OSError as problem:
             raise ConfigurationError(
                 f"--port {port}: cannot listen there: {problem}", mend="name another port, or none"
@@ -66,6 +69,7 @@ class Tunnel:
         self.port = int(self._socket.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
+        self._carried: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="tunnel", daemon=True)
 
     def __enter__(self) -> Self:
@@ -107,23 +111,53 @@ class Tunnel:
             return b""
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # ends what is still being carried
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        async with await asyncio.start_server(self._carry, sock=self._socket):
-            await self._ended.wait()
+        # Not asyncio's server: whom that has accepted as it is closed, it forgets, and never hangs up on.
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._accept)
+        await self._ended.wait()
+        loop.remove_reader(self._socket)
+        while self._carried:
+            for task in self._carried:
+                task.cancel()
+            await asyncio.wait(self._carried)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        near = Ends(reader, writer)
+    def _accept(self) -> None:
         try:
-            if self._endpoint is None:
-                return
-            host, port = self._endpoint
-            far = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=self._context), _CONNECT_S)
-            far[1].write(b"connect\n")
-            await relay(near, Ends(*far))
+            browser, _ = self._socket.accept()
+        except OSError:
+            return  # who was there has gone again
+        browser.setblocking(False)
+        task = asyncio.create_task(self._carry(browser))
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
+        task.add_done_callback(lambda _: browser.close())  # who is cancelled before the first step has closed nothing
+
+    async def _carry(self, browser: socket.socket) -> None:
+        near = Ends(*await asyncio.open_connection(sock=browser))
+        try:
+            if self._endpoint is not None:
+                async with self._connected(*self._endpoint) as far:
+                    far.writer.write(b"connect\n")
+                    await relay(near, far)
         except OSError:
             pass  # the browser sees that nobody is there, and comes again
         finally:
             await hang_up(near)
+
+    @asynccontextmanager
+    async def _connected(self, host: str, port: int) -> AsyncIterator[Ends]:
+        # TLS in a step of its own: who is cancelled in the middle of it closes the connection below it, which
+        # asyncio's connections with TLS do not when they have not begun to shake hands, or have just ended it.
+        async with asyncio.timeout(_CONNECT_S) as patience:
+            reader, writer = await asyncio.open_connection(host, port)
+            plain = writer.transport
+            try:
+                await writer.start_tls(self._context)
+                patience.reschedule(None)
+                yield Ends(reader, writer)
+            finally:
+                plain.abort()
