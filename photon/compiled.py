@@ -26,6 +26,11 @@ def compiled(function: F) -> F:
     return cast("F", njit(**_INNER)(function))
 
 
+def compiled_freely(function: F) -> F:
+    """Return such a function that may add up in any order, as is quickest: for sums of many terms."""
+    return cast("F", njit(**_INNER, fastmath={"reassoc", "contract", "nsz"})(function))
+
+
 def compiled_and_kept(*sources: ModuleType) -> Callable[[F], F]:
     """Return a decorator of a function that Python calls; ``sources`` are the modules its code comes from."""
 

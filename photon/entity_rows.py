@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from photon.compiled import compiled
+from photon.compiled import compiled, compiled_freely
 from photon.optimise import NEWTON_LIMIT
 from photon.row_passes import Span, Targets, Task
 from photon.rows import Floats, Ints, Longs
@@ -45,7 +45,7 @@ class Groups(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Room for the largest entity: by row, by cell, by pair of cells, and its rows densely."""
+    """Room for the largest entity: by row, by cell, by pair of cells, and its rows densely, a cell after the other."""
 
     totals: Floats
     trial: Floats
@@ -82,7 +82,7 @@ def lay_out(rows: Sparse, span: Span, size: int, room: Room) -> bool:
         room.dense[p] = 0.0
     for i in range(span.rows):
         for p in range(rows.indptr[span.start + i], rows.indptr[span.start + i + 1]):
-            room.dense[i * size + rows.local[p]] += rows.values[p]
+            room.dense[rows.local[p] * span.rows + i] += rows.values[p]
     return True
 
 
@@ -100,12 +100,13 @@ def multiply(rows: Sparse, entity: Entity, room: Room, vector: Floats, first: in
     """Write each row's product with ``vector[first:]`` into ``products``."""
     span, size = entity.span, entity.size
     if entity.is_dense:
-        dense = room.dense[: span.rows * size].reshape((span.rows, size))
+        dense = room.dense[: size * span.rows].reshape((size, span.rows))
         for i in range(span.rows):
-            total = 0.0
-            for j in range(size):
-                total += dense[i, j] * vector[first + j]
-            products[i] = total
+            products[i] = 0.0
+        for j in range(size):
+            factor = vector[first + j]
+            for i in range(span.rows):
+                products[i] += factor * dense[j, i]
     else:
         for i in range(span.rows):
             total = 0.0
@@ -114,19 +115,26 @@ def multiply(rows: Sparse, entity: Entity, room: Room, vector: Floats, first: in
             products[i] = total
 
 
+@compiled_freely
+def _inner(one: Floats, other: Floats, length: int) -> float:
+    total = 0.0
+    for i in range(length):
+        total += one[i] * other[i]
+    return total
+
+
 @compiled
 def add_derivatives(rows: Sparse, entity: Entity, room: Room) -> None:
-    """Add the data part of gradient and Hessian; of the Hessian the lower half only."""
+    """Add the data part of gradient and Hessian; of the Hessian the lower half only. Uses ``room.trial``."""
     span, size, gradient, hessian = entity.span, entity.size, room.gradient, room.hessian
     if entity.is_dense:
-        dense = room.dense[: span.rows * size].reshape((span.rows, size))
-        for i in range(span.rows):
-            slope, curvature = room.slopes[i], room.curvatures[i]
-            for j in range(size):
-                gradient[j] += slope * dense[i, j]
-                scaled = curvature * dense[i, j]
-                for k in range(j + 1):
-                    hessian[j, k] += scaled * dense[i, k]
+        dense = room.dense[: size * span.rows].reshape((size, span.rows))
+        for j in range(size):
+            gradient[j] += _inner(room.slopes, dense[j], span.rows)
+            for i in range(span.rows):
+                room.trial[i] = room.curvatures[i] * dense[j, i]
+            for k in range(j + 1):
+                hessian[j, k] += _inner(room.trial, dense[k], span.rows)
     else:
         for i in range(span.rows):
             slope, curvature = room.slopes[i], room.curvatures[i]
