@@ -1,12 +1,13 @@
 """How servers bind and log."""
 
 import datetime as dt
+import json
 import socket
 
 import pytest
 
 from yarnmill.errors import ConfigurationError, ConflictError
-from yarnmill.httpserver.lines import render_line
+from yarnmill.httpserver.lines import Answered, render_line
 from yarnmill.httpserver.listener import address_of, bind
 
 
@@ -40,10 +41,14 @@ def test_the_access_log_has_no_body_no_query_and_no_header() -> None:
         "HTTP_AUTHORIZATION": "Bearer secret",
         "CONTENT_LENGTH": "12",
         "HTTP_USER_AGENT": "x" * 500,
+        "yarnmill.model": "rater",
     }
     now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    assert render_line(environ, 200, 31, dt.timedelta(microseconds=1500), now) == {
-        "time": "2026-01-01T00:00:00.000+00:00",
+    extra = (("yarnmill.model", "model"), ("yarnmill.rows", "rows"))
+    line = render_line(environ, Answered(200, 31, 0.0015), extra, now)
+    assert line.endswith(b"}\n")
+    assert json.loads(line) == {
+        "time": "2026-01-01T00:00:00+00:00",
         "remote": "127.0.0.1",
         "method": "POST",
         "path": "/v1/models/rater:predict",
@@ -52,4 +57,5 @@ def test_the_access_log_has_no_body_no_query_and_no_header() -> None:
         "request_bytes": 12,
         "answer_bytes": 31,
         "agent": "x" * 100,
+        "model": "rater",
     }

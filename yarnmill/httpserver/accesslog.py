@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import orjson
 from gunicorn.glogging import Logger
 
-from yarnmill.httpserver.lines import STANDARD_ERROR, render_line
+from yarnmill.httpserver.lines import STANDARD_ERROR, Answered, render_line
 
 
 class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
@@ -35,6 +34,6 @@ class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: dt.timedelta) -> None:  # noqa: ANN401, ARG002
         """Write the line of one request."""
         if self.access_log_enabled:
-            line = render_line(environ, resp.status_code, resp.sent, request_time, dt.datetime.now(dt.UTC))
-            line |= {name: environ[key] for key, name in self.extra.items() if key in environ}
-            self.access_log.info(orjson.dumps(line).decode())
+            answered = Answered(resp.status_code, resp.sent, request_time.total_seconds())
+            line = render_line(environ, answered, self.extra.items(), dt.datetime.now(dt.UTC))
+            self.access_log.info(line[:-1].decode())

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -15,21 +15,45 @@ if TYPE_CHECKING:
 STANDARD_ERROR: Final = "-"
 
 
+class Answered(NamedTuple):
+    """How a request ended."""
+
+    status: int
+    sent_bytes: int
+    seconds: float
+
+
 def render_line(
-    environ: Mapping[str, Any], status: int, sent_bytes: int, duration: dt.timedelta, now: dt.datetime
-) -> dict[str, object]:
-    """Return what the access log says of one request."""
-    return {
-        "time": now.isoformat(timespec="milliseconds"),
+    environ: Mapping[str, Any], answered: Answered, extra: Iterable[tuple[str, str]], now: dt.datetime
+) -> bytes:
+    """Return the line of one request, its end included.
+
+    Parameters
+    ----------
+    environ
+        The request's environment.
+    answered
+        How it ended.
+    extra
+        Keys of the environment, each with the key of the line that its value is to have, if there is one.
+    now
+        When it ended.
+    """
+    line = {
+        "time": now,
         "remote": environ.get("REMOTE_ADDR", ""),
         "method": environ.get("REQUEST_METHOD", ""),
         "path": environ.get("PATH_INFO", ""),
-        "status": status,
-        "milliseconds": round(duration.total_seconds() * 1000, 3),
+        "status": answered.status,
+        "milliseconds": round(answered.seconds * 1000, 3),
         "request_bytes": int(environ.get("CONTENT_LENGTH") or 0),
-        "answer_bytes": sent_bytes,
+        "answer_bytes": answered.sent_bytes,
         "agent": environ.get("HTTP_USER_AGENT", "")[:100],
     }
+    for key, name in extra:
+        if key in environ:
+            line[name] = environ[key]
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class LoggedApplication:
@@ -47,7 +71,7 @@ class LoggedApplication:
 
     def __init__(self, application: "WSGIApplication", target: str, extra: Mapping[str, str]) -> None:
         self._application = application
-        self._extra = dict(extra)
+        self._extra = tuple(extra.items())
         self._stream: IO[bytes] = (
             sys.stderr.buffer if target == STANDARD_ERROR else Path(target).open("ab", buffering=0)  # noqa: SIM115  # as long as the process
         )
@@ -61,9 +85,7 @@ class LoggedApplication:
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         body = b"".join(self._application(environ, note))
-        duration = dt.timedelta(seconds=time.perf_counter() - started)
-        line = render_line(environ, int(statuses[-1][:3]), len(body), duration, dt.datetime.now(dt.UTC))
-        line |= {name: environ[key] for key, name in self._extra.items() if key in environ}
+        answered = Answered(int(statuses[-1][:3]), len(body), time.perf_counter() - started)
         # One write a line: the lines of several processes do not mix.
-        self._stream.write(orjson.dumps(line) + b"\n")
+        self._stream.write(render_line(environ, answered, self._extra, dt.datetime.now(dt.UTC)))
         return [body]
