@@ -20,12 +20,13 @@ import pyarrow.parquet as pq
 from glmix_scoring import GLOBAL, ITEMS, OWN, USERS, effect
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the field's name for it
-from spark_session import LOCAL, quiet_session
+from spark_session import quiet_session
 
 from jobs.score import Config, ScoredModel, plan_models, write_scores
 from photon.model import EffectRecord, FixedEffect, ModelRecord, RandomEffect, save_model
 from photon.rows import SparseRows
 from photon.spark.arrow_rows import vectors
+from photon.spark.session_settings import SESSION_SETTINGS
 from yarnmill import fs
 from yarnmill.blobs import open_store
 from yarnmill.bundle.example import Example, write_example
@@ -170,13 +171,15 @@ def by_sql(config: Config, rows: DataFrame, coefficients: dict[str, DataFrame], 
 
 
 def session() -> SparkSession:
-    """Return a Spark of two cores in this process."""
+    """Return a Spark of two cores in this process, set as that of a job is."""
     settings = {
+        **SESSION_SETTINGS,
+        "spark.driver.extraJavaOptions": SESSION_SETTINGS["spark.executor.extraJavaOptions"],
         "spark.driver.memory": "2g",
         "spark.sql.shuffle.partitions": "4",
         "spark.sql.session.timeZone": "UTC",
     }
-    return quiet_session("local[2]", LOCAL | settings)
+    return quiet_session("local[2]", settings)
 
 
 def largest_difference(spark: SparkSession, one: str, other: str) -> float:
