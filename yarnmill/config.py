@@ -89,6 +89,23 @@ class TrainingSettings(Record, frozen=True, kw_only=True):
     gang_timeout: Seconds
 
 
+class LogSettings(Record, frozen=True, kw_only=True):
+    """What the tier keeps of what it was asked and answered; nothing if ``url`` is empty."""
+
+    url: str
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    flush: Seconds
+    most_rows: Annotated[int, msgspec.Meta(ge=1)]
+    memory: Mebibytes
+
+    def __post_init__(self) -> None:
+        """Refuse what would mean another folder in every process, or a file a moment."""
+        if self.url and not self.url.startswith(("hdfs://", "file:///", "/")):
+            raise ValueError(f"url {self.url!r} is no place that all machines find: hdfs://… or file:///…")
+        if self.flush < 0.1:
+            raise ValueError(f"flush is {self.flush:g} s, expected 0.1 s or more")
+
+
 class ServingSettings(Record, frozen=True, kw_only=True):
     """Shape of the serving tier."""
 
@@ -103,6 +120,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     timeout: Seconds
     environment: str
     control: bool
+    log: LogSettings
 
 
 class Config(Record, frozen=True, kw_only=True):
