@@ -10,7 +10,8 @@ _LONGEST_VALUE: Final = 60
 def error_text(error: YarnMillError) -> str:
     """Return an error on one line, for a JSON answer."""
     expected, mend = error.expected and f"expected {error.expected}", error.mend and f"to mend it: {error.mend}"
-    return "; ".join(part for part in (error.what, expected, mend) if part)
+    text = "; ".join(part for part in (error.what, expected, mend) if part)
+    return text.encode(errors="backslashreplace").decode()  # a key may be half a pair of surrogates
 
 
 class RequestError(YarnMillError):

@@ -65,6 +65,7 @@ def test_a_version_has_an_address_of_its_own(rater: FlaskClient) -> None:
         ('{"instances": [{"user_id": NaN, "features": [1, 1]}]}', "instances[0].user_id: is nan; expected an integer"),
         ('{"ä": "ä", "instances": [Infinity}', "not JSON"),
         ("NaN" + "[" * 2000, "not JSON"),
+        ('{"\\ud800": NaN}', "\\ud800: unknown key"),
         ('{"instances": ' + "[" * 1200 + "NaN" + "]" * 1200 + "}", "nested too deep"),
         ('{"instances": [1e999]}', "not JSON"),
         ("{}", "neither instances nor inputs"),
