@@ -3,7 +3,7 @@
 import logging
 from http import HTTPStatus
 from importlib import metadata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from flask import Blueprint, Flask, Response
@@ -15,9 +15,13 @@ from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.oip_pages import oip_pages
 from serving.predict import PredictRoute
+from serving.predictionlog.feedback import feedback_pages
 from serving.refusals import RequestError, UnknownModelError
 from serving.responses import json_response
 from serving.slots import Slot, Snapshot
+
+if TYPE_CHECKING:
+    from serving.predictionlog.log import PredictionLog
 
 _MOST_LISTED: Final = 100
 """Models that /readyz names: its callers look at the status, and there may be thousands."""
@@ -25,7 +29,14 @@ _MOST_LISTED: Final = 100
 _log = logging.getLogger(__name__)
 
 
-def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int, control: Blueprint | None = None) -> Flask:
+def create_app(
+    table: ModelTable,
+    metrics: Metrics,
+    *,
+    max_body_bytes: int,
+    control: Blueprint | None = None,
+    log: "PredictionLog | None" = None,
+) -> Flask:
     """Return the application of one worker.
 
     Parameters
@@ -38,6 +49,8 @@ def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int, cont
         Largest request body.
     control
         The pages that change what is deployed; None: there are none.
+    log
+        The prediction log; None: there is none.
     """
     app = Flask("serving", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -45,12 +58,13 @@ def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int, cont
     _add_models(app, table)
     _add_mlflow(app, table)
     app.register_blueprint(oip_pages(table))
+    app.register_blueprint(feedback_pages(table, log))
     if control is not None:
         app.register_blueprint(control)
     app.register_error_handler(RequestError, lambda error: json_response({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
-    app.wsgi_app = PredictRoute(app.wsgi_app, table, metrics, max_body_bytes)  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = PredictRoute(app.wsgi_app, table, metrics, max_body_bytes, log)  # type: ignore[method-assign]  # Flask's own way
     return app
 
 

@@ -18,6 +18,7 @@ _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0
 
 
 MirrorOutcome = Literal["answered", "failed", "dropped"]
+LogOutcome = Literal["written", "dropped", "failed"]
 
 
 class _Children(msgspec.Struct, frozen=True):
@@ -94,6 +95,12 @@ class Metrics:
             buckets=_DIFFERENCES,
             registry=registry,
         )
+        self._log_rows = Counter(
+            "yarnmill_log_rows", "Rows for the prediction log and its labels.", ["table", "outcome"], registry=registry
+        )
+        self._log_trouble = Counter(
+            "yarnmill_log_failed_writes", "Files of the log that have to be tried again.", ["table"], registry=registry
+        )
         self._known_arms: set[tuple[str, str]] = set()
         self._children: dict[str, _Children] = {}
         self._counted: dict[tuple[str, int], Counter] = {}
@@ -134,6 +141,15 @@ class Metrics:
             self._mirror_seconds.labels(label).observe(seconds)
         if difference is not None:
             self._differences.labels(label).observe(difference)
+
+    def count_log(self, table: str, outcome: LogOutcome, rows: int) -> None:
+        """Count rows for a table of the prediction log: how they ended."""
+        if rows:
+            self._log_rows.labels(table, outcome).inc(rows)
+
+    def count_log_trouble(self, table: str) -> None:
+        """Count a file of the prediction log that could not be written."""
+        self._log_trouble.labels(table).inc()
 
     def show_models(self, snapshot: Snapshot) -> None:
         """Set the gauges from the table's state."""

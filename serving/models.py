@@ -109,6 +109,11 @@ class ModelTable:
             )
         return served
 
+    def check_known(self, model: str) -> None:
+        """Raise as :meth:`find` unless a model is deployed; opens nothing."""
+        if model not in self._snapshot.slots:
+            raise self._refusal(model, None, None)
+
     def close(self, model: str) -> None:
         """Give back the memory of a model: it is cold until somebody asks for it."""
         slot = self._snapshot.slots.get(model)

@@ -7,6 +7,7 @@ and its answer itself; everything else goes on to the application behind it.
 import logging
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from serving.decoding import SignatureDecoder
@@ -15,6 +16,8 @@ from serving.metrics import Metrics
 from serving.mlflow_scoring import MlflowScoring
 from serving.models import ModelTable, one_line
 from serving.openinference import OpenInference
+from serving.predictionlog.entries import Arm, Asking
+from serving.predictionlog.sessions import SESSION_HEADER, session_of
 from serving.refusals import (
     BadRequestError,
     EncodingNotSupportedError,
@@ -35,6 +38,8 @@ from yarnmill.units import render_bytes
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from serving.predictionlog.log import PredictionLog
+
 MODEL_KEY: Final = "yarnmill.model"
 VERSION_KEY: Final = "yarnmill.version"
 ROWS_KEY: Final = "yarnmill.rows"
@@ -44,6 +49,7 @@ UNIT_HEADER: Final = "X-Unit-Id"
 """Names who or what a request is for: all requests of one unit are answered by the same version of an experiment."""
 
 _UNIT_KEY: Final = "HTTP_X_UNIT_ID"
+_SESSION_KEY: Final = "yarnmill.session"
 _JSON_BYTES_KEY: Final = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
 _MERLIN: Final = TfServing("/merlin/models/", "/v1/predict")
 """Merlin's clients ask a model's endpoint at its URL and ``/v1/predict``, in TensorFlow Serving's form."""
@@ -82,14 +88,24 @@ class PredictRoute:
         What counts the requests.
     max_body_bytes
         Largest body that is read.
+    log
+        Gets what was answered; None: nothing does.
     """
 
-    def __init__(self, behind: "WSGIApplication", table: ModelTable, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        behind: "WSGIApplication",
+        table: ModelTable,
+        metrics: Metrics,
+        max_body_bytes: int,
+        log: "PredictionLog | None" = None,
+    ) -> None:
         self._behind = behind
         self._table = table
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._shadow = Shadow(metrics)
+        self._log = log
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or hand on."""
@@ -97,9 +113,13 @@ class PredictRoute:
         for dialect in _DIALECTS:
             address = dialect.address(path)
             if address is not None:
+                session: tuple[tuple[str, str], ...] = ()
+                if self._log is not None:
+                    environ[_SESSION_KEY] = session_of(environ)
+                    session = ((SESSION_HEADER, environ[_SESSION_KEY]),)
                 answer = self._answer(dialect, address, environ)
                 length = ("Content-Length", str(len(answer.body)))
-                headers = [("Content-Type", answer.content_type), length, *answer.headers]
+                headers = [("Content-Type", answer.content_type), length, *session, *answer.headers]
                 start_response(_STATUS_LINES[answer.status], headers)
                 return [answer.body]
         return self._behind(environ, start_response)
@@ -125,6 +145,12 @@ class PredictRoute:
         environ[ROWS_KEY] = call.rows
         seconds = time.perf_counter() - started
         self._metrics.count_answer(served.model, call.rows, seconds)
+        logged = None
+        if self._log is not None:
+            asking = Asking(environ[_SESSION_KEY], environ.get(_UNIT_KEY), asked.arm, len(body))
+            self._log.add(asking, served, call, outputs, seconds)
+            if asked.experiment is not None:
+                logged = partial(self._log.add, asking._replace(arm="mirror"))
         if asked.experiment is not None:
             self._metrics.count_arm_answer(served.model, served.version, seconds, mean_score(outputs))
             if asked.experiment.mirror is not None:
@@ -132,7 +158,7 @@ class PredictRoute:
                 def decode(body: bytes, decoder: SignatureDecoder) -> PredictCall:
                     return dialect.decode(body, form, decoder)
 
-                self._shadow.offer(asked.experiment.mirror, body, decode, outputs)
+                self._shadow.offer(asked.experiment.mirror, body, decode, outputs, logged)
         headers = (("X-Model-Version", str(served.version)), *answer.headers)
         return _Answer(200, answer.body, headers, answer.content_type)
 
@@ -140,9 +166,9 @@ class PredictRoute:
         """Return the version that is to answer: the one that the address names, or the one that the rule gives."""
         model, version, label = address
         if version is not None:
-            return _Asked(self._table.find(model, _number(model, version)))
+            return _Asked(self._table.find(model, _number(model, version)), is_named=True)
         if label is not None:
-            return _Asked(self._table.labelled(model, label))
+            return _Asked(self._table.labelled(model, label), is_named=True)
         answering = self._table.answering(model)
         if not answering.is_experiment:
             return _Asked(answering.main)
@@ -193,6 +219,14 @@ class _Asked(NamedTuple):
 
     served: ServedModel
     experiment: Answering | None = None
+    is_named: bool = False
+
+    @property
+    def arm(self) -> Arm:
+        """How it was chosen, as the log says it; a mirror alone makes no choice."""
+        if self.experiment is not None and len(self.experiment.endpoint.arms) > 1:
+            return "experiment"
+        return "named" if self.is_named else "main"
 
 
 def _predicted(served: ServedModel, call: PredictCall) -> Outputs:

@@ -96,6 +96,13 @@ class ModelUnavailableError(RequestError):
     kind = "unavailable"
 
 
+class LogFullError(RequestError):
+    """Labels that there is no room for until others are written."""
+
+    status = 503
+    kind = "log full"
+
+
 def shown(value: object) -> str:
     """Return a value as an error shows it: its JSON kind, shortened."""
     match value:

@@ -27,11 +27,16 @@ _log = logging.getLogger(__name__)
 Decode = Callable[[bytes, SignatureDecoder], PredictCall]
 
 
+Answered = Callable[[ServedModel, PredictCall, Outputs, float], None]
+"""Gets what a mirror was asked, what it answered, and how many seconds that took."""
+
+
 class _Copy(NamedTuple):
     mirror: ServedModel
     body: bytes
     decode: Decode
     outputs: Outputs
+    answered: Answered | None
 
 
 class Shadow:
@@ -50,7 +55,9 @@ class Shadow:
         self._waiting_bytes = 0
         self._thread: threading.Thread | None = None
 
-    def offer(self, mirror: ServedModel, body: bytes, decode: Decode, outputs: Outputs) -> None:
+    def offer(
+        self, mirror: ServedModel, body: bytes, decode: Decode, outputs: Outputs, answered: Answered | None = None
+    ) -> None:
         """Leave a request for the mirror, with what the live version answered; returns at once.
 
         Parameters
@@ -63,12 +70,14 @@ class Shadow:
             Reads it by a version's signature, which may be another one's.
         outputs
             The live version's answer.
+        answered
+            Told of the mirror's answer.
         """
         with self._lock:
             fits = self._waiting_bytes + len(body) <= _MOST_WAITING_BYTES
             if fits:
                 try:
-                    self._waiting.put_nowait(_Copy(mirror, body, decode, outputs))
+                    self._waiting.put_nowait(_Copy(mirror, body, decode, outputs, answered))
                 except queue.Full:
                     fits = False
                 else:
@@ -103,7 +112,10 @@ class Shadow:
             _log.warning("mirror %s version %d failed: %s", mirror.model, mirror.version, one_line(problem))
             self._metrics.count_mirror(mirror.model, "failed")
             return
-        self._metrics.count_mirror(mirror.model, "answered", time.perf_counter() - started, difference)
+        seconds = time.perf_counter() - started
+        self._metrics.count_mirror(mirror.model, "answered", seconds, difference)
+        if copy.answered is not None:
+            copy.answered(mirror, call, outputs, seconds)
 
 
 def largest_difference(one: Outputs, other: Outputs) -> float | None:

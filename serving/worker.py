@@ -16,6 +16,7 @@ from yarnmill.config import Config
 if TYPE_CHECKING:
     from serving.control.control import Control
     from serving.control.deploying import Deployer
+    from serving.predictionlog.log import PredictionLog
 
 LOG_NAME: Final = "serving"
 LOGGED: Final[Mapping[str, str]] = {MODEL_KEY: "model", VERSION_KEY: "version", ROWS_KEY: "rows"}
@@ -77,9 +78,18 @@ class Worker:
 
             self._control = control.Control(config, deployer)
             pages = control_pages(self._control)
+        self._log: PredictionLog | None = None
+        if config.serving.log.url:  # nor do they need Arrow
+            from serving.predictionlog import log  # noqa: PLC0415
+
+            self._log = log.PredictionLog(config.serving.log, self._follower.metrics)
         max_body_bytes = int(config.serving.max_body) * 1024 * 1024
         self.app: Flask = create_app(
-            self._follower.table, self._follower.metrics, max_body_bytes=max_body_bytes, control=pages
+            self._follower.table,
+            self._follower.metrics,
+            max_body_bytes=max_body_bytes,
+            control=pages,
+            log=self._log,
         )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:
@@ -96,7 +106,9 @@ class Worker:
             pass
 
     def stop(self) -> None:
-        """Deploy nothing more, and follow the registry no longer."""
+        """Deploy nothing more, follow the registry no longer, and write what is left of the prediction log."""
         if self._control is not None:
             self._control.stop()
         self._follower.stop()
+        if self._log is not None:
+            self._log.stop()
