@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from yarnmill import fs
-from yarnmill.errors import ConfigurationError, NotFoundError
+from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 
 Table = Literal["predictions", "labels"]
 
@@ -193,11 +193,17 @@ def _files(table_url: str, span: Span) -> Iterator[str]:
 
 
 def _partitions(url: str, prefix: str, form: str) -> Iterator[tuple[dt.datetime, str]]:
-    if not fs.exists(url):
+    try:
+        children = fs.children(url)
+    except NotFoundError:  # no label has come yet, or somebody clears old days away
         return
-    for child in fs.children(url):
+    for child in children:
         if child.is_folder and child.name.startswith(prefix):
-            yield dt.datetime.strptime(child.name, f"{prefix}{form}").replace(tzinfo=dt.UTC), child.url
+            try:
+                moment = dt.datetime.strptime(child.name, f"{prefix}{form}").replace(tzinfo=dt.UTC)
+            except ValueError:
+                raise BadDataError(f"{child.url}: no partition of a prediction log", expected=prefix + form) from None
+            yield moment, child.url
 
 
 def _is_finished(name: str) -> bool:
