@@ -81,12 +81,12 @@ def prediction_bytes(features: Mapping[str, Column], outputs: Outputs, body_byte
     """Return about what a request and its answer hold; columns may be views of the body, and keep it."""
     held, of_objects = _BASE_BYTES + body_bytes, 0
     for column in features.values():
-        if isinstance(column, np.ndarray) and column.dtype != object:
+        if isinstance(column, np.ndarray) and column.dtype.kind != "O":
             held += column.nbytes
         else:
             of_objects = _PER_BODY_BYTE * body_bytes
     for values in outputs.values():
-        held += values.nbytes if values.dtype != object else values.size * _OBJECT_BYTES
+        held += values.nbytes if values.dtype.kind != "O" else values.size * _OBJECT_BYTES
     return held + of_objects
 
 

@@ -55,5 +55,8 @@ class PredictionLog:
     def stop(self) -> None:
         """Write what is there, as far as that takes no longer than some seconds."""
         deadline = time.monotonic() + _LAST_WRITES_S
-        for writer in (self._predictions, self._labels):
-            writer.stop(max(0.0, deadline - time.monotonic()))
+        writers = (self._labels, self._predictions)
+        for writer in writers:
+            writer.close()
+        for writer in writers:
+            writer.wait(max(0.0, deadline - time.monotonic()))

@@ -48,7 +48,7 @@ class _Part(NamedTuple, Generic[E]):
 
 
 class LogWriter(Generic[E]):
-    """Writes one table. To be made after the fork: its thread belongs to a process, and starts with the first entry.
+    """Writes one table. To be made after the fork: its thread belongs to a process.
 
     Parameters
     ----------
@@ -78,9 +78,10 @@ class LogWriter(Generic[E]):
         self._process = f"{_NOT_IN_NAMES.sub('-', socket.gethostname())}-{os.getpid()}-{secrets.token_hex(4)}"
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self.trouble = ""
         """Why the last file could not be written; empty if it could."""
+        self._thread = threading.Thread(target=self._work, name=table, daemon=True)
+        self._thread.start()
 
     def offer(self, entry: E) -> bool:
         """Leave an entry, and return at once; False if there is no room for it."""
@@ -93,24 +94,21 @@ class LogWriter(Generic[E]):
             self._waiting_rows += entry.rows
             # Half of the room is left for what comes while the other half is written.
             is_much = self._waiting_rows >= self._most_rows or held_bytes * 2 >= self._most_bytes
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._table, daemon=True)
-                self._thread.start()
         if is_much:
             self._wake.set()
         return True
 
-    def stop(self, timeout_s: float) -> None:
-        """Take no more, try once more to write what is there, and count what was not written in time as failed."""
+    def close(self) -> None:
+        """Take no more, and begin to write what is there for the last time."""
         with self._lock:
             self._stopping.set()
-            thread = self._thread
-        if thread is None:
-            return
         self._wake.set()
-        thread.join(timeout_s)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the last write, and count what was not written in time as failed."""
+        self._thread.join(timeout_s)
         with self._lock:
-            lost = self._waiting_rows + sum(part.rows for part in self._parts)
+            lost = self._waiting_rows + sum(part.rows for part in tuple(self._parts))
         if lost:
             _log.error(
                 "%d rows of %s are lost: %s", lost, self._table, self.trouble or f"no time within {timeout_s:g} s"

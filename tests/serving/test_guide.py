@@ -19,13 +19,16 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     finally:
         if pid_file.exists():
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
-    assert done.stdout.count('"predictions":[') == 9
+    assert done.stdout.count('"predictions":[') == 10
     assert done.stdout.count('{"result":[') == 2
     assert done.stdout.count('{"outputs":[') == 1
     assert '"datatype":"FP32","data":[' in done.stdout
     assert done.stdout.count('"status":"pending"') == 1
     assert done.stdout.count('"status":"running"') == 1
-    assert done.stdout.count("X-Model-Version: ") == 3
+    assert done.stdout.count("X-Model-Version: ") == 4
+    assert done.stdout.count("X-Session-Id: visit-1") == 1
+    assert done.stdout.count('{"accepted":1}') == 1
+    assert "visit-1 0 2 main {'features[0]': 1.0, 'features[1]': 0.0, 'features[2]': 2.0} 1.0" in done.stdout
     assert "returned error: 400" in done.stderr
     assert "returned error: 409" in done.stderr
     assert "more errors than 1" in done.stdout

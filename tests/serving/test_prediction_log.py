@@ -24,7 +24,7 @@ from serving.predictionlog.rows import prediction_groups
 from serving.predictionlog.sessions import Sample
 from yarnmill import fs
 from yarnmill.config import LogSettings, load_config
-from yarnmill.errors import ConfigurationError, NotFoundError
+from yarnmill.errors import ConfigurationError
 from yarnmill.predictions import SCHEMAS, Span, read_labelled, read_predictions
 from yarnmill.registry.records import Destination, Rule
 from yarnmill.units import Mebibytes, Seconds
@@ -366,16 +366,6 @@ def test_labels_find_their_rows(platform: "Platform", open_logged: Open) -> None
     assert rows[2]["label_time"] == dt.datetime(2026, 1, 2, 2, 4, 5, tzinfo=dt.UTC)
     assert read_labelled(logged.url, "rater", Span(start), columns=["arm"])["arm"].to_pylist() == ["main"] * 4
     assert read_labelled(logged.url, "other", Span(start)).num_rows == 0
-
-
-def test_a_log_that_is_not_there_is_said(tmp_path: Path) -> None:
-    span = Span(dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
-    with pytest.raises(NotFoundError, match="no prediction log"):
-        list(read_predictions(f"{tmp_path}/none", "m", span))
-    (tmp_path / "predictions").mkdir()
-    assert list(read_predictions(str(tmp_path), "m", span)) == []
-    with pytest.raises(ConfigurationError, match="no time zone"):
-        list(read_predictions(str(tmp_path), "m", Span(dt.datetime(2026, 1, 1))))  # noqa: DTZ001  # on purpose
 
 
 @pytest.mark.parametrize(
