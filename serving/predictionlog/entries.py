@@ -1,9 +1,10 @@
 """What waits to be written: as a request left it, nothing rendered, for its thread has better things to do."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from serving.dialect import Outputs
 from yarnmill.flavours.predictor import Column
@@ -11,12 +12,13 @@ from yarnmill.flavours.predictor import Column
 Arm = Literal["main", "experiment", "mirror", "named"]
 """See :data:`yarnmill.predictions.SCHEMAS`."""
 
-_BASE_BYTES = 1024
+_BASE_BYTES: Final = 1024
 """What an entry takes however little it holds: with it the bound on bytes is one on requests as well."""
 
-_OBJECT_BYTES = 64
-_PER_BODY_BYTE = 8
-"""Texts and bags are objects of Python: about so many bytes for each in which they came as JSON."""
+_ARRAY_BYTES: Final = 128
+_OBJECT_BYTES: Final = 64
+_TERM_BYTES: Final = 128
+"""What an array takes without its numbers, a short text or an empty bag, and a term of a bag with its number."""
 
 
 class Entry(Protocol):
@@ -79,15 +81,18 @@ class Labels(NamedTuple):
 
 def prediction_bytes(features: Mapping[str, Column], outputs: Outputs, body_bytes: int) -> int:
     """Return about what a request and its answer hold; columns may be views of the body, and keep it."""
-    held, of_objects = _BASE_BYTES + body_bytes, 0
+    held = _BASE_BYTES + body_bytes
     for column in features.values():
-        if isinstance(column, np.ndarray) and column.dtype.kind != "O":
-            held += column.nbytes
+        if isinstance(column, np.ndarray):
+            held += _array_bytes(column)
         else:
-            of_objects = _PER_BODY_BYTE * body_bytes
-    for values in outputs.values():
-        held += values.nbytes if values.dtype.kind != "O" else values.size * _OBJECT_BYTES
-    return held + of_objects
+            held += _OBJECT_BYTES * len(column) + _TERM_BYTES * sum(map(len, column))
+    return held + sum(map(_array_bytes, outputs.values()))
+
+
+def _array_bytes(values: npt.NDArray[np.generic]) -> int:
+    of_objects = values.size * _OBJECT_BYTES if values.dtype.kind == "O" else 0
+    return _ARRAY_BYTES + values.nbytes + of_objects
 
 
 def labels_bytes(labels: tuple[Label, ...]) -> int:

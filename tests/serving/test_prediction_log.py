@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,16 @@ from registered import let_run
 from waiting import eventually
 
 from serving.app import create_app
+from serving.decoding import SignatureDecoder
 from serving.metrics import Metrics
 from serving.models import ModelTable
-from serving.predictionlog.entries import Asking, Prediction
+from serving.predictionlog.entries import Asking, Prediction, prediction_bytes
 from serving.predictionlog.log import PredictionLog
 from serving.predictionlog.rows import prediction_groups
 from serving.predictionlog.sessions import Sample
+from serving.tfserving import decode_call
 from yarnmill import fs
+from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.config import LogSettings, load_config
 from yarnmill.errors import ConfigurationError
 from yarnmill.predictions import SCHEMAS, Span, read_labelled, read_predictions
@@ -217,6 +221,36 @@ def test_values_keep_their_kinds_and_what_is_missing_is_null() -> None:
     assert second["numbers"] == {"age": float(np.float32(0.1))}
     assert (second["integers"]["count"], second["texts"]) == (2**62, {"word": "?"})
     assert table.schema.equals(SCHEMAS["predictions"])
+
+
+WORDS = [{"word": f"{number}"} for number in range(1000, 1010)]  # Python has each letter only once
+SHAPES: dict[str, tuple[list[Field], list[dict[str, Any]]]] = {
+    "one row": ([Field(name="x", dtype="float64")], [{"x": 1.5}]),
+    "defaults": ([Field(name=f"x{n}", dtype="float64", required=False, default=0.0) for n in range(30)], [{}]),
+    "a vector": ([Field(name="x", dtype="float32", shape=(500,))], [{"x": [1] * 500}] * 4),
+    "texts": ([Field(name="word", dtype="string")], WORDS * 100),
+    "a bag": ([Field(name="films", dtype="bag")], [{"films": {f"{n}": 1.5 for n in range(40)}}] * 10),
+    "terms": ([Field(name="films", dtype="bag")], [{"films": [f"{n}" for n in range(40)]}] * 10),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_waits_takes_no_more_than_is_counted(shape: str) -> None:
+    inputs, rows = SHAPES[shape]
+    decoder = SignatureDecoder(Signature(inputs=tuple(inputs), outputs=()))
+    body = json.dumps({"instances": rows}).encode()
+    waiting, counted = [], 0
+    tracemalloc.start()
+    for number in range(100):
+        call = decode_call(json.loads(body), decoder)
+        outputs = {"score": np.ones(call.rows, np.float32)}
+        held_bytes = prediction_bytes(call.columns, outputs, len(body))
+        asking = Asking(f"{number:032}", None, "main", len(body))
+        waiting.append(Prediction(1.8e9, call.rows, held_bytes, asking, "m", 1, 0.1, call.columns, outputs))
+        counted += held_bytes
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert counted / 4 < taken < counted
 
 
 def test_one_models_rows_lie_together_in_few_row_groups(open_logged: Open) -> None:
