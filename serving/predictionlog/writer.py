@@ -110,9 +110,8 @@ class LogWriter(Generic[E]):
         with self._lock:
             lost = self._waiting_rows + sum(part.rows for part in tuple(self._parts))
         if lost:
-            _log.error(
-                "%d rows of %s are lost: %s", lost, self._table, self.trouble or f"no time within {timeout_s:g} s"
-            )
+            trouble = self.trouble or "the store did not answer in time"
+            _log.error("%d rows of %s are lost: %s", lost, self._table, trouble)
             self._metrics.count_log(self._table, "failed", lost)
 
     def _work(self) -> None:
