@@ -3,11 +3,12 @@
 import datetime as dt
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
 from yarnmill.errors import ConfigurationError, ConflictError
-from yarnmill.httpserver.lines import Answered, render_line
+from yarnmill.httpserver.lines import Answered, render_line, write_line
 from yarnmill.httpserver.listener import address_of, bind
 
 
@@ -59,3 +60,8 @@ def test_the_access_log_has_no_body_no_query_and_no_header() -> None:
         "agent": "x" * 100,
         "model": "rater",
     }
+
+
+def test_a_full_disk_costs_a_line_and_no_answer() -> None:
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        write_line(full, b"line\n")

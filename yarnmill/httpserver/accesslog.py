@@ -4,11 +4,12 @@ import datetime as dt
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from gunicorn.glogging import Logger
 
-from yarnmill.httpserver.lines import STANDARD_ERROR, Answered, render_line
+from yarnmill.httpserver.lines import STANDARD_ERROR, Answered, render_line, write_line
 
 
 class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
@@ -36,4 +37,7 @@ class StructuredLogger(Logger):  # type: ignore[misc]  # gunicorn is untyped
         if self.access_log_enabled:
             answered = Answered(resp.status_code, resp.sent, request_time.total_seconds())
             line = render_line(environ, answered, self.extra.items(), dt.datetime.now(dt.UTC))
-            self.access_log.info(line[:-1].decode())
+            for handler in self.access_log.handlers:
+                # As it is: a record of logging's costs more than all that the line says.
+                with handler.lock or nullcontext():  # under which gunicorn opens the file anew
+                    write_line(handler.stream, line)

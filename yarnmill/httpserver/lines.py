@@ -1,9 +1,11 @@
 """One line of JSON a request, without body, query and headers: what was asked, what was answered, how long it took."""
 
 import datetime as dt
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -56,6 +58,15 @@ def render_line(
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
+def write_line(stream: IO[Any], line: bytes) -> None:
+    """Write a line past a stream's buffer, at one go: the lines of several processes do not mix.
+
+    A full disk costs the line, not the answer.
+    """
+    with suppress(OSError):
+        os.write(stream.fileno(), line)
+
+
 class LoggedApplication:
     """A WSGI application that writes the line of each request itself, for servers that cannot.
 
@@ -86,6 +97,5 @@ class LoggedApplication:
 
         body = b"".join(self._application(environ, note))
         answered = Answered(int(statuses[-1][:3]), len(body), time.perf_counter() - started)
-        # One write a line: the lines of several processes do not mix.
-        self._stream.write(render_line(environ, answered, self._extra, dt.datetime.now(dt.UTC)))
+        write_line(self._stream, render_line(environ, answered, self._extra, dt.datetime.now(dt.UTC)))
         return [body]
