@@ -1,10 +1,16 @@
-"""The tier under Granian: HTTP in Rust, one call of Python a request."""
+"""The tier under Granian: HTTP in Rust, one call of Python a request.
+
+Granian has no public way to bring a socket of one's own, nor to say from when on a worker hears that it is to end: what
+begins with an underscore below is its own, and why its version is pinned.
+"""
 
 import gc
 import logging
 import os
 import signal
 import socket
+import threading
+from collections.abc import Callable
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,10 +25,15 @@ from yarnmill.httpserver.listener import BACKLOG
 from yarnmill.httpserver.series import forget_worker
 
 try:
-    from granian._granian import SocketHolder  # there is no public way to bring a socket of one's own
+    from granian import _signals
+    from granian._granian import (
+        SocketHolder,
+        WorkerSignal,
+        WSGIWorker,
+    )  # there is no public way to what we need of them
     from granian.constants import Interfaces
     from granian.http import HTTP1Settings
-    from granian.server.mp import MPServer
+    from granian.server import mp
 except ImportError:
     raise ConfigurationError(
         "serving.server: Granian is not installed", expected="gunicorn", mend="pip install 'yarnmill[granian]'"
@@ -31,6 +42,8 @@ except ImportError:
 if TYPE_CHECKING:
     from serving.control.deploying import Deployer
 
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
+_LOOK_S: Final = 0.2
 _MOST_HEADER_BYTES: Final = 64 << 10
 _FORMAT: Final = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 
@@ -67,6 +80,7 @@ def run_granian(
         # Until Granian handles signals here, the parent's handlers would only note them: a stop would be missed.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _Stop().take_over()
         worker = Worker(config, deployer)
         Finalize(None, worker.stop, exitpriority=1)  # Granian's workers end as multiprocessing's do
         worker.load_first()
@@ -103,12 +117,21 @@ def run_granian(
     raise SystemExit(0)
 
 
-class _Server(MPServer):
+class _Server(mp.MPServer):
     """Granian whose workers accept from a socket that is there already, and whose dead ones leave no gauges."""
 
     def __init__(self, target: str, *, listener: socket.socket, **settings: Any) -> None:  # noqa: ANN401  # Granian's own
         super().__init__(target, **settings)
         self._listener = listener
+        self.main_loop_interrupt = _Interrupt(lambda: self.interrupt_signal or self.reload_signal)
+
+    @override
+    def signal_handler_interrupt(self, *_: Any, **__: Any) -> None:
+        self.interrupt_signal = True
+
+    @override
+    def signal_handler_reload(self, *_: Any, **__: Any) -> None:
+        self.reload_signal = True
 
     @override
     def _init_shared_socket(self) -> None:
@@ -127,6 +150,73 @@ class _Server(MPServer):
         super()._respawn_workers(workers, *arguments, **named)
         for pid in before:
             forget_worker(pid)
+
+
+class _Stop:
+    """The end of a worker: Granian is told when it serves, for before that it would not hear of it.
+
+    Python sees to a signal between two steps of its main thread. One that comes as that begins to wait for a lock, as
+    Granian's does, is seen when the lock is free; so the number of a signal also goes to a pipe, by which this waits.
+    """
+
+    def __init__(self) -> None:
+        self._event = WorkerSignal()
+        self._numbers, self._into = os.pipe()
+        os.set_blocking(self._into, False)
+
+    def take_over(self) -> None:
+        """Do from now on in this process what Granian does by itself to know of signals."""
+        _signals.set_sync_signals = self._listen
+        vars(mp)["WSGIWorker"] = self._worker
+
+    def _listen(self) -> WorkerSignal:
+        signal.set_wakeup_fd(self._into)
+        for number in _STOPS:
+            signal.signal(number, lambda *_: None)
+        return self._event
+
+    def _worker(self, *settings: Any) -> "_Served":  # noqa: ANN401  # Granian's own
+        return _Served(WSGIWorker(*settings), self._wait)
+
+    def _wait(self) -> None:
+        while os.read(self._numbers, 1)[0] not in _STOPS:
+            pass
+        self._event.set()  # once: a second time would never return
+
+
+class _Served:
+    """Granian's worker, and what the main thread does while it serves."""
+
+    def __init__(self, worker: WSGIWorker, meanwhile: Callable[[], None]) -> None:
+        self._worker = worker
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Return a way to serve: Granian's workers have one for each of its runtimes."""
+        serve = getattr(self._worker, name)
+
+        def serve_and_wait(*arguments: Any) -> None:  # noqa: ANN401  # Granian's own
+            serve(*arguments)
+            self._meanwhile()
+
+        return serve_and_wait
+
+
+class _Interrupt(threading.Event):
+    """What the parent waits for: an event, or a signal, which it looks for (see _Stop) and which sets no event.
+
+    A signal's handler that set it would wait for itself if it came while the event's own lock is held.
+    """
+
+    def __init__(self, is_interrupted: Callable[[], bool]) -> None:
+        super().__init__()
+        self._is_interrupted = is_interrupted
+
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        while not (self._is_interrupted() or super().wait(_LOOK_S)):
+            pass
+        return True
 
 
 def _log_to_standard_error() -> None:
