@@ -11,10 +11,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
 from serving import tfserving
+from serving.drift_pages import drift_pages
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.oip_pages import oip_pages
 from serving.predict import PredictRoute
+from serving.profiles import Profiles
 from serving.refusals import RequestError, UnknownModelError
 from serving.responses import json_response
 from serving.slots import Slot, Snapshot
@@ -25,7 +27,14 @@ _MOST_LISTED: Final = 100
 _log = logging.getLogger(__name__)
 
 
-def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int, control: Blueprint | None = None) -> Flask:
+def create_app(
+    table: ModelTable,
+    metrics: Metrics,
+    *,
+    max_body_bytes: int,
+    control: Blueprint | None = None,
+    profiles: Profiles | None = None,
+) -> Flask:
     """Return the application of one worker.
 
     Parameters
@@ -38,19 +47,23 @@ def create_app(table: ModelTable, metrics: Metrics, *, max_body_bytes: int, cont
         Largest request body.
     control
         The pages that change what is deployed; None: there are none.
+    profiles
+        What counts how inputs and scores are distributed; None: this worker's own, shared with nobody.
     """
+    profiles = Profiles(metrics) if profiles is None else profiles
     app = Flask("serving", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     _add_health(app, table, metrics)
     _add_models(app, table)
     _add_mlflow(app, table)
     app.register_blueprint(oip_pages(table))
+    app.register_blueprint(drift_pages(table, profiles))
     if control is not None:
         app.register_blueprint(control)
     app.register_error_handler(RequestError, lambda error: json_response({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
-    app.wsgi_app = PredictRoute(app.wsgi_app, table, metrics, max_body_bytes)  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = PredictRoute(app.wsgi_app, table, metrics, profiles, max_body_bytes)  # type: ignore[method-assign]  # Flask's own way
     return app
 
 

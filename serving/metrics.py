@@ -18,6 +18,7 @@ _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0
 
 
 MirrorOutcome = Literal["answered", "failed", "dropped"]
+ProfileOutcome = Literal["counted", "failed", "dropped"]
 
 
 class _Children(msgspec.Struct, frozen=True):
@@ -94,6 +95,12 @@ class Metrics:
             buckets=_DIFFERENCES,
             registry=registry,
         )
+        self._profiled = Counter(
+            "yarnmill_profiled_requests",
+            "Requests of models with a reference, by whether their inputs and scores were counted.",
+            ["outcome"],
+            registry=registry,
+        )
         self._known_arms: set[tuple[str, str]] = set()
         self._children: dict[str, _Children] = {}
         self._counted: dict[tuple[str, int], Counter] = {}
@@ -134,6 +141,10 @@ class Metrics:
             self._mirror_seconds.labels(label).observe(seconds)
         if difference is not None:
             self._differences.labels(label).observe(difference)
+
+    def count_profiled(self, requests: int, outcome: ProfileOutcome) -> None:
+        """Count requests whose inputs and scores were, or were not, counted."""
+        self._profiled.labels(outcome).inc(requests)
 
     def show_models(self, snapshot: Snapshot) -> None:
         """Set the gauges from the table's state."""

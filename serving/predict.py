@@ -15,6 +15,7 @@ from serving.metrics import Metrics
 from serving.mlflow_scoring import MlflowScoring
 from serving.models import ModelTable, one_line
 from serving.openinference import OpenInference
+from serving.profiles import Profiles
 from serving.refusals import (
     BadRequestError,
     EncodingNotSupportedError,
@@ -80,14 +81,19 @@ class PredictRoute:
         The models.
     metrics
         What counts the requests.
+    profiles
+        What counts how inputs and scores are distributed.
     max_body_bytes
         Largest body that is read.
     """
 
-    def __init__(self, behind: "WSGIApplication", table: ModelTable, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(
+        self, behind: "WSGIApplication", table: ModelTable, metrics: Metrics, profiles: Profiles, max_body_bytes: int
+    ) -> None:
         self._behind = behind
         self._table = table
         self._metrics = metrics
+        self._profiles = profiles
         self._max_body_bytes = max_body_bytes
         self._shadow = Shadow(metrics)
 
@@ -125,6 +131,7 @@ class PredictRoute:
         environ[ROWS_KEY] = call.rows
         seconds = time.perf_counter() - started
         self._metrics.count_answer(served.model, call.rows, seconds)
+        self._profiles.offer(served, call, outputs, len(body))
         if asked.experiment is not None:
             self._metrics.count_arm_answer(served.model, served.version, seconds, mean_score(outputs))
             if asked.experiment.mirror is not None:

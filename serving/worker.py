@@ -11,6 +11,7 @@ from flask import Flask
 from serving.app import create_app
 from serving.follower import Follower
 from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
+from serving.profiles import Profiles
 from yarnmill.config import Config
 
 if TYPE_CHECKING:
@@ -77,9 +78,13 @@ class Worker:
 
             self._control = control.Control(config, deployer)
             pages = control_pages(self._control)
-        max_body_bytes = int(config.serving.max_body) * 1024 * 1024
+        self._profiles = Profiles(self._follower.metrics, config.home_path / "cache" / "serving" / "profiles")
         self.app: Flask = create_app(
-            self._follower.table, self._follower.metrics, max_body_bytes=max_body_bytes, control=pages
+            self._follower.table,
+            self._follower.metrics,
+            max_body_bytes=int(config.serving.max_body) * 1024 * 1024,
+            control=pages,
+            profiles=self._profiles,
         )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:
@@ -96,7 +101,8 @@ class Worker:
             pass
 
     def stop(self) -> None:
-        """Deploy nothing more, and follow the registry no longer."""
+        """Deploy nothing more, follow the registry no longer, and keep what was counted."""
         if self._control is not None:
             self._control.stop()
         self._follower.stop()
+        self._profiles.stop()

@@ -66,12 +66,13 @@ class Platform:
         """The registry: models, versions, endpoints."""
         return Registry(self.config.registry_url)
 
-    def publish(
+    def publish(  # noqa: PLR0913  # each by name
         self,
         model: object,
         name: str,
         *,
         example: "Rows | None" = None,
+        reference: "Rows | None" = None,
         flavour: Flavour | None = None,
         metrics: Mapping[str, float] = {},  # only read
         labels: Mapping[str, str] = {},  # only read
@@ -86,6 +87,9 @@ class Platform:
             The model's name in the registry.
         example
             Rows that a fitted model can answer, ``(rows, features)``; some of them stay with it.
+        reference
+            Rows of the data that a fitted model was trained on, of which counts stay with it: the serving tier compares
+            its requests with them.
         flavour
             How the training run's model was trained; needed for a URL alone.
         metrics, labels
@@ -110,7 +114,7 @@ class Platform:
         from yarnmill.lifecycle.estimators import write_estimator  # noqa: PLC0415  # as above
 
         with work_folder(self.config) as folder:
-            found = write_estimator(Path(folder), model, example, metrics)
+            found = write_estimator(Path(folder), model, example, metrics, reference)
             published = publish(folder, name, found, self.config, self._progress, labels=dict(labels))
         return self.registry.versions.get(name, published.version)
 

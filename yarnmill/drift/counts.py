@@ -60,7 +60,7 @@ def drift_of(counts: VersionCounts, rules: Rules) -> VersionDrift:
     return VersionDrift(
         version=version,
         bundle_id=bundle_id,
-        rows=max(one.rows for one in counts.profiles),
+        rows=counts.profiles[0].rows,
         verdict=worst(one.verdict for one in series),
         since=counts.since,
         series=series,

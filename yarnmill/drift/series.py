@@ -2,7 +2,7 @@
 
 A number, a text or a bag is a series of its own name. Each element of a vector or tensor is one, ``features[3]``, up to
 :data:`MOST_ELEMENTS`. A longer one, an image or an embedding, whose elements mean little each by itself, is two: its
-rows' means and their Euclidean norms, ``mean(image)`` and ``norm(image)``. Of longer ones of text all elements are one.
+rows' means and their Euclidean norms, ``mean(image)`` and ``norm(image)``. A longer one of text is a bag of texts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ def _named(field: Field) -> list[tuple[str, Kind]]:
         return [(field.name, kind)]
     if _elements(field) > MOST_ELEMENTS:
         if kind == "text":
-            return [(field.name, kind)]
+            return [(field.name, "bag")]
         return [(f"mean({field.name})", kind), (f"norm({field.name})", kind)]
     return [(field.name + "".join(f"[{place}]" for place in at), kind) for at in np.ndindex(*field.shape)]
 
@@ -82,7 +82,7 @@ def _elements(field: Field) -> int:
 
 def _texts(column: npt.NDArray[np.object_], field: Field) -> Iterator[Values]:
     if _elements(field) > MOST_ELEMENTS:
-        yield column.ravel().tolist()
+        yield [dict.fromkeys(row, 1.0) for row in column.reshape(len(column), -1).tolist()]
     else:
         yield from column.reshape(len(column), -1).T.tolist()
 
