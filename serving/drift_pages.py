@@ -1,14 +1,11 @@
 """Drift of the models that answer: measured, and the counts behind it, which whoever has several tiers adds up."""
 
-import datetime as dt
-
 from flask import Blueprint, Response
 
 from serving.models import ModelTable
 from serving.profiles import Profiles
-from serving.slots import ServedModel
 from yarnmill.drift.comparison import ModelDrift
-from yarnmill.drift.counts import ModelCounts, VersionCounts, drift_of
+from yarnmill.drift.counts import ModelCounts, drift_of
 from yarnmill.drift.rules import Rules
 from yarnmill.records import compact_json
 
@@ -19,9 +16,9 @@ def drift_pages(table: ModelTable, profiles: Profiles) -> Blueprint:
 
     def counts(model: str, version: int | None) -> ModelCounts:
         if version is not None:
-            return ModelCounts(model=model, versions=(_counts(profiles, table.find(model, version)),))
+            return ModelCounts(model=model, versions=(profiles.of_version(table.find(model, version)),))
         there = table.answering(model).versions
-        return ModelCounts(model=model, versions=tuple(_counts(profiles, there[each]) for each in sorted(there)))
+        return ModelCounts(model=model, versions=tuple(profiles.of_version(there[each]) for each in sorted(there)))
 
     @pages.get("/drift")
     @pages.get("/versions/<int:version>/drift")
@@ -38,17 +35,6 @@ def drift_pages(table: ModelTable, profiles: Profiles) -> Blueprint:
         return _json(counts(model, version))
 
     return pages
-
-
-def _counts(profiles: Profiles, served: ServedModel) -> VersionCounts:
-    counted = profiles.of_version(served)
-    return VersionCounts(
-        version=served.version,
-        bundle_id=served.bundle_id,
-        reference=served.reference,
-        profiles=() if counted is None else counted.profiles,
-        since=None if counted is None else dt.datetime.fromtimestamp(counted.windows[0].start_s, dt.UTC),
-    )
 
 
 def _json(document: object) -> Response:

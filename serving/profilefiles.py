@@ -4,6 +4,7 @@ A worker that is gone leaves its last counts: they are true, and count until the
 restart of the tier, too. All tiers of one home share the folder, as they do the cache of bundles.
 """
 
+import datetime as dt
 import functools
 import logging
 import os
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from yarnmill import fs
+from yarnmill.drift.counts import VersionCounts
 from yarnmill.drift.profile import Profile
-from yarnmill.drift.reference import merge_profiles
+from yarnmill.drift.reference import Reference, merge_profiles
 from yarnmill.errors import BadDataError
 from yarnmill.records import Record, compact_json, parse_json
 
@@ -52,10 +54,16 @@ class Counted(Record, frozen=True, kw_only=True):
         """What they belong to."""
         return VersionKey(self.model, self.version, self.bundle_id)
 
-    @property
-    def profiles(self) -> tuple[Profile, ...]:
-        """The counts of all windows together."""
-        return functools.reduce(merge_profiles, (one.profiles for one in self.windows))
+    def beside(self, reference: Reference | None) -> VersionCounts:
+        """Return the counts of all windows together, with the reference that they are to be compared with."""
+        starts = [one.start_s for one in self.windows]
+        return VersionCounts(
+            version=self.version,
+            bundle_id=self.bundle_id,
+            reference=reference,
+            profiles=functools.reduce(merge_profiles, (one.profiles for one in self.windows)) if starts else (),
+            since=dt.datetime.fromtimestamp(min(starts), dt.UTC) if starts else None,
+        )
 
     def more(self, start_s: float, profiles: tuple[Profile, ...]) -> "Counted":
         """Return them with more of one window."""

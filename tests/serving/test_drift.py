@@ -88,6 +88,33 @@ def test_requests_like_the_reference_are_steady_and_others_are_named(table: "Mod
     assert {found[name]["verdict"] for name in ("user_id", "features[0]")} == {"steady"}
 
 
+def test_the_gauges_say_how_far_the_worst_series_is_and_how_many_have_drifted(
+    table: "ModelTable", tmp_path: Path, clock: "Clock"
+) -> None:
+    metrics = Metrics()
+    profiles = Profiles(metrics, tmp_path, clock, window_s=60.0)
+    client = create_app(table, metrics, max_body_bytes=1_000_000, profiles=profiles).test_client()
+
+    def shown() -> list[float]:
+        profiles.count()
+        profiles.show()
+        lines = client.get("/metrics").text.splitlines()
+        names = ("yarnmill_drift_psi_max", "yarnmill_drifted_series")
+        return [float(line.split()[-1]) for name in names for line in lines if line.startswith(name + "{")]
+
+    assert shown() == []
+    assert client.post(PREDICT, json={"instances": instances(rows(400, 2))}).status_code == 200
+    psi, drifted = shown()
+    assert psi < 0.1
+    assert drifted == 0.0
+    assert client.post(PREDICT, json={"instances": instances(rows(400, 3, shift=3.0))}).status_code == 200
+    psi, drifted = shown()
+    assert psi > 0.5
+    assert drifted == 2.0  # the feature, and the score that it is part of
+    clock.now = 500.0
+    assert shown() == [0.0, 0.0]
+
+
 def test_what_is_counted_is_what_the_reference_would_count(table: "ModelTable", reference: Reference) -> None:
     client = worker(table, Profiles(Metrics()))
     asked = rows(50, 4)
