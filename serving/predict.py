@@ -95,7 +95,7 @@ class PredictRoute:
         self._metrics = metrics
         self._profiles = profiles
         self._max_body_bytes = max_body_bytes
-        self._shadow = Shadow(metrics)
+        self._shadow = Shadow(metrics, profiles)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or hand on."""

@@ -67,11 +67,15 @@ def test_a_value_that_is_frequent_has_a_bin_of_its_own() -> None:
     assert scale.count([-1e-300, 1e-300]).counts[own] == 0
 
 
-@pytest.mark.parametrize("values", [[5.0] * 40, [np.nan] * 5, [], [1.0, 2.0], [np.inf, -np.inf, 3.0], [0.0, 1.0] * 50])
+@pytest.mark.parametrize(
+    "values", [[5.0] * 40, [np.nan] * 5, [], [1.0, 2.0], [np.inf, -np.inf, 3.0], [0.0, 1.0] * 50, [1e308] * 9]
+)
 def test_any_reference_gives_a_scale_that_a_file_can_hold(values: list[float]) -> None:
     scale = scale_of("number", np.array(values))
     assert parse_json(canonical_json(scale), Scale, source="scale") == scale
-    assert scale.count(values).rows == len(values)
+    profile = scale.count([*values, np.inf, 1e308, -1e308, 1e-308])
+    assert profile.rows == len(values) + 4
+    assert parse_json(canonical_json(profile), Profile, source="profile") == profile
     assert list(scale.edges) == sorted(set(scale.edges))
 
 

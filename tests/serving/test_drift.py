@@ -9,15 +9,18 @@ import msgspec
 import numpy as np
 import pytest
 import requests
+from registered import let_run
 from waiting import eventually
 
 from serving.app import create_app
 from serving.dialect import PredictCall
 from serving.metrics import Metrics
+from serving.predict import PredictRoute
 from serving.profiles import Profiles
 from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.drift.reference import Reference, make_reference
+from yarnmill.registry import Rule
 
 if TYPE_CHECKING:
     from conftest import Clock, Platform, Start
@@ -183,6 +186,22 @@ def test_what_cannot_be_counted_is_counted_as_that(table: "ModelTable", referenc
     profiles.offer(other, PredictCall(columns=columns, rows=3, by_row=True), answers(columns), 100)
     profiles.count()
     assert 'yarnmill_profiled_requests_total{outcome="failed"} 1.0' in metrics.render().decode()
+
+
+def test_a_mirror_is_watched_too(platform: "Platform", table: "ModelTable", reference: Reference) -> None:
+    second, _ = platform.publish("rater", 5.0, reference=reference)
+    let_run(platform.registry, "rater", second)
+    platform.registry.endpoints.route("rater", Rule(destinations=Rule.only(1).destinations, mirror=second))
+    table.refresh()
+    app = create_app(table, Metrics(), max_body_bytes=1_000_000)
+    route, client = app.wsgi_app, app.test_client()
+    assert isinstance(route, PredictRoute)
+    for each in instances(rows(200, 2)):
+        assert client.post(PREDICT, json={"instances": [each]}).status_code == 200
+        route._shadow.wait()  # noqa: SLF001  # nothing else tells when
+    live, mirror = client.get("/v1/models/rater/drift").json["versions"]
+    assert (live["version"], live["rows"], live["verdict"]) == (1, 200, "steady")
+    assert (mirror["version"], mirror["rows"], mirror["verdict"]) == (2, 200, "drifted")  # it adds 5, not 1
 
 
 def test_a_version_without_a_reference_costs_nothing_and_says_so(platform: "Platform", table: "ModelTable") -> None:

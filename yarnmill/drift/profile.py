@@ -21,7 +21,7 @@ class Profile(Record, frozen=True, kw_only=True):
     zeros
         Numbers that are 0; texts and bags that are empty.
     total, squares
-        Sums of the finite numbers less the scale's centre, and of their squares.
+        Sums of the numbers less the scale's centre, and of their squares; without those that are beyond all measure.
     """
 
     counts: tuple[int, ...]

@@ -21,6 +21,9 @@ _MOST_BINS: Final = 20
 _ROWS_A_BIN: Final = 10
 _MOST_TERMS: Final = 50
 _LONGEST_TERM: Final = 100
+_LARGEST: Final = 1e100
+"""What is farther from the centre is in no sum: JSON has no form for the infinity that its square may be."""
+
 _FEWEST_ROWS: Final = 2
 """In how many rows a text or term is at least that is kept: one of a single row tells of that row and nobody else."""
 
@@ -65,7 +68,9 @@ class Scale(Record, frozen=True, kw_only=True):
     def _numbers(self, values: Numbers) -> Profile:
         known = values[~np.isnan(values)]
         counts = np.bincount(np.searchsorted(self.edges, known, side="left"), minlength=self.cells)
-        apart = known[np.isfinite(known)] - self.centre
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = known - self.centre
+        apart = apart[np.abs(apart) < _LARGEST]
         return Profile(
             rows=len(values),
             missing=len(values) - len(known),
