@@ -27,6 +27,8 @@ from yarnmill.registry.names import parse_version_name
 from yarnmill.registry.records import Destination
 
 if TYPE_CHECKING:
+    from yarnmill.drift.comparison import ModelDrift
+    from yarnmill.drift.rules import Rules
     from yarnmill.lifecycle.estimators import Rows
 
 _TIMEOUT_S: Final = 60.0
@@ -220,6 +222,28 @@ class Platform:
         if isinstance(outputs, dict):
             return {key: np.asarray(values) for key, values in outputs.items()}
         return np.asarray(outputs)
+
+    def drift(self, name: str, rules: "Rules | None" = None) -> "ModelDrift":
+        """Compare what a model was asked and answered, in this hour and the one before, with its training data.
+
+        Parameters
+        ----------
+        name
+            The model.
+        rules
+            How far apart both may be; None: the standard rules.
+
+        Raises
+        ------
+        ClusterUnavailableError
+            If no tier answers.
+        NotFoundError
+            If the model is not deployed, or was published without a reference.
+        """
+        from yarnmill.drift.rules import Rules  # noqa: PLC0415  # most programs need none
+        from yarnmill.lifecycle.watch import watch  # noqa: PLC0415  # likewise
+
+        return watch(name, (self.tier,), Rules() if rules is None else rules, progress=self._progress)
 
     @property
     def tier(self) -> str:

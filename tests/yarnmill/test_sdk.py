@@ -11,7 +11,6 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
-import requests
 import xgboost
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -132,10 +131,9 @@ def test_a_model_with_a_reference_is_watched(platform: Platform, name: str) -> N
     assert platform.publish(model, name, example=rows[:5]).version == version.version + 1
     platform.deploy(version)
     asked(platform, name, rows)
-    (drift,) = requests.get(f"{platform.tier}/v1/models/{name}/drift", timeout=20).json()["versions"]
-    assert drift["verdict"] == "steady"
-    assert drift["rows"] % 200 == 0
-    assert all(one["distance"]["psi"] == pytest.approx(0.0, abs=1e-9) for one in drift["series"])
+    (drift,) = platform.drift(name).versions
+    assert (drift.verdict, drift.rows % 200) == ("steady", 0)
+    assert [one.distance and one.distance.psi for one in drift.series] == pytest.approx([0.0] * len(drift.series))
     with pytest.raises(BadDataError, match="reference: its columns are"):
         platform.publish(model, name, example=rows[:5], reference=MATRIX[:, :2])
 

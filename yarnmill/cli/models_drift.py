@@ -1,23 +1,18 @@
 """``yarnmill models drift``: whether what a model is asked and answers is still as it was in training."""
 
-from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 import click
-import requests
 
 from yarnmill.cli.experiments_options import tier_option, tiers_of
 from yarnmill.cli.models_options import environment_option, say
 from yarnmill.cli.options import output_option, print_json, print_table, with_config
 from yarnmill.config import Config
-from yarnmill.errors import ClusterUnavailableError, JobFailedError, NotFoundError
-from yarnmill.records import parse_json
+from yarnmill.errors import JobFailedError
 
 if TYPE_CHECKING:
     from yarnmill.drift.comparison import SeriesDrift, VersionDrift
-    from yarnmill.drift.counts import ModelCounts
 
-_TIMEOUT_S: Final = 30.0
 _COLUMNS: Final = ("series", "", "PSI", "by chance", "KS", "JS", "p", "missing %", "zero %", "new %", "verdict")
 
 
@@ -51,52 +46,20 @@ def drift(  # noqa: PLR0913  # click's options
     stands what the reference has.
     """
     # They load NumPy: not for the other commands.
-    from yarnmill.drift.comparison import ModelDrift  # noqa: PLC0415
-    from yarnmill.drift.counts import drift_of  # noqa: PLC0415
     from yarnmill.drift.rules import Rules  # noqa: PLC0415
+    from yarnmill.lifecycle.watch import watch  # noqa: PLC0415
 
     try:
         rules = Rules(psi=psi, missing=missing / 100.0, new=new / 100.0, alpha=alpha)
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
-    counts = _counts(model, version, tiers_of(tiers, environment, config))
-    if all(one.reference is None for one in counts.versions):
-        raise NotFoundError(
-            f"{model}: no reference in the bundle of version {', '.join(str(one.version) for one in counts.versions)}",
-            expected="a training output with reference.parquet, some rows of its data; see docs/bundles.md",
-            mend="publish it with one, or Platform.publish(..., reference=ROWS)",
-        )
-    found = ModelDrift(model=model, versions=tuple(drift_of(one, rules) for one in counts.versions))
+    found = watch(model, tiers_of(tiers, environment, config), rules, version=version, progress=say)
     if output == "json":
         print_json(found)
     else:
         for one in found.versions:
             _print_version(model, one)
     return JobFailedError.exit_code if found.verdict == "drifted" else 0
-
-
-def _counts(model: str, version: int | None, tiers: tuple[str, ...]) -> "ModelCounts":
-    """Return what all tiers counted together."""
-    of_version = "" if version is None else f"/versions/{version}"
-    found = []
-    for tier in dict.fromkeys(tiers):
-        try:
-            found.append(_read(f"{tier.rstrip('/')}/v1/models/{model}{of_version}/profiles"))
-        except requests.RequestException as problem:
-            say(f"no answer from {tier}: {problem}")
-    if not found:
-        raise ClusterUnavailableError("no serving tier answers", mend="name each replica: --tier http://HOST:PORT")
-    return reduce(lambda one, other: one.merge(other), found)
-
-
-def _read(url: str) -> "ModelCounts":
-    from yarnmill.drift.counts import ModelCounts  # noqa: PLC0415  # as above
-
-    answer = requests.get(url, timeout=_TIMEOUT_S)
-    if answer.status_code == 404:
-        raise NotFoundError(f"{url}: {answer.text}", expected="a model, and a version, that answers there")
-    answer.raise_for_status()
-    return parse_json(answer.content, ModelCounts, source=url)
 
 
 def _print_version(model: str, version: "VersionDrift") -> None:
@@ -113,7 +76,8 @@ def _rows(series: tuple["SeriesDrift", ...]) -> list[tuple[str, ...]]:
 
 
 def _row(one: "SeriesDrift") -> tuple[str, ...]:
-    distance, over = one.distance, [str(each) for each in one.findings if each.is_over]
+    distance, broken = one.distance, [each for each in one.findings if each.is_broken]
+    why = "; ".join(str(each) for each in broken or one.findings if each.is_over)
     measured = ("-",) * 5
     if distance is not None:
         ks = "-" if distance.ks is None else f"{distance.ks:.3f}"
@@ -121,8 +85,7 @@ def _row(one: "SeriesDrift") -> tuple[str, ...]:
         measured = (*numbers, f"{distance.p_value:.2g}")
     now, before = one.now, one.reference
     rates = (_rate(now.missing, before.missing), _rate(now.zeros, before.zeros), _rate(now.new, before.new))
-    verdict = f"{one.verdict}: {'; '.join(over)}" if over else one.verdict
-    return (one.name, one.side, *measured, *rates, verdict)
+    return (one.name, one.side, *measured, *rates, f"{one.verdict}: {why}" if why else one.verdict)
 
 
 def _rate(now: float | None, before: float | None) -> str:
