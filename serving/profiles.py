@@ -33,6 +33,9 @@ _MOST_WAITING_BYTES: Final = 32 << 20
 _GATHER_S: Final = 0.1
 """Requests of so long are counted together: to count one by itself costs about as much as to count a hundred."""
 
+_LARGEST_COUNTING: Final = 0.2
+"""Part of its time that a worker spends on counting at most: rather some requests are dropped than all are slow."""
+
 _SAVE_S: Final = 3.0
 _SHOW_S: Final = 15.0
 _LARGEST_PART: Final = 0.05
@@ -88,6 +91,7 @@ class Profiles:
         self._counting = threading.Lock()
         self._counts: dict[VersionKey, Counted] = {}
         self._references: dict[VersionKey, Reference] = {}
+        self._uncountable: set[VersionKey] = set()
         self._is_saved = True
 
     def offer(self, served: ServedModel, call: PredictCall, outputs: Outputs, size_bytes: int) -> None:
@@ -170,12 +174,15 @@ class Profiles:
 
     def _work(self) -> None:
         save, show = _Paced(self.save, _SAVE_S), _Paced(self.show, _SHOW_S)
+        took_s = 0.0
         while not self._stopping.is_set():
             self._arrived.wait(show.left_s() if self._is_saved else min(save.left_s(), show.left_s()))
             self._arrived.clear()
-            self._stopping.wait(_GATHER_S)
+            self._stopping.wait(max(_GATHER_S, took_s / _LARGEST_COUNTING))
+            started = time.monotonic()
             try:
                 self.count()
+                took_s = time.monotonic() - started
                 save.run_if_due()
                 show.run_if_due()
             except Exception:  # noqa: BLE001  # whatever is wrong with counts, those of tomorrow are wanted
@@ -189,7 +196,9 @@ class Profiles:
         try:
             profiles = _profiles_of(reference, samples)
         except Exception as problem:  # noqa: BLE001  # whatever a model answers, it is only not counted
-            _log.warning("model %s version %d is not counted: %s", served.model, served.version, one_line(problem))
+            if key not in self._uncountable:  # else there would be a line ten times a second
+                self._uncountable.add(key)
+                _log.warning("model %s version %d is not counted: %s", served.model, served.version, one_line(problem))
             self._metrics.count_profiled(len(samples), "failed")
             return
         before = self._counts.get(key) or Counted(**key._asdict())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,15 +178,37 @@ def test_what_there_is_no_room_for_is_dropped_and_counted(table: "ModelTable", m
     assert client.get("/v1/models/rater/drift").json["versions"][0]["reason"] == "nobody has asked it lately"
 
 
-def test_what_cannot_be_counted_is_counted_as_that(table: "ModelTable", reference: Reference) -> None:
+def test_nothing_is_lost_or_counted_twice_whoever_asks_meanwhile(table: "ModelTable", tmp_path: Path) -> None:
+    profiles = Profiles(Metrics(), tmp_path)
+    served, columns = table.find("rater"), rows(2, 6)
+    call, outputs = PredictCall(columns=columns, rows=2, by_row=True), answers(columns)
+
+    def ask(number: int) -> None:
+        for each in range(300):
+            profiles.offer(served, call, outputs, 100)
+            if each % 100 == number:
+                profiles.save()
+                profiles.show()
+                profiles.of_version(served)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
+    assert profiles.of_version(served).profiles[0].rows == 8 * 300 * 2
+
+
+def test_what_cannot_be_counted_is_counted_as_that(
+    table: "ModelTable", reference: Reference, caplog: pytest.LogCaptureFixture
+) -> None:
     served = table.find("rater")
     other = msgspec.structs.replace(served, reference=msgspec.structs.replace(reference, series=()))
     metrics = Metrics()
     profiles = Profiles(metrics)
     columns = rows(3, 7)
-    profiles.offer(other, PredictCall(columns=columns, rows=3, by_row=True), answers(columns), 100)
-    profiles.count()
-    assert 'yarnmill_profiled_requests_total{outcome="failed"} 1.0' in metrics.render().decode()
+    for _ in range(2):
+        profiles.offer(other, PredictCall(columns=columns, rows=3, by_row=True), answers(columns), 100)
+        profiles.count()
+    assert 'yarnmill_profiled_requests_total{outcome="failed"} 2.0' in metrics.render().decode()
+    assert caplog.text.count("is not counted") == 1
 
 
 def test_a_mirror_is_watched_too(platform: "Platform", table: "ModelTable", reference: Reference) -> None:
