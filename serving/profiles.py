@@ -30,7 +30,7 @@ from yarnmill.errors import YarnMillError
 
 _MOST_WAITING: Final = 4096
 _MOST_WAITING_BYTES: Final = 32 << 20
-_GATHER_S: Final = 0.1
+_GATHER_S: Final = 0.5
 """Requests of so long are counted together: to count one by itself costs about as much as to count a hundred."""
 
 _LARGEST_COUNTING: Final = 0.2
@@ -196,7 +196,7 @@ class Profiles:
         try:
             profiles = _profiles_of(reference, samples)
         except Exception as problem:  # noqa: BLE001  # whatever a model answers, it is only not counted
-            if key not in self._uncountable:  # else there would be a line ten times a second
+            if key not in self._uncountable:  # else there would be a line twice a second
                 self._uncountable.add(key)
                 _log.warning("model %s version %d is not counted: %s", served.model, served.version, one_line(problem))
             self._metrics.count_profiled(len(samples), "failed")

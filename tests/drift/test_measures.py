@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2, chi2_contingency, entropy, fisher_exact, ks_2samp
@@ -86,6 +86,7 @@ def test_without_drift_the_index_is_by_chance_what_is_expected(rows: int, refere
 
 
 @given(st.floats(0.0, 300.0), st.integers(1, 120))
+@example(5e-324, 2)
 def test_the_chi_square_tail_is_that_of_scipy(statistic: float, degrees: int) -> None:
     assert chi_square_tail(statistic, degrees) == pytest.approx(chi2.sf(statistic, degrees), rel=1e-8, abs=1e-14)
 

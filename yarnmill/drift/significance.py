@@ -61,9 +61,9 @@ def chi_square_tail(statistic: float, degrees: int) -> float:
 
     By the finite sums that there are for whole degrees (Abramowitz and Stegun, 26.4.4 and 26.4.5).
     """
-    if degrees < 1 or statistic <= 0.0:
-        return 1.0
     half = statistic / 2.0
+    if degrees < 1 or half <= 0.0:  # half of the smallest number is none
+        return 1.0
     is_odd = degrees % 2 == 1
     tail = math.erfc(math.sqrt(half)) if is_odd else 0.0
     power = 0.5 if is_odd else 0.0
