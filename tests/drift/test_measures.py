@@ -28,6 +28,7 @@ def sides(pairs: Pairs) -> tuple[list[int], list[int]]:
 @given(CELLS)
 def test_distances_are_those_of_scipy(pairs: Pairs) -> None:
     one, other = sides(pairs)
+    assume(sum(one) + sum(other) > 2)  # for a row each SciPy divides by zero
     assert jensen_shannon(one, other) == pytest.approx(jensenshannon(one, other, base=2), abs=1e-7)
     values = [np.repeat(np.arange(len(pairs)), counts) for counts in (one, other)]
     assert kolmogorov_smirnov(one, other) == pytest.approx(ks_2samp(*values, method="asymp").statistic, abs=1e-12)
