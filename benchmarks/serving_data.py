@@ -19,8 +19,11 @@ from yarnmill.bundle.example import write_example
 from yarnmill.bundle.manifest import Field, Lineage, Signature
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import put_bundle
+from yarnmill.drift.reference import REFERENCE_NAME
 from yarnmill.flavours.example import made_example
 from yarnmill.flavours.open import open_model
+from yarnmill.flavours.reference import reference_of
+from yarnmill.records import canonical_json
 from yarnmill.registry import Candidate, Registry, Rule
 
 FEATURES = 10
@@ -32,8 +35,8 @@ linear (float[N, {features}] x) => (float[N] y) <int64[1] axes = {{1}}, float[1]
 {{ sum = ReduceSum <keepdims = 0> (x, axes) y = Add (sum, bias) }}"""
 
 
-def publish(home: Path, models: int) -> list[str]:
-    """Deploy so many models, each with a graph of its own; return their names."""
+def publish(home: Path, models: int, *, watched: int = 0) -> list[str]:
+    """Deploy so many models, each with a graph of its own, the last of them with a reference; return their names."""
     blobs = (home / "blobs").as_uri()
     store, registry = open_store(blobs), Registry(f"sqlite:///{home / 'registry.db'}")
     names = [f"linear-{number}" for number in range(models)]
@@ -43,7 +46,11 @@ def publish(home: Path, models: int) -> list[str]:
         graph = _GRAPH.format(features=FEATURES, bias=number)
         onnx.save(onnx.parser.parse_model(graph), folder / "model.onnx")
         asked = {"x": np.ones((1, FEATURES), np.float32)}
-        write_example(folder, made_example(asked, open_model("onnx", folder, SIGNATURE).predict(asked)))
+        predictor = open_model("onnx", folder, SIGNATURE)
+        write_example(folder, made_example(asked, predictor.predict(asked)))
+        if number >= models - watched:
+            sample = {"x": np.random.default_rng(1).normal(size=(1000, FEATURES)).astype(np.float32)}
+            (folder / REFERENCE_NAME).write_bytes(canonical_json(reference_of(predictor, sample)))
         manifest = pack(
             folder,
             flavour="onnx",

@@ -11,11 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
 from serving import tfserving
+from serving.drift_pages import drift_pages
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.oip_pages import oip_pages
 from serving.predict import PredictRoute
 from serving.predictionlog.feedback import feedback_pages
+from serving.profiles import Profiles
 from serving.refusals import RequestError, UnknownModelError
 from serving.responses import json_response
 from serving.slots import Slot, Snapshot
@@ -36,6 +38,7 @@ def create_app(
     max_body_bytes: int,
     control: Blueprint | None = None,
     log: "PredictionLog | None" = None,
+    profiles: Profiles | None = None,
 ) -> Flask:
     """Return the application of one worker.
 
@@ -51,7 +54,10 @@ def create_app(
         The pages that change what is deployed; None: there are none.
     log
         The prediction log; None: there is none.
+    profiles
+        What counts how inputs and scores are distributed; None: this worker's own, shared with nobody.
     """
+    profiles = Profiles(metrics) if profiles is None else profiles
     app = Flask("serving", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     _add_health(app, table, metrics)
@@ -59,12 +65,15 @@ def create_app(
     _add_mlflow(app, table)
     app.register_blueprint(oip_pages(table))
     app.register_blueprint(feedback_pages(table, log))
+    app.register_blueprint(drift_pages(table, profiles))
     if control is not None:
         app.register_blueprint(control)
     app.register_error_handler(RequestError, lambda error: json_response({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
-    app.wsgi_app = PredictRoute(app.wsgi_app, table, metrics, max_body_bytes, log)  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = PredictRoute(  # type: ignore[method-assign]  # Flask's own way
+        app.wsgi_app, table, metrics, max_body_bytes, profiles=profiles, log=log
+    )
     return app
 
 

@@ -1,11 +1,13 @@
 """What Prometheus sees: few series however many models there are, summed over all worker processes."""
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from serving.slots import Snapshot
+from yarnmill.drift.comparison import VersionDrift
 from yarnmill.httpserver.series import render_series
 
 _LARGEST_LABELS: Final = 100
@@ -19,6 +21,7 @@ _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0
 
 MirrorOutcome = Literal["answered", "failed", "dropped"]
 LogOutcome = Literal["written", "dropped", "failed"]
+ProfileOutcome = Literal["counted", "failed", "dropped"]
 
 
 class _Children(msgspec.Struct, frozen=True):
@@ -101,7 +104,29 @@ class Metrics:
         self._log_trouble = Counter(
             "yarnmill_log_failed_writes", "Files of the log that have to be tried again.", ["table"], registry=registry
         )
+        self._profiled = Counter(
+            "yarnmill_profiled_requests",
+            "Requests of models with a reference, by whether their inputs and scores were counted.",
+            ["outcome"],
+            registry=registry,
+        )
+        # Each worker sees the counts of all, some a few seconds late: the worst view counts.
+        self._drift = Gauge(
+            "yarnmill_drift_psi_max",
+            "Largest PSI, over what it is by chance, of the inputs and scores of any version that answers.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._drifted = Gauge(
+            "yarnmill_drifted_series",
+            "Inputs and scores that have drifted, by the standard rules.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._known_arms: set[tuple[str, str]] = set()
+        self._known_drifts: set[str] = set()
         self._children: dict[str, _Children] = {}
         self._counted: dict[tuple[str, int], Counter] = {}
 
@@ -150,6 +175,23 @@ class Metrics:
     def count_log_trouble(self, table: str) -> None:
         """Count a file of the prediction log that could not be written."""
         self._log_trouble.labels(table).inc()
+
+    def count_profiled(self, requests: int, outcome: ProfileOutcome) -> None:
+        """Count requests whose inputs and scores were, or were not, counted."""
+        self._profiled.labels(outcome).inc(requests)
+
+    def show_drift(self, drifts: Iterable[tuple[str, VersionDrift]]) -> None:
+        """Set the gauges of drift from every version that was asked lately, each with its model."""
+        largest: dict[str, tuple[float, int]] = dict.fromkeys(self._known_drifts, (0.0, 0))
+        for model, drift in drifts:
+            label = self._label(model)
+            psi, drifted = largest.get(label, (0.0, 0))
+            now = sum(one.verdict == "drifted" for one in drift.series)
+            largest[label] = max(psi, drift.worst or 0.0), max(drifted, now)
+        self._known_drifts.update(largest)
+        for label, (psi, drifted) in largest.items():
+            self._drift.labels(label).set(psi)
+            self._drifted.labels(label).set(drifted)
 
     def show_models(self, snapshot: Snapshot) -> None:
         """Set the gauges from the table's state."""

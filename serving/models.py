@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -17,7 +18,9 @@ from serving.decoding import SignatureDecoder
 from serving.refusals import ModelUnavailableError, UnknownModelError
 from serving.slots import Answering, ServedModel, Slot, Snapshot, same_rule
 from serving.source import Endpoint, Source
-from yarnmill.errors import YarnMillError
+from yarnmill.bundle.manifest import Signature
+from yarnmill.drift.reference import REFERENCE_NAME, Reference, parse_reference
+from yarnmill.errors import BadDataError, YarnMillError
 from yarnmill.flavours.open import memory_of, open_predictor
 from yarnmill.registry.records import Route
 
@@ -274,6 +277,7 @@ class ModelTable:
         with self._source.fetch(route) as bundle:
             predictor = open_predictor(bundle.folder, allow_code=self._allow_code)
             memory_bytes = memory_of(bundle.folder)
+            reference = _reference(bundle.folder, predictor.signature)
         return ServedModel(
             model=model,
             version=route.version,
@@ -281,6 +285,7 @@ class ModelTable:
             predictor=predictor,
             decoder=SignatureDecoder(predictor.signature),
             memory_bytes=memory_bytes,
+            reference=reference,
         )
 
     def _failed(self, slot: Slot, opened: tuple[ServedModel, ...], failure: str) -> Slot:
@@ -292,6 +297,15 @@ class ModelTable:
             attempts=min(slot.attempts + 1, 16),
             retry_at=self._clock() + pause,
         )
+
+
+def _reference(folder: Path, signature: Signature) -> Reference | None:
+    path = folder / REFERENCE_NAME
+    try:
+        return parse_reference(path.read_bytes(), signature, source=str(path)) if path.is_file() else None
+    except BadDataError as problem:  # of a later version of the platform: no reason not to answer
+        _log.warning("no drift is measured: %s", one_line(problem))
+        return None
 
 
 def _cooled(slot: Slot) -> Slot:

@@ -18,6 +18,7 @@ from serving.models import ModelTable, one_line
 from serving.openinference import OpenInference
 from serving.predictionlog.entries import Arm, Asking
 from serving.predictionlog.sessions import SESSION_HEADER, session_of
+from serving.profiles import Profiles
 from serving.refusals import (
     BadRequestError,
     EncodingNotSupportedError,
@@ -88,6 +89,8 @@ class PredictRoute:
         What counts the requests.
     max_body_bytes
         Largest body that is read.
+    profiles
+        What counts how inputs and scores are distributed.
     log
         Gets what was answered; None: nothing does.
     """
@@ -98,13 +101,16 @@ class PredictRoute:
         table: ModelTable,
         metrics: Metrics,
         max_body_bytes: int,
+        *,
+        profiles: Profiles,
         log: "PredictionLog | None" = None,
     ) -> None:
         self._behind = behind
         self._table = table
         self._metrics = metrics
+        self._profiles = profiles
         self._max_body_bytes = max_body_bytes
-        self._shadow = Shadow(metrics)
+        self._shadow = Shadow(metrics, profiles)
         self._log = log
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -145,6 +151,7 @@ class PredictRoute:
         environ[ROWS_KEY] = call.rows
         seconds = time.perf_counter() - started
         self._metrics.count_answer(served.model, call.rows, seconds)
+        self._profiles.offer(served, call, outputs, len(body))
         logged = None
         if self._log is not None:
             asking = Asking(environ[_SESSION_KEY], environ.get(_UNIT_KEY), asked.arm, len(body))

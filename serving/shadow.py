@@ -17,6 +17,7 @@ from serving.decoding import SignatureDecoder
 from serving.dialect import Outputs, PredictCall
 from serving.metrics import Metrics
 from serving.models import one_line
+from serving.profiles import Profiles
 from serving.slots import ServedModel
 
 _MOST_WAITING: Final = 64
@@ -46,10 +47,13 @@ class Shadow:
     ----------
     metrics
         Where answers, failures, drops, times and differences are counted.
+    profiles
+        What counts how inputs and scores are distributed.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, profiles: Profiles) -> None:
         self._metrics = metrics
+        self._profiles = profiles
         self._waiting: queue.Queue[_Copy] = queue.Queue(_MOST_WAITING)
         self._lock = threading.Lock()
         self._waiting_bytes = 0
@@ -114,6 +118,7 @@ class Shadow:
             return
         seconds = time.perf_counter() - started
         self._metrics.count_mirror(mirror.model, "answered", seconds, difference)
+        self._profiles.offer(mirror, call, outputs, len(copy.body))
         if copy.answered is not None:
             copy.answered(mirror, call, outputs, seconds)
 

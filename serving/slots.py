@@ -7,11 +7,15 @@ import msgspec
 from serving.arms import Arms, place_in_layer
 from serving.decoding import SignatureDecoder
 from serving.source import Endpoint
+from yarnmill.drift.reference import Reference
 from yarnmill.flavours.predictor import Predictor
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """An opened version of a model with its compiled decoder; ``memory_bytes`` is about what it takes."""
+    """An opened version of a model with its compiled decoder; ``memory_bytes`` is about what it takes.
+
+    ``reference`` is how its inputs and scores were distributed in training; None: its bundle does not say.
+    """
 
     model: str
     version: int
@@ -19,6 +23,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     predictor: Predictor
     decoder: SignatureDecoder
     memory_bytes: int
+    reference: Reference | None = None
 
 
 class Answering(msgspec.Struct, frozen=True):

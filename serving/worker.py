@@ -11,6 +11,7 @@ from flask import Flask
 from serving.app import create_app
 from serving.follower import Follower
 from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
+from serving.profiles import Profiles
 from yarnmill.config import Config
 
 if TYPE_CHECKING:
@@ -83,12 +84,13 @@ class Worker:
             from serving.predictionlog import log  # noqa: PLC0415
 
             self._log = log.PredictionLog(config.serving.log, self._follower.metrics)
-        max_body_bytes = int(config.serving.max_body) * 1024 * 1024
+        self._profiles = Profiles(self._follower.metrics, config.home_path / "cache" / "serving" / "profiles")
         self.app: Flask = create_app(
             self._follower.table,
             self._follower.metrics,
-            max_body_bytes=max_body_bytes,
+            max_body_bytes=int(config.serving.max_body) * 1024 * 1024,
             control=pages,
+            profiles=self._profiles,
             log=self._log,
         )
 
@@ -106,9 +108,10 @@ class Worker:
             pass
 
     def stop(self) -> None:
-        """Deploy nothing more, follow the registry no longer, and write what is left of the prediction log."""
+        """Deploy nothing more, follow the registry no longer, and keep what was counted and is to be logged."""
         if self._control is not None:
             self._control.stop()
         self._follower.stop()
+        self._profiles.stop()
         if self._log is not None:
             self._log.stop()

@@ -27,6 +27,8 @@ from yarnmill.registry.names import parse_version_name
 from yarnmill.registry.records import Destination
 
 if TYPE_CHECKING:
+    from yarnmill.drift.comparison import ModelDrift
+    from yarnmill.drift.rules import Rules
     from yarnmill.lifecycle.estimators import Rows
 
 _TIMEOUT_S: Final = 60.0
@@ -66,12 +68,13 @@ class Platform:
         """The registry: models, versions, endpoints."""
         return Registry(self.config.registry_url)
 
-    def publish(
+    def publish(  # noqa: PLR0913  # each by name
         self,
         model: object,
         name: str,
         *,
         example: "Rows | None" = None,
+        reference: "Rows | None" = None,
         flavour: Flavour | None = None,
         metrics: Mapping[str, float] = {},  # only read
         labels: Mapping[str, str] = {},  # only read
@@ -86,6 +89,9 @@ class Platform:
             The model's name in the registry.
         example
             Rows that a fitted model can answer, ``(rows, features)``; some of them stay with it.
+        reference
+            Rows of the data that a fitted model was trained on, of which counts stay with it: the serving tier compares
+            its requests with them.
         flavour
             How the training run's model was trained; needed for a URL alone.
         metrics, labels
@@ -110,7 +116,7 @@ class Platform:
         from yarnmill.lifecycle.estimators import write_estimator  # noqa: PLC0415  # as above
 
         with work_folder(self.config) as folder:
-            found = write_estimator(Path(folder), model, example, metrics)
+            found = write_estimator(Path(folder), model, example, metrics, reference)
             published = publish(folder, name, found, self.config, self._progress, labels=dict(labels))
         return self.registry.versions.get(name, published.version)
 
@@ -216,6 +222,28 @@ class Platform:
         if isinstance(outputs, dict):
             return {key: np.asarray(values) for key, values in outputs.items()}
         return np.asarray(outputs)
+
+    def drift(self, name: str, rules: "Rules | None" = None) -> "ModelDrift":
+        """Compare what a model was asked and answered, in this hour and the one before, with its training data.
+
+        Parameters
+        ----------
+        name
+            The model.
+        rules
+            How far apart both may be; None: the standard rules.
+
+        Raises
+        ------
+        ClusterUnavailableError
+            If no tier answers.
+        NotFoundError
+            If the model is not deployed, or was published without a reference.
+        """
+        from yarnmill.drift.rules import Rules  # noqa: PLC0415  # most programs need none
+        from yarnmill.lifecycle.watch import watch  # noqa: PLC0415  # likewise
+
+        return watch(name, (self.tier,), Rules() if rules is None else rules, progress=self._progress)
 
     @property
     def tier(self) -> str:

@@ -33,6 +33,7 @@ from photon.spark.evaluation import evaluate
 from photon.tuning import SearchSpace, Study, Trial, TuningSettings, tune
 from photon.tuning.local import HeldOut, local_fits
 from yarnmill.bundle.example import read_example
+from yarnmill.drift.reference import REFERENCE_NAME, parse_reference
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.flavours.glmix import GlmixPredictor, prepare_glmix
 from yarnmill.flavours.prepare import prepare
@@ -213,6 +214,12 @@ def test_the_published_model_answers_as_the_locally_fitted_one(
     rows = np.flatnonzero(made.split == SPLITS.index("test"))[: example.rows]
     assert (example.rows, example.inputs["user_id"]) == (8, tuple(made.users[rows].tolist()))
     np.testing.assert_allclose(example.outputs["probability"], expected[rows], atol=1e-5)
+    path = tmp_path / "with_example" / REFERENCE_NAME
+    reference = parse_reference(path.read_bytes(), signature, source=str(path))
+    held_out = expected[made.split == SPLITS.index("test")]
+    score = reference.series[-1]
+    assert (score.name, score.profile.rows) == ("probability", len(held_out))
+    assert score.profile.mean(score.scale.centre) == pytest.approx(held_out.mean(), abs=1e-5)
     columns = {"user_id": made.users, "film": made.films, "genres": made.genres, "year": made.years}
     found = predictor.predict(columns)["probability"]
     np.testing.assert_allclose(found, expected, atol=1e-9)

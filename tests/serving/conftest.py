@@ -27,6 +27,8 @@ from yarnmill.blobs import open_store
 from yarnmill.bundle.manifest import Field, Lineage, Signature
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import put_bundle
+from yarnmill.drift.reference import REFERENCE_NAME, Reference
+from yarnmill.records import canonical_json
 from yarnmill.registry import Candidate, Registry
 
 SIGNATURE = Signature(
@@ -68,13 +70,17 @@ class Platform(msgspec.Struct, frozen=True):
         source = RegistrySource(self.registry_url, self.home / "cache")
         return ModelTable(source, clock, limit_bytes=limit_bytes)
 
-    def publish(self, model: str, bias: float, *, divisor: float = 1.0) -> tuple[int, str]:
+    def publish(
+        self, model: str, bias: float, *, divisor: float = 1.0, reference: Reference | None = None
+    ) -> tuple[int, str]:
         """Register a version that adds ``bias``; return its number and its bundle's id."""
         folder = self.home / "work" / f"{model}-{bias}-{divisor}"
         folder.mkdir(parents=True)
         onnx.save(onnx.parser.parse_model(GRAPH.format(bias=bias, divisor=divisor)), folder / "model.onnx")
         asked = {"user_id": np.array([0]), "features": np.array([[-bias, 0]], np.float32)}  # 0 / divisor
         add_example("onnx", folder, SIGNATURE, asked)
+        if reference is not None:
+            (folder / REFERENCE_NAME).write_bytes(canonical_json(reference))
         manifest = pack(
             folder,
             flavour="onnx",
@@ -96,9 +102,9 @@ class Platform(msgspec.Struct, frozen=True):
         )
         return version.version, bundle_id
 
-    def deploy(self, model: str, bias: float, *, divisor: float = 1.0) -> int:
+    def deploy(self, model: str, bias: float, *, divisor: float = 1.0, reference: Reference | None = None) -> int:
         """Publish a version and let it answer; return its number."""
-        version, _ = self.publish(model, bias, divisor=divisor)
+        version, _ = self.publish(model, bias, divisor=divisor, reference=reference)
         self.answer(model, version)
         return version
 

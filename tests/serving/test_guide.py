@@ -34,4 +34,7 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert "more errors than 1" in done.stdout
     assert "sketch/1: runs in production" in done.stdout
     assert "rank: version 2 answers everything (revision 7)" in done.stdout
+    assert "sketch/1: 200 rows since" in done.stdout
+    assert "sketch/1: 400 rows since" in done.stdout
+    assert done.stdout.count('"verdict":"drifted"') == 5  # three features, the score, and the version
     assert "Traceback" not in (tmp_path / "serve.log").read_text()

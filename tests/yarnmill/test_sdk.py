@@ -122,6 +122,23 @@ def test_a_fitted_model_answers_at_the_tier_as_it_does_here(platform: Platform, 
 
 
 @pytest.mark.programs
+@pytest.mark.parametrize("name", ["gaps", "table of texts"])
+def test_a_model_with_a_reference_is_watched(platform: Platform, name: str) -> None:
+    fit, rows, _ = CASES[name]
+    model, name = fit(), f"watched-{name.replace(' ', '-')}"
+    version = platform.publish(model, name, example=rows[:5], reference=rows)
+    assert platform.publish(model, name, example=rows[:5], reference=rows).version == version.version
+    assert platform.publish(model, name, example=rows[:5]).version == version.version + 1
+    platform.deploy(version)
+    asked(platform, name, rows)
+    (drift,) = platform.drift(name).versions
+    assert (drift.verdict, drift.rows % 200) == ("steady", 0)
+    assert [one.distance and one.distance.psi for one in drift.series] == pytest.approx([0.0] * len(drift.series))
+    with pytest.raises(BadDataError, match="reference: its columns are"):
+        platform.publish(model, name, example=rows[:5], reference=MATRIX[:, :2])
+
+
+@pytest.mark.programs
 def test_two_versions_share_the_requests(platform: Platform) -> None:
     for strength in (1.0, 1e-6):
         platform.publish(LogisticRegression(C=strength).fit(MATRIX, TARGET), "shared", example=MATRIX[:3])
@@ -154,5 +171,7 @@ def test_what_is_no_model_or_lacks_something_is_refused(home: Path) -> None:
     for wrong in (MATRIX[0], MATRIX[:0], [[1.0]]):
         with pytest.raises(BadDataError, match="example: no table"):
             platform.publish(Ridge(), "x", example=wrong)  # type: ignore[arg-type]  # what a notebook may bring
+    with pytest.raises(BadDataError, match="reference: no table"):
+        platform.publish(Ridge(), "x", example=MATRIX[:2], reference=MATRIX[0])
     with pytest.raises(ClusterUnavailableError, match="no answer of a serving tier"):
         platform.predict("x", MATRIX[:1])

@@ -1,5 +1,6 @@
-"""Rows for the example of a GLMix model: of its training set, or made from the model where that has no rows."""
+"""Rows for the example and the reference of a GLMix model: of its training set, or made where that has no rows."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,29 +28,56 @@ def glmix_example(folder: Path, signature: Signature) -> dict[str, Column]:
 
     An imported model has no training rows: its example is one row of the first entities and terms that it knows.
     """
-    path = folder / MODEL_NAME
-    training_set = parse_json(path.read_bytes(), ModelRecord, source=str(path)).training_set
     # Held-out rows first: they are the fewest to look through.
     for split in reversed(SPLITS):
-        batch = _first_rows(split_url(training_set, split), signature)
+        batch = next(_known_rows(_split_url(folder, split), signature), None)
         if batch is not None:
-            return columns_of(batch, signature)
+            return columns_of(batch.slice(0, ROWS), signature)
     return _made_row(folder, signature)
 
 
-def _first_rows(url: str, signature: Signature) -> pa.RecordBatch | None:
-    """Return the first rows of a split in which every required input is known."""
-    if not fs.exists(url):
-        return None
-    for child in fs.children(url):
-        if not child.name.endswith(".parquet"):
-            continue
-        with fs.open_read(child.url) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(_BATCH, columns=list(_PARTS)):
-                known = batch.filter(_is_known(batch, signature)).slice(0, ROWS)
-                if known.num_rows:
-                    return known
+def held_out_rows(folder: Path, signature: Signature, most: int) -> dict[str, Column] | None:
+    """Return the inputs of rows that a prepared model was not trained on, from every file; None if there are none."""
+    for split in SPLITS[:0:-1]:
+        files = _files(_split_url(folder, split))
+        share = -(-most // max(len(files), 1))
+        batches = [batch for file in files for batch in _first(_rows_of_file(file, signature), share)]
+        if batches:
+            rows = pa.Table.from_batches(batches).slice(0, most).combine_chunks()
+            return columns_of(rows.to_batches()[0], signature)
     return None
+
+
+def _first(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the first rows of some batches, and read no further."""
+    for batch in batches:
+        yield batch.slice(0, rows)
+        rows -= batch.num_rows
+        if rows <= 0:
+            return
+
+
+def _split_url(folder: Path, split: str) -> str:
+    path = folder / MODEL_NAME
+    return split_url(parse_json(path.read_bytes(), ModelRecord, source=str(path)).training_set, split)
+
+
+def _known_rows(url: str, signature: Signature) -> Iterator[pa.RecordBatch]:
+    for file in _files(url):
+        yield from _rows_of_file(file, signature)
+
+
+def _files(url: str) -> list[str]:
+    return [child.url for child in fs.children(url) if child.name.endswith(".parquet")] if fs.exists(url) else []
+
+
+def _rows_of_file(url: str, signature: Signature) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file in which every required input is known."""
+    with fs.open_read(url) as stream:
+        for batch in pq.ParquetFile(stream).iter_batches(_BATCH, columns=list(_PARTS)):
+            known = batch.filter(_is_known(batch, signature))
+            if known.num_rows:
+                yield known
 
 
 def _is_known(batch: pa.RecordBatch, signature: Signature) -> pa.Array:

@@ -20,6 +20,7 @@ from yarnmill.flavours.example import (
 )
 from yarnmill.flavours.open import open_model
 from yarnmill.flavours.predictor import Column, Predictor
+from yarnmill.flavours.reference import write_reference
 from yarnmill.flavours.tabular import MODEL_FILES, model_file
 from yarnmill.records import Record, parse_json
 
@@ -39,7 +40,7 @@ class Prepared(Record, frozen=True, kw_only=True):
 def prepare(
     flavour: Flavour, output_url: str, folder: Path, *, allow_code: bool = False, as_onnx: bool = False
 ) -> Prepared:
-    """Fill a local folder with the files of a model and its example.
+    """Fill a local folder with the files of a model, its example, and its reference if there is one to make.
 
     Parameters
     ----------
@@ -92,10 +93,12 @@ def prepare(
         comparisons.append(_compared(form, answers, asked.answers, signature, what=what))
         answers = asked.answers
     if as_onnx:
-        native, answers = answers, _convert(flavour, predictor, folder).predict(asked.columns)
+        predictor = _convert(flavour, predictor, folder)
+        native, answers = answers, predictor.predict(asked.columns)
         what = f"{output_url}: its ONNX form does not answer as the model itself"
         comparisons.append(_compared("onnx", answers, native, signature, what=what, tolerance=FORMS_TOLERANCE))
     write_example(folder, made_example(asked.columns, answers))
+    write_reference(flavour, output_url, folder, predictor)
     return Prepared(signature=signature, comparisons=tuple(comparisons))
 
 

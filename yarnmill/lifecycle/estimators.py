@@ -11,13 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from yarnmill.bundle.example import EXAMPLE_NAME, MOST_ROWS
 from yarnmill.bundle.manifest import Dtype, Field, Flavour, Signature
 from yarnmill.errors import BadDataError, ConfigurationError
+from yarnmill.flavours.reference import SAMPLE_NAME
 from yarnmill.flavours.tabular import load_library
 from yarnmill.records import canonical_json, fingerprint
 from yarnmill.report import RunReport, write_report
@@ -29,7 +33,9 @@ Rows = npt.NDArray[np.generic] | pd.DataFrame
 Answers = dict[str, npt.NDArray[np.generic]]
 
 
-def write_estimator(folder: Path, estimator: object, example: Rows, metrics: Mapping[str, float]) -> Flavour:
+def write_estimator(
+    folder: Path, estimator: object, example: Rows, metrics: Mapping[str, float], reference: Rows | None = None
+) -> Flavour:
     """Write a fitted model into an empty folder as a training run would, and return its flavour.
 
     Parameters
@@ -44,25 +50,34 @@ def write_estimator(folder: Path, estimator: object, example: Rows, metrics: Map
         it may be missing.
     metrics
         Of the run's report, whose parameters are the model's own.
+    reference
+        Rows of the training data, as the example has them: what requests are compared with later. Of them and of the
+        model's answers stay counts, no rows.
 
     Raises
     ------
     ConfigurationError
         If this is no such model.
     BadDataError
-        If the example is no table of rows.
+        If the example is no table of rows, or the reference not one like it.
     """
-    if getattr(example, "ndim", 0) != 2 or not len(example):
-        raise BadDataError("example: no table", expected="a DataFrame or a matrix (rows, features), of one row or more")
+    _check_table("example", example)
+    if reference is not None:
+        _check_table("reference", reference)
     started, rows = dt.datetime.now(dt.UTC), example[:MOST_ROWS]
     flavour, name, answers = _written(folder, estimator, rows)
-    signature = Signature(inputs=_inputs(rows), outputs=tuple(_field(each, values) for each, values in answers.items()))
+    inputs = _inputs(rows) if reference is None else _inputs_of_both(_inputs(rows), _inputs(reference))
+    signature = Signature(inputs=inputs, outputs=tuple(_field(each, values) for each, values in answers.items()))
     (folder / "signature.json").write_bytes(canonical_json(signature))
     cells = {each.name: _cells(rows, each) for each in signature.inputs}
     said = {"inputs": cells, "outputs": {each: values.tolist() for each, values in answers.items()}}
     (folder / EXAMPLE_NAME).write_bytes(canonical_json(said))
     own: dict[str, Any] = getattr(estimator, "get_params", dict)()
-    identity = fingerprint([flavour, _digest(estimator, folder / name), said])
+    parts: list[object] = [flavour, _digest(estimator, folder / name), said]
+    if reference is not None:
+        pq.write_table(_table(reference, signature), folder / SAMPLE_NAME)
+        parts.append(_digest_of_file(folder / SAMPLE_NAME))
+    identity = fingerprint(parts)
     report = RunReport(
         job=f"{type(estimator).__name__} of {getpass.getuser()}",
         run_id=identity[:32],
@@ -76,6 +91,35 @@ def write_estimator(folder: Path, estimator: object, example: Rows, metrics: Map
     )
     write_report(str(folder), report)
     return flavour
+
+
+def _check_table(name: str, rows: Rows) -> None:
+    if getattr(rows, "ndim", 0) != 2 or not len(rows):
+        raise BadDataError(f"{name}: no table", expected="a DataFrame or a matrix (rows, features), of one row or more")
+
+
+def _inputs_of_both(example: tuple[Field, ...], reference: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Return the inputs of the example, which may be missing where one of both has gaps."""
+    known, others = ([(one.name, one.dtype, list(one.shape)) for one in fields] for fields in (example, reference))
+    if known != others:
+        raise BadDataError(f"reference: its columns are {others}", expected=f"{known}, as the example has them")
+    return tuple(
+        msgspec.structs.replace(one, missing=one.missing or other.missing)
+        for one, other in zip(example, reference, strict=True)
+    )
+
+
+def _table(rows: Rows, signature: Signature) -> pa.Table:
+    """Return rows as a training run would leave them."""
+    columns = {}
+    for field in signature.inputs:
+        values = np.asarray(rows[field.name] if isinstance(rows, pd.DataFrame) else rows)
+        if field.dtype == "string":
+            columns[field.name] = pa.array(values.tolist(), pa.string())
+            continue
+        flat = pa.array(values.astype(field.dtype).ravel())
+        columns[field.name] = pa.FixedSizeListArray.from_arrays(flat, field.shape[0]) if field.shape else flat
+    return pa.table(columns)
 
 
 def _written(folder: Path, estimator: Any, rows: Rows) -> tuple[Flavour, str, Answers]:  # noqa: ANN401  # any library's
@@ -104,6 +148,10 @@ def _digest(estimator: object, file: Path) -> str:
     """Return what tells a fitted model from any other: skops' files hold the time at which they were written."""
     if file.name == "model.skops":
         return str(load_library("joblib", "sklearn").hash(estimator))
+    return _digest_of_file(file)
+
+
+def _digest_of_file(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

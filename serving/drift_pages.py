@@ -1,0 +1,41 @@
+"""Drift of the models that answer: measured, and the counts behind it, which whoever has several tiers adds up."""
+
+from flask import Blueprint, Response
+
+from serving.models import ModelTable
+from serving.profiles import Profiles
+from yarnmill.drift.comparison import ModelDrift
+from yarnmill.drift.counts import ModelCounts, drift_of
+from yarnmill.drift.rules import Rules
+from yarnmill.records import compact_json
+
+
+def drift_pages(table: ModelTable, profiles: Profiles) -> Blueprint:
+    """Return the routes ``drift`` and ``profiles`` of a model, and of one of its versions."""
+    pages = Blueprint("drift", __name__, url_prefix="/v1/models/<model>")
+
+    def counts(model: str, version: int | None) -> ModelCounts:
+        if version is not None:
+            return ModelCounts(model=model, versions=(profiles.of_version(table.find(model, version)),))
+        there = table.answering(model).versions
+        return ModelCounts(model=model, versions=tuple(profiles.of_version(there[each]) for each in sorted(there)))
+
+    @pages.get("/drift")
+    @pages.get("/versions/<int:version>/drift")
+    def drift(model: str, version: int | None = None) -> Response:
+        """Answer how far inputs and scores are from the reference, over all workers, by the standard rules."""
+        rules, found = Rules(), counts(model, version)
+        versions = tuple(drift_of(one, rules) for one in found.versions)
+        return _json(ModelDrift(model=model, versions=versions))
+
+    @pages.get("/profiles")
+    @pages.get("/versions/<int:version>/profiles")
+    def counted(model: str, version: int | None = None) -> Response:
+        """Answer the counts over all workers beside those of the reference."""
+        return _json(counts(model, version))
+
+    return pages
+
+
+def _json(document: object) -> Response:
+    return Response(compact_json(document), mimetype="application/json")
