@@ -94,6 +94,12 @@ class Metrics:
             buckets=_DIFFERENCES,
             registry=registry,
         )
+        self._control_refused = Counter(
+            "yarnmill_control_refused",
+            "Requests of the control API refused by who asked.",
+            ["reason"],
+            registry=registry,
+        )
         self._known_arms: set[tuple[str, str]] = set()
         self._children: dict[str, _Children] = {}
         self._counted: dict[tuple[str, int], Counter] = {}
@@ -134,6 +140,10 @@ class Metrics:
             self._mirror_seconds.labels(label).observe(seconds)
         if difference is not None:
             self._differences.labels(label).observe(difference)
+
+    def count_control_refusal(self, reason: str) -> None:
+        """Count a request of the control API that was refused for who sent it, or for who did not say."""
+        self._control_refused.labels(reason).inc()
 
     def show_models(self, snapshot: Snapshot) -> None:
         """Set the gauges from the table's state."""

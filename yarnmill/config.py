@@ -103,6 +103,12 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     timeout: Seconds
     environment: str
     control: bool
+    tokens: str
+
+    @property
+    def tokens_path(self) -> Path | None:
+        """File of the control API's tokens, ``~`` resolved; None: there is none."""
+        return Path(self.tokens).expanduser() if self.tokens else None
 
 
 class Config(Record, frozen=True, kw_only=True):

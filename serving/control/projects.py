@@ -1,13 +1,20 @@
 """Environments, projects, and the models of a project."""
 
+from http import HTTPStatus
+
 from flask import Blueprint, Response, request
 
-from serving.control.bodies import ROW
+from serving.control.access import Access, may_see
+from serving.control.bodies import ROW, ProjectBody, read_body
 from serving.control.control import Control
 from serving.control.rendering import answer, model_object, project_object
+from serving.refusals import BadRequestError
+from yarnmill.errors import ConflictError
+from yarnmill.registry.names import parse_name
+from yarnmill.registry.records import Project
 
 
-def add_projects(pages: Blueprint, control: Control) -> None:
+def add_projects(pages: Blueprint, control: Control, access: Access) -> None:
     """Add the addresses below ``environments`` and ``projects``; ``?name=`` looks for one of exactly that name."""
 
     @pages.get("/environments")
@@ -19,12 +26,31 @@ def add_projects(pages: Blueprint, control: Control) -> None:
     @pages.get("/projects")
     def projects() -> Response:
         """List every project."""
-        return answer([project_object(one) for one in control.registry.projects.find() if _is_asked(one.name)])
+        return answer([project_object(one) for one in control.registry.projects.find() if _is_shown(one.name)])
+
+    @pages.post("/projects")
+    def make_project() -> Response:
+        """Make a project."""
+        body = read_body(ProjectBody)
+        name = parse_name(body.name or "", "a project")
+        access.require_project(name)
+        if any(one.name == name for one in control.registry.projects.find()):
+            raise ConflictError(f"project {name}: is there already", mend="change it, or choose another name")
+        made = control.registry.projects.ensure(name)
+        return answer(project_object(_changed(control, made, body, expected=made.revision)), HTTPStatus.CREATED)
 
     @pages.get(f"/projects/<{ROW}:project_id>")
     def project(project_id: int) -> Response:
         """Answer one project."""
         return answer(project_object(control.registry.projects.with_id(project_id)))
+
+    @pages.put(f"/projects/<{ROW}:project_id>")
+    def change_project(project_id: int) -> Response:
+        """Change a project's team, labels, administrators or readers, whichever are given."""
+        body, present = read_body(ProjectBody), control.registry.projects.with_id(project_id)
+        if body.name not in {None, "", present.name}:
+            raise BadRequestError(f"name: {body.name!r}", expected=f"{present.name!r}: a project keeps its name")
+        return answer(project_object(_changed(control, present, body)))
 
     @pages.get(f"/projects/<{ROW}:project_id>/models")
     def models(project_id: int) -> Response:
@@ -37,6 +63,21 @@ def add_projects(pages: Blueprint, control: Control) -> None:
     def model(project_id: int, model_id: int) -> Response:
         """Answer one model of a project."""
         return answer(model_object(control.model_of(project_id, model_id), project_id))
+
+
+def _changed(control: Control, project: Project, body: ProjectBody, expected: int | None = None) -> Project:
+    return control.registry.projects.update(
+        project.name,
+        team=body.team,
+        labels=None if body.labels is None else {one.key: one.value for one in body.labels},
+        administrators=body.administrators,
+        readers=body.readers,
+        expected=expected,
+    )
+
+
+def _is_shown(project: str) -> bool:
+    return _is_asked(project) and may_see(project)
 
 
 def _is_asked(name: str) -> bool:
