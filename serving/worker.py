@@ -75,7 +75,7 @@ class Worker:
     def __init__(self, config: Config, deployer: "Deployer | None" = None) -> None:
         self._follower = Follower.from_config(config)
         self._control: Control | None = None
-        pages = None
+        pages = rules = None
         if deployer is not None:  # most tiers have no control API, and need not load it
             from serving.control import access, control, tokens  # noqa: PLC0415
             from serving.control.pages import control_pages  # noqa: PLC0415
@@ -89,7 +89,11 @@ class Worker:
             pages = control_pages(self._control, access.Access(rules, self._follower.metrics.count_control_refusal))
         max_body_bytes = int(config.serving.max_body) * 1024 * 1024
         self.app: Flask = create_app(
-            self._follower.table, self._follower.metrics, max_body_bytes=max_body_bytes, control=pages
+            self._follower.table,
+            self._follower.metrics,
+            max_body_bytes=max_body_bytes,
+            control=pages,
+            has_tokens=rules is not None,
         )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:

@@ -4,7 +4,7 @@ import logging
 from http import HTTPStatus
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
 from serving.control.access import Access, current_token
 from serving.control.control import Control
@@ -13,6 +13,7 @@ from serving.control.projects import add_projects
 from serving.control.traffic import add_traffic
 from serving.control.unoffered import add_unoffered
 from serving.control.versions import add_versions
+from serving.openapi.operation import operation_of
 from serving.refusals import OtherSiteError, RequestError, UnauthorizedError, error_text
 from serving.responses import json_response
 from yarnmill.errors import (
@@ -29,9 +30,6 @@ _STATUSES: Final[tuple[tuple[type[YarnMillError], HTTPStatus], ...]] = (
     (ConflictError, HTTPStatus.CONFLICT),
     (ClusterUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-_OF_ADMINISTRATORS: Final = frozenset({"merlin.make_project", "merlin.change_project"})
-"""The pages whose changes a deployer may not make."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +56,8 @@ def control_pages(control: Control, access: Access) -> Blueprint:
 
 
 def _judge(control: Control, access: Access) -> None:
-    access.require_role("administrator" if request.endpoint in _OF_ADMINISTRATORS else "deployer")
+    operation = operation_of(current_app.view_functions[request.endpoint or ""])
+    access.require_role("administrator" if operation is None else operation.role)
     token, ids = current_token(), request.view_args or {}
     if token is None or token.is_for_all:
         return

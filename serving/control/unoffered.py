@@ -1,11 +1,14 @@
 """What Merlin has and this platform does otherwise: 501, and what to use instead."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final, NoReturn
 
 from flask import Blueprint
 
 from serving.control.bodies import ROW
+from serving.openapi.operation import Operation, described
+from serving.openapi.shapes import Refusal
 from serving.refusals import NotOfferedError
 
 _PUBLISH: Final = "yarnmill models publish OUTPUT_URL --model NAME --flavour FLAVOUR"
@@ -67,7 +70,9 @@ def add_unoffered(pages: Blueprint) -> None:
 
 
 def _refusing(reason: str, instead: str) -> Callable[..., NoReturn]:
+    @described(Operation(answer=Refusal, status=HTTPStatus.NOT_IMPLEMENTED))
     def refuse(**_ids: int) -> NoReturn:
         raise NotOfferedError(f"{reason}; there is {instead}")
 
+    refuse.__doc__ = f"Not offered: {reason}; there is {instead}."
     return refuse

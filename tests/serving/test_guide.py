@@ -29,6 +29,7 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert done.stdout.count("X-Model-Version: ") == 3
     assert "returned error: 400" in done.stderr
     assert "returned error: 409" in done.stderr
+    assert " addresses\n" in done.stdout
     assert "more errors than 1" in done.stdout
     assert "sketch/1: runs in production" in done.stdout
     assert "rank: version 2 answers everything (revision 7)" in done.stdout

@@ -104,7 +104,9 @@ def config_of(platform: "Platform") -> Config:
 
 def merlin_of(table: ModelTable, control: Control, access: Access | None = None) -> Merlin:
     pages = control_pages(control, access or Access(None, lambda _reason: None))
-    return Merlin(create_app(table, Metrics(), max_body_bytes=100_000, control=pages).test_client(), control.registry)
+    has_tokens = access is not None
+    app = create_app(table, Metrics(), max_body_bytes=100_000, control=pages, has_tokens=has_tokens)
+    return Merlin(app.test_client(), control.registry)
 
 
 @pytest.fixture
@@ -123,6 +125,26 @@ def merlin(platform: "Platform", table: ModelTable, control: Control) -> Merlin:
     platform.publish("other", 9.0)
     let_run(platform.registry, "other", 1)
     return merlin_of(table, control)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(
+    tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path, str], Platform]"
+) -> Iterator[tuple[Merlin, str]]:
+    """Return a client of a tier and an administrator's token: anything may be asked of it. It deploys nothing."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    platform = platform_in(folder, "")
+    platform.publish("rater", 1.0)
+    platform.publish("rater", 2.0)
+    let_answer(platform.registry, "rater", 1)
+    let_run(platform.registry, "rater", 2)
+    token = add_role_token(folder / "tokens.yaml", "fuzz", "administrator", ("*",))
+    control = Control(config_of(platform), lambda registry, deployment: registry.deployments.started(deployment))
+    table = platform.open_table(lambda: 0.0)
+    table.refresh()
+    yield merlin_of(table, control, Access(watched_role_tokens(folder / "tokens.yaml"), lambda _reason: None)), token
+    control.stop()
+    platform.registry.close()
 
 
 @pytest.fixture
