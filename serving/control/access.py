@@ -32,11 +32,6 @@ class Access:
         self._tokens = tokens
         self._count_refusal = count_refusal
 
-    @property
-    def is_open(self) -> bool:
-        """Whether everybody may do everything."""
-        return self._tokens is None
-
     def require_role(self, change: Role) -> None:
         """Refuse the request unless its token may read, or may change something if that is what it asks for.
 
@@ -55,6 +50,8 @@ class Access:
         if self._tokens is None:
             return
         token = self._token(_present(self._tokens))
+        g.token = token
+        request.environ[WHO_KEY] = token.name
         needed: Role = "reader" if request.method in _SAFE else change
         if not token.has_role(needed):
             self._count_refusal("role")
@@ -63,8 +60,6 @@ class Access:
                 expected=f"one with the role {needed}",
                 mend=f"yarnmill serving token new NAME --role {needed}",
             )
-        g.token = token
-        request.environ[WHO_KEY] = token.name
 
     def require_project(self, project: str) -> None:
         """Refuse the request unless its token is good in a project: ForbiddenError, which does not name it."""

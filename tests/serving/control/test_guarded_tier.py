@@ -56,6 +56,7 @@ def test_tokens_of_a_running_tier(
     assert "stay in force" in log
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert {line.get("who") for line in lines if line["path"].startswith("/merlin/v1")} == {"ana", "ci", None}
+    assert {line["who"] for line in lines if line["status"] == 403} == {"ana"}
     for secret in (reader, deployer, "not-a-token"):
         assert secret not in log
         assert secret not in tokens.read_text()

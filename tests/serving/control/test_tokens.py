@@ -212,6 +212,18 @@ def test_a_broken_file_leaves_what_was_last_good(guarded: "Guarded", caplog: pyt
     assert guarded.ask("GET", "/projects", token).status_code == 401
 
 
+def test_a_file_that_was_never_good_lets_nobody_in_and_is_named_in_the_log_alone(
+    guarded: "Guarded", caplog: pytest.LogCaptureFixture
+) -> None:
+    token, good = guarded.new("administrator"), guarded.tokens.read_text()
+    guarded.tokens.write_text("tokens: [")
+    answer = guarded.ask("GET", "/projects", token)
+    assert (answer.status_code, str(guarded.tokens) in answer.text) == (503, False)
+    assert str(guarded.tokens) in caplog.text
+    guarded.tokens.write_text(good)
+    assert guarded.ask("GET", "/projects", token).status_code == 200
+
+
 def test_a_tokens_file_has_hashes_and_is_the_owners_alone(tmp_path: "Path") -> None:
     path = tmp_path / "tokens.yaml"
     secret = add_role_token(path, "ci", "deployer", ("films",))
