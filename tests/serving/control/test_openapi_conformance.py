@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = 8
+EXAMPLES = 6
 CHECKED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 DRAWN: dict[str, list[Any]] = {
     "model": ["rater", "nobody"],
