@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-    package_data={"conf": ["**/*", "*"], "oozie": ["definitions/*"], "": ["py.typed"]},
+    package_data={"conf": ["**/*", "*"], "oozie": ["definitions/*"], "serving": ["templates/*"], "": ["py.typed"]},
     install_requires=[
         "alembic>=1.20",
         "click>=8.3",
@@ -62,6 +62,7 @@ setup(
             "pytest<9.2",  # pytest-xdist 3.8 names groups in Item._nodeid, which 9.2 does not have: they fall apart
             "pytest-timeout",
             "pytest-xdist",
+            "schemathesis==4.32.5",
             "skl2onnx",
             "statsmodels",
             "tritonclient[http]",

@@ -3,7 +3,8 @@
 import logging
 from http import HTTPStatus
 from importlib import metadata
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from flask import Blueprint, Flask, Response
@@ -15,7 +16,10 @@ from serving.drift_pages import drift_pages
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.oip_pages import oip_pages
-from serving.predict import PredictRoute
+from serving.openapi import shapes
+from serving.openapi.operation import JSON, TEXT, Operation, described
+from serving.openapi.pages import add_document
+from serving.predict import DIALECTS, PredictRoute
 from serving.predictionlog.feedback import feedback_pages
 from serving.profiles import Profiles
 from serving.refusals import RequestError, UnknownModelError
@@ -28,7 +32,17 @@ if TYPE_CHECKING:
 _MOST_LISTED: Final = 100
 """Models that /readyz names: its callers look at the status, and there may be thousands."""
 
+_NO_MODEL: Final = (404, 503)
+"""What a model that is not deployed here, or cannot answer yet, is refused with."""
+
 _log = logging.getLogger(__name__)
+
+
+class ControlPages(NamedTuple):
+    """The pages that change what is deployed, and whether they need a token."""
+
+    pages: Blueprint
+    has_tokens: bool
 
 
 def create_app(
@@ -36,7 +50,7 @@ def create_app(
     metrics: Metrics,
     *,
     max_body_bytes: int,
-    control: Blueprint | None = None,
+    control: ControlPages | None = None,
     log: "PredictionLog | None" = None,
     profiles: Profiles | None = None,
 ) -> Flask:
@@ -58,7 +72,7 @@ def create_app(
         What counts how inputs and scores are distributed; None: this worker's own, shared with nobody.
     """
     profiles = Profiles(metrics) if profiles is None else profiles
-    app = Flask("serving", static_folder=None)
+    app = Flask("serving", static_folder=None, template_folder=Path(__file__).with_name("templates"))
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     _add_health(app, table, metrics)
     _add_models(app, table)
@@ -67,7 +81,9 @@ def create_app(
     app.register_blueprint(feedback_pages(table, log))
     app.register_blueprint(drift_pages(table, profiles))
     if control is not None:
-        app.register_blueprint(control)
+        app.register_blueprint(control.pages)
+    has_tokens = control is not None and control.has_tokens
+    add_document(app, (one.asking for one in DIALECTS), has_tokens=has_tokens)
     app.register_error_handler(RequestError, lambda error: json_response({"error": error.text}, error.status))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -92,11 +108,13 @@ def _unexpected(error: Exception) -> Response:
 
 def _add_health(app: Flask, table: ModelTable, metrics: Metrics) -> None:
     @app.get("/healthz")
+    @described(Operation(answer=shapes.Health))
     def healthz() -> Response:
         """Answer that the process lives."""
         return json_response({"status": "ok"})
 
     @app.get("/readyz")
+    @described(Operation(answer=shapes.Readiness, also={503: shapes.Readiness}, refusals=(503,)))
     def readyz() -> Response:
         """Answer 200 if every endpoint has a version that answers, else 503; name what is amiss."""
         snapshot = table.snapshot
@@ -104,6 +122,7 @@ def _add_health(app: Flask, table: ModelTable, metrics: Metrics) -> None:
         return json_response(_readiness(snapshot), HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     @app.get("/metrics")
+    @described(Operation(media_type=CONTENT_TYPE_LATEST))
     def metrics_text() -> Response:
         """Answer all series in Prometheus' text form."""
         return Response(metrics.render(), content_type=CONTENT_TYPE_LATEST)
@@ -111,6 +130,7 @@ def _add_health(app: Flask, table: ModelTable, metrics: Metrics) -> None:
 
 def _add_models(app: Flask, table: ModelTable) -> None:
     @app.get("/v1/models")
+    @described(Operation(answer=shapes.Models))
     def models() -> Response:
         """List every endpoint."""
         slots = table.snapshot.slots
@@ -119,6 +139,7 @@ def _add_models(app: Flask, table: ModelTable) -> None:
     @app.get("/v1/models/<model>")
     @app.get("/v1/models/<model>/versions/<int:version>")
     @app.get("/v1/models/<model>/labels/<label>")
+    @described(Operation(answer=shapes.ModelStatus, refusals=_NO_MODEL))
     def model_status(model: str, version: int | None = None, label: str | None = None) -> Response:
         """Answer TensorFlow Serving's status of a model."""
         if label is not None:
@@ -133,6 +154,7 @@ def _add_models(app: Flask, table: ModelTable) -> None:
     @app.get("/v1/models/<model>/metadata")
     @app.get("/v1/models/<model>/versions/<int:version>/metadata")
     @app.get("/v1/models/<model>/labels/<label>/metadata")
+    @described(Operation(answer=shapes.ModelMetadata, refusals=_NO_MODEL))
     def model_metadata(model: str, version: int | None = None, label: str | None = None) -> Response:
         """Answer the signature, in TensorFlow Serving's form and, complete, in ours."""
         served = table.find(model, version) if label is None else table.labelled(model, label)
@@ -147,6 +169,7 @@ def _add_mlflow(app: Flask, table: ModelTable) -> None:
     @app.get("/mlflow/<model>/health")
     @app.get("/mlflow/<model>/versions/<int:version>/ping")
     @app.get("/mlflow/<model>/versions/<int:version>/health")
+    @described(Operation(media_type=JSON, refusals=_NO_MODEL))
     def ping(model: str, version: int | None = None) -> Response:
         """Answer 200 if the model can be asked."""
         table.find(model, version)
@@ -154,6 +177,7 @@ def _add_mlflow(app: Flask, table: ModelTable) -> None:
 
     @app.get("/mlflow/<model>/version")
     @app.get("/mlflow/<model>/versions/<int:version>/version")
+    @described(Operation(media_type=TEXT, refusals=_NO_MODEL))
     def mlflow_version(model: str, version: int | None = None) -> Response:
         """Answer the version of MLflow whose protocol this is."""
         table.find(model, version)

@@ -1,13 +1,14 @@
 """What a dialect of the data plane is: an address, a form of bodies, a form of answers."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from serving.decoding import SignatureDecoder
+from serving.openapi.operation import Asking
 from serving.refusals import RequestError
 from yarnmill.flavours.predictor import Column
 
@@ -49,8 +50,22 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+REFUSALS: Final = (400, 404, 408, 413, 415, 500, 503)
+"""What a request for predictions may be refused with."""
+
+HEADERS: Final = {
+    "X-Unit-Id": "Who or what it is for: all requests of one unit are answered by the same version.",
+    "X-Session-Id": "What it belongs to: labels find its rows in the prediction log by it; made if it has none.",
+}
+"""What every request for predictions may say of itself, for the API's document."""
+
+
 class Dialect(Protocol):
     """How one kind of client asks for predictions."""
+
+    @property
+    def asking(self) -> Asking:
+        """Its addresses, and what the API's document says of them."""
 
     def address(self, path: str) -> Address | None:
         """Return what a path asks, None if it is no address of this dialect."""

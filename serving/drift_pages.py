@@ -1,13 +1,18 @@
 """Drift of the models that answer: measured, and the counts behind it, which whoever has several tiers adds up."""
 
+from typing import Final
+
 from flask import Blueprint, Response
 
 from serving.models import ModelTable
+from serving.openapi.operation import Operation, described
 from serving.profiles import Profiles
 from yarnmill.drift.comparison import ModelDrift
 from yarnmill.drift.counts import ModelCounts, drift_of
 from yarnmill.drift.rules import Rules
 from yarnmill.records import compact_json
+
+_NO_MODEL: Final = (404, 503)
 
 
 def drift_pages(table: ModelTable, profiles: Profiles) -> Blueprint:
@@ -22,6 +27,7 @@ def drift_pages(table: ModelTable, profiles: Profiles) -> Blueprint:
 
     @pages.get("/drift")
     @pages.get("/versions/<int:version>/drift")
+    @described(Operation(answer=ModelDrift, refusals=_NO_MODEL))
     def drift(model: str, version: int | None = None) -> Response:
         """Answer how far inputs and scores are from the reference, over all workers, by the standard rules."""
         rules, found = Rules(), counts(model, version)
@@ -30,6 +36,7 @@ def drift_pages(table: ModelTable, profiles: Profiles) -> Blueprint:
 
     @pages.get("/profiles")
     @pages.get("/versions/<int:version>/profiles")
+    @described(Operation(answer=ModelCounts, refusals=_NO_MODEL))
     def counted(model: str, version: int | None = None) -> Response:
         """Answer the counts over all workers beside those of the reference."""
         return _json(counts(model, version))

@@ -125,6 +125,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._control_refused = Counter(
+            "yarnmill_control_refused",
+            "Requests of the control API refused by who asked.",
+            ["reason"],
+            registry=registry,
+        )
         self._known_arms: set[tuple[str, str]] = set()
         self._known_drifts: set[str] = set()
         self._children: dict[str, _Children] = {}
@@ -192,6 +198,10 @@ class Metrics:
         for label, (psi, drifted) in largest.items():
             self._drift.labels(label).set(psi)
             self._drifted.labels(label).set(drifted)
+
+    def count_control_refusal(self, reason: str) -> None:
+        """Count a request of the control API that was refused for who sent it, or for who did not say."""
+        self._control_refused.labels(reason).inc()
 
     def show_models(self, snapshot: Snapshot) -> None:
         """Set the gauges from the table's state."""

@@ -13,8 +13,11 @@ from typing import Any, Final
 import orjson
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Answer, Form, Outputs, PredictCall, parse_address
+from serving.dialect import HEADERS, REFUSALS, Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
+from serving.openapi.oip_shapes import MlflowRefusal, OfInputs, OfInstances, OfRecords, OfSplitFrame
+from serving.openapi.operation import Asking, Operation
+from serving.openapi.shapes import Predictions
 from serving.refusals import BadRequestError, EncodingNotSupportedError, RequestError, shown
 from serving.tfserving import render_answer
 from yarnmill.bundle.manifest import Field
@@ -23,13 +26,24 @@ PREFIX: Final = "/mlflow/"
 _FORMS: Final = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _CODES: Final = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}
 
+_INVOKE: Final = Operation(
+    answer=Predictions,
+    body=(OfSplitFrame, OfRecords, OfInstances, OfInputs),
+    bodies=("text/csv",),
+    headers=HEADERS,
+    also=dict.fromkeys(REFUSALS, MlflowRefusal),
+    refusals=REFUSALS,
+)
+
 
 class MlflowScoring:
     """``POST /mlflow/<model>[/versions/<n>]/invocations``; see :class:`serving.dialect.Dialect`."""
 
+    asking: Final = Asking(PREFIX, "/invocations", "Predict, by rows, columns or a frame.", _INVOKE)
+
     def address(self, path: str) -> Address | None:
         """Return what a path asks."""
-        return parse_address(path, PREFIX, "/invocations")
+        return parse_address(path, self.asking.prefix, self.asking.suffix)
 
     def decode(self, body: bytes, form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for; without a Content-Type it is taken as JSON."""

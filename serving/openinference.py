@@ -10,8 +10,10 @@ import numpy as np
 import orjson
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Answer, Form, Outputs, PredictCall, parse_address
+from serving.dialect import HEADERS, REFUSALS, Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
+from serving.openapi.oip_shapes import InferBody, Inferred
+from serving.openapi.operation import Asking, Operation
 from serving.refusals import BadRequestError, RequestError, shown
 from serving.tensors import BYTES, DATATYPES, Tensor, column_of, datatype_of, raw_bytes
 from serving.tfserving import check_finite
@@ -20,6 +22,14 @@ from yarnmill.bundle.manifest import Field, Signature
 PREFIX: Final = "/v2/models/"
 _INPUT_KEYS: Final = frozenset({"name", "shape", "datatype", "data", "parameters"})
 _JSON_BYTES_HEADER: Final = "Inference-Header-Content-Length"
+
+_INFER: Final = Operation(
+    answer=Inferred,
+    body=InferBody,
+    bodies=("application/octet-stream",),
+    headers=HEADERS | {_JSON_BYTES_HEADER: "How many bytes of the body are JSON; the tensors' bytes follow."},
+    refusals=REFUSALS,
+)
 
 
 class _Reply(NamedTuple):
@@ -33,9 +43,11 @@ class _Reply(NamedTuple):
 class OpenInference:
     """``POST /v2/models/<model>[/versions/<n>]/infer``; see :class:`serving.dialect.Dialect`."""
 
+    asking: Final = Asking(PREFIX, "/infer", "Predict, by tensors.", _INFER)
+
     def address(self, path: str) -> Address | None:
         """Return what a path asks."""
-        return parse_address(path, PREFIX, "/infer")
+        return parse_address(path, self.asking.prefix, self.asking.suffix)
 
     def decode(self, body: bytes, form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for."""

@@ -54,7 +54,7 @@ _SESSION_KEY: Final = "yarnmill.session"
 _JSON_BYTES_KEY: Final = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
 _MERLIN: Final = TfServing("/merlin/models/", "/v1/predict")
 """Merlin's clients ask a model's endpoint at its URL and ``/v1/predict``, in TensorFlow Serving's form."""
-_DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), OpenInference(), MlflowScoring(), *EXAMPLES, _MERLIN)
+DIALECTS: Final[tuple[Dialect, ...]] = (TfServing(), OpenInference(), MlflowScoring(), *EXAMPLES, _MERLIN)
 _STATUS_LINES: Final = {
     200: "200 OK",
     400: "400 Bad Request",
@@ -116,7 +116,7 @@ class PredictRoute:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, or hand on."""
         path: str = environ["PATH_INFO"]
-        for dialect in _DIALECTS:
+        for dialect in DIALECTS:
             address = dialect.address(path)
             if address is not None:
                 session: tuple[tuple[str, str], ...] = ()

@@ -40,6 +40,28 @@ class OtherSiteError(RequestError):
     kind = "other site"
 
 
+class UnauthorizedError(RequestError):
+    """A request of nobody that the tier knows. ``challenge`` is what HTTP has its client told."""
+
+    status = 401
+    kind = "unauthorized"
+    challenge: ClassVar[str] = 'Bearer realm="yarnmill"'
+
+
+class UnknownTokenError(UnauthorizedError):
+    """A token that is nobody's, or that has expired."""
+
+    challenge = 'Bearer realm="yarnmill", error="invalid_token"'
+
+
+class ForbiddenError(UnauthorizedError):
+    """A request of somebody known who may not."""
+
+    status = 403
+    kind = "forbidden"
+    challenge = 'Bearer realm="yarnmill", error="insufficient_scope"'
+
+
 class UnknownModelError(RequestError):
     """No such model, or no such version of it."""
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from yarnmill.config import Config
+from yarnmill.errors import ConfigurationError
 from yarnmill.httpserver.application import Processes, ThreadedApplication
-from yarnmill.httpserver.listener import address_of, bind, limit_stalls
+from yarnmill.httpserver.listener import address_of, bind, is_loopback, limit_stalls
 from yarnmill.httpserver.series import forget_worker, shared_series
 from yarnmill.httpserver.worker import PromptWorker
 from yarnmill.records import Record
@@ -57,9 +58,21 @@ def serve(
     ConflictError
         If the port is taken.
     ConfigurationError
-        If the server that is asked for is not installed.
+        If the server that is asked for is not installed, the tokens file is none, or the control API would be open to
+        other machines.
+    NotFoundError
+        If the tokens file is not there.
     """
+    if deployer is not None:
+        _check_tokens(config.serving.tokens_path)
     listener = bind(config.serving.host, config.serving.port)
+    if deployer is not None and config.serving.tokens_path is None and not is_loopback(listener):
+        listener.close()
+        raise ConfigurationError(
+            f"serving.control on {config.serving.host} without tokens: whoever reaches the port could deploy",
+            expected="serving.tokens, or a loopback address as serving.host",
+            mend="yarnmill serving token new NAME --role administrator --tokens FILE, and serving.tokens=FILE",
+        )
     limit_stalls(listener, float(config.serving.timeout))
     url = address_of(listener)
     with shared_series(), tempfile.TemporaryFile() as tally:
@@ -73,6 +86,14 @@ def serve(
             run_granian(config, options.access_log, options.pid_file, listener, ready, deployer)
         else:
             _Application(config, options, listener, ready, deployer).run()
+
+
+def _check_tokens(path: Path | None) -> None:
+    """Say what is wrong with the tokens file before anything starts."""
+    if path is not None:
+        from serving.control.tokens import load_role_tokens  # noqa: PLC0415  # most tiers have no control API
+
+        load_role_tokens(path)
 
 
 class _Application(ThreadedApplication):

@@ -12,12 +12,15 @@ import numpy.typing as npt
 import orjson
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Answer, Form, Outputs, PredictCall, parse_address
+from serving.dialect import HEADERS, REFUSALS, Answer, Form, Outputs, PredictCall
 from serving.documents import parse_object
+from serving.openapi.operation import Asking, Operation
+from serving.openapi.shapes import Examples, Results
 from serving.refusals import BadRequestError, shown
 from serving.tfserving import TfServing, check_finite, check_signature_name
 
 _KEYS: Final = frozenset({"signature_name", "context", "examples"})
+_ASK: Final = Operation(answer=Results, body=Examples, headers=HEADERS, refusals=REFUSALS)
 
 
 class TfExamples(TfServing):
@@ -32,12 +35,9 @@ class TfExamples(TfServing):
     """
 
     def __init__(self, question: str, result: Callable[[Outputs], list[Any]]) -> None:
-        self._suffix = f":{question}"
+        super().__init__(suffix=f":{question}")
+        self.asking = Asking(*self.asking[:2], f"{question.capitalize()} examples.", _ASK)
         self._result = result
-
-    def address(self, path: str) -> Address | None:
-        """Return what a path asks."""
-        return parse_address(path, "/v1/models/", self._suffix)
 
     def decode(self, body: bytes, _form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for."""

@@ -12,13 +12,21 @@ import numpy.typing as npt
 import orjson
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Answer, Form, Outputs, PredictCall, parse_address
+from serving.dialect import HEADERS, REFUSALS, Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
+from serving.openapi.operation import Asking, Operation
+from serving.openapi.shapes import ByColumn, ByRow, PredictedColumns, Predictions
 from serving.refusals import BadRequestError, ModelFailedError, RequestError, shown
 from yarnmill.bundle.manifest import Dtype, Field, Signature
 
 _SIGNATURE_NAME: Final = "serving_default"
 _KEYS: Final = frozenset({"instances", "inputs", "signature_name"})
+_PREDICT: Final = Operation(
+    answer=(Predictions, PredictedColumns),
+    body=(ByRow, ByColumn),
+    headers=HEADERS,
+    refusals=REFUSALS,
+)
 # A bag has no type in TensorFlow: DT_VARIANT says that it is no plain tensor.
 _TF_DTYPE: Final[dict[Dtype, str]] = {
     "int64": "DT_INT64",
@@ -34,12 +42,11 @@ class TfServing:
     """``POST <prefix><model>[/versions/<n>]<suffix>``; see :class:`serving.dialect.Dialect`."""
 
     def __init__(self, prefix: str = "/v1/models/", suffix: str = ":predict") -> None:
-        self._prefix = prefix
-        self._suffix = suffix
+        self.asking = Asking(prefix, suffix, "Predict, by rows or by columns.", _PREDICT)
 
     def address(self, path: str) -> Address | None:
         """Return what a path asks."""
-        return parse_address(path, self._prefix, self._suffix)
+        return parse_address(path, self.asking.prefix, self.asking.suffix)
 
     def decode(self, body: bytes, _form: Form, decoder: SignatureDecoder) -> PredictCall:
         """Return what a body asks for, whatever its Content-Type: clients in the wild send none."""

@@ -4,15 +4,17 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
 from flask import Flask
 
-from serving.app import create_app
+from serving.app import ControlPages, create_app
 from serving.follower import Follower
 from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
 from serving.profiles import Profiles
 from yarnmill.config import Config
+from yarnmill.errors import YarnMillError
 
 if TYPE_CHECKING:
     from serving.control.control import Control
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from serving.predictionlog.log import PredictionLog
 
 LOG_NAME: Final = "serving"
-LOGGED: Final[Mapping[str, str]] = {MODEL_KEY: "model", VERSION_KEY: "version", ROWS_KEY: "rows"}
+WHO_KEY: Final = "yarnmill.who"
+"""Key of a request's environment for the name of its token."""
+
+LOGGED: Final[Mapping[str, str]] = {MODEL_KEY: "model", VERSION_KEY: "version", ROWS_KEY: "rows", WHO_KEY: "who"}
 """What the access log says beside what every server says."""
 
 _LOAD_FIRST_S: Final = 20.0
@@ -74,11 +79,17 @@ class Worker:
         self._control: Control | None = None
         pages = None
         if deployer is not None:  # most tiers have no control API, and need not load it
-            from serving.control import control  # noqa: PLC0415
+            from serving.control import access, control, tokens  # noqa: PLC0415
             from serving.control.pages import control_pages  # noqa: PLC0415
 
             self._control = control.Control(config, deployer)
-            pages = control_pages(self._control)
+            path = config.serving.tokens_path
+            rules = None if path is None else tokens.watched_role_tokens(path)
+            if rules is not None:
+                with suppress(YarnMillError):  # each request says so; what is good now is what stays if it breaks
+                    rules()
+            judge = access.Access(rules, self._follower.metrics.count_control_refusal)
+            pages = ControlPages(control_pages(self._control, judge), has_tokens=rules is not None)
         self._log: PredictionLog | None = None
         if config.serving.log.url:  # nor do they need Arrow
             from serving.predictionlog import log  # noqa: PLC0415
@@ -90,8 +101,8 @@ class Worker:
             self._follower.metrics,
             max_body_bytes=int(config.serving.max_body) * 1024 * 1024,
             control=pages,
-            profiles=self._profiles,
             log=self._log,
+            profiles=self._profiles,
         )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:

@@ -121,6 +121,12 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     environment: str
     control: bool
     log: LogSettings
+    tokens: str
+
+    @property
+    def tokens_path(self) -> Path | None:
+        """File of the control API's tokens, ``~`` resolved; None: there is none."""
+        return Path(self.tokens).expanduser() if self.tokens else None
 
 
 class Config(Record, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from flask import request
@@ -86,6 +86,27 @@ class DeployBody(Body, frozen=True, kw_only=True):
                     f"{what}: a version is its bundle, and answers over HTTP_JSON in the tier that all versions share",
                     expected="a deployment without it",
                 )
+
+
+class LabelBody(Body, frozen=True, kw_only=True):
+    """A label of a project."""
+
+    key: str
+    value: str
+
+
+Word = Annotated[str, msgspec.Meta(max_length=100, pattern=r"^[^\x00]*$")]
+"""A text that the registry has a place for, on every database."""
+
+
+class ProjectBody(Body, frozen=True, kw_only=True):
+    """A project that is asked for; what is left out stays."""
+
+    name: str | None = None
+    team: Word | None = None
+    administrators: tuple[Word, ...] | None = None
+    readers: tuple[Word, ...] | None = None
+    labels: list[LabelBody] | None = None
 
 
 class VersionEndpointRef(Body, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from flask import request
 
 from serving.control import objects
+from serving.control.access import current_token
 from serving.control.deploying import Deployer, Deploying
 from yarnmill.config import Config
 from yarnmill.errors import NotFoundError
@@ -39,11 +40,12 @@ class Control:
 
     @property
     def registry(self) -> Registry:
-        """The registry, opened when it is first asked for."""
+        """The registry, opened when it is first asked for; its audit names the token of the current request."""
         with self._opening:
             if self._opened is None:
                 self._opened = Registry(self._config.registry_url)
-            return self._opened
+        token = current_token()
+        return self._opened if token is None else self._opened.acting_as(token.name)
 
     def stop(self) -> None:
         """End what goes on, and close the registry."""

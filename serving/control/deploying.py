@@ -91,7 +91,7 @@ class Deploying:
             self._current = deployment
             name = f"{deployment.model}/{deployment.version} in {deployment.environment}"
             try:
-                self._deployer(self._registry(), deployment)
+                self._deployer(self._registry().acting_as(deployment.actor), deployment)
             except YarnMillError as problem:
                 _log.warning("%s: not deployed: %s", name, problem.what)
             except Exception:  # noqa: BLE001  # whatever a model's library raises, the next one has its turn
@@ -100,6 +100,8 @@ class Deploying:
 
     def _give_up(self, deployment: Deployment) -> None:
         try:
-            self._registry().deployments.failed(deployment, "the serving tier was stopped: deploy it again")
+            self._registry().acting_as(deployment.actor).deployments.failed(
+                deployment, "the serving tier was stopped: deploy it again"
+            )
         except YarnMillError as problem:  # it ended meanwhile, or the registry is gone: both leave nothing to do
             _log.warning("%s/%d: %s", deployment.model, deployment.version, problem.what)

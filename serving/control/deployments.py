@@ -4,9 +4,11 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response
 
+from serving.control import objects
 from serving.control.bodies import ROW, DeployBody, parse_environment, read_body
 from serving.control.control import Control
 from serving.control.rendering import answer, version_endpoint_object
+from serving.openapi.operation import Operation, described
 from serving.refusals import BadRequestError
 from yarnmill.errors import NotFoundError
 from yarnmill.registry.records import VersionEndpoint
@@ -19,6 +21,7 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
     """Add the addresses of a version's endpoints."""
 
     @pages.get(_VERSION)
+    @described(Operation(answer=list[objects.VersionEndpoint]))
     def version_endpoints(model_id: int, number: int) -> Response:
         """List a version's endpoints in all environments."""
         model = control.model(model_id).name
@@ -28,6 +31,9 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
         return answer([version_endpoint_object(one, places) for one in found])
 
     @pages.post(_VERSION)
+    @described(
+        Operation(answer=objects.VersionEndpoint, status=201, body=DeployBody, refusals=(400, 404, 409, 413, 501))
+    )
     def deploy(model_id: int, number: int) -> Response:
         """Begin to deploy a version."""
         body = read_body(DeployBody)
@@ -37,11 +43,13 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
         return _shown(control, begun, HTTPStatus.CREATED)
 
     @pages.get(_ENDPOINT)
+    @described(Operation(answer=objects.VersionEndpoint))
     def version_endpoint(model_id: int, number: int, endpoint_id: int) -> Response:
         """Answer how far a version is."""
         return _shown(control, _endpoint(control, model_id, number, endpoint_id))
 
     @pages.put(_ENDPOINT)
+    @described(Operation(answer=objects.VersionEndpoint, body=DeployBody, refusals=(400, 409, 413, 501)))
     def deploy_again(model_id: int, number: int, endpoint_id: int) -> Response:
         """Begin to deploy a version again, or take it out if it is to be terminated."""
         body = read_body(DeployBody)
@@ -57,6 +65,7 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
         return _shown(control, control.deploying.begin(endpoint.model, number, endpoint.environment))
 
     @pages.delete(_ENDPOINT)
+    @described(Operation(answer=objects.VersionEndpoint, refusals=(409,)))
     def undeploy(model_id: int, number: int, endpoint_id: int) -> Response:
         """Take a version out of an environment, unless it serves."""
         return _shown(control, _undeploy(control, _endpoint(control, model_id, number, endpoint_id)))

@@ -4,15 +4,17 @@ import logging
 from http import HTTPStatus
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 
+from serving.control.access import Access, current_token
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
 from serving.control.projects import add_projects
 from serving.control.traffic import add_traffic
 from serving.control.unoffered import add_unoffered
 from serving.control.versions import add_versions
-from serving.refusals import OtherSiteError, RequestError, error_text
+from serving.openapi.operation import operation_of
+from serving.refusals import OtherSiteError, RequestError, UnauthorizedError, error_text
 from serving.responses import json_response
 from yarnmill.errors import (
     ClusterUnavailableError,
@@ -31,17 +33,38 @@ _STATUSES: Final[tuple[tuple[type[YarnMillError], HTTPStatus], ...]] = (
 _log = logging.getLogger(__name__)
 
 
-def control_pages(control: Control) -> Blueprint:
-    """Return the routes below ``/merlin/v1``: the rest of ``/v1`` is TensorFlow Serving's."""
+def control_pages(control: Control, access: Access) -> Blueprint:
+    """Return the routes below ``/merlin/v1``: the rest of ``/v1`` is TensorFlow Serving's.
+
+    Parameters
+    ----------
+    control
+        What they act on.
+    access
+        Judges each request first.
+    """
     pages = Blueprint("merlin", __name__, url_prefix="/merlin/v1")
-    add_projects(pages, control)
+    add_projects(pages, control, access)
     add_versions(pages, control)
     add_deployments(pages, control)
     add_traffic(pages, control)
     add_unoffered(pages)
     pages.before_request(_refuse_other_sites)
+    pages.before_request(lambda: _judge(control, access))
     pages.register_error_handler(YarnMillError, _refused)
     return pages
+
+
+def _judge(control: Control, access: Access) -> None:
+    operation = operation_of(current_app.view_functions[request.endpoint or ""])
+    access.require_role("administrator" if operation is None else operation.role)
+    token, ids = current_token(), request.view_args or {}
+    if token is None or token.is_for_all:
+        return
+    if "project_id" in ids:
+        access.require_project(control.registry.projects.with_id(ids["project_id"]).name)
+    if "model_id" in ids:
+        access.require_project(control.model(ids["model_id"]).project)
 
 
 def _refuse_other_sites() -> None:
@@ -55,7 +78,10 @@ def _refused(error: YarnMillError) -> Response:
     status = _status(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s", error_text(error))
-    return json_response({"error": error_text(error)}, status)
+    response = json_response({"error": error_text(error)}, status)
+    if isinstance(error, UnauthorizedError):
+        response.headers["WWW-Authenticate"] = error.challenge
+    return response
 
 
 def _status(error: YarnMillError) -> int:

@@ -9,6 +9,7 @@ from serving.control import objects
 from serving.control.bodies import ROW, DestinationBody, RouteBody, RuleBody, parse_environment, parse_id, read_body
 from serving.control.control import Control
 from serving.control.rendering import answer, model_endpoint_object, model_object
+from serving.openapi.operation import Operation, described
 from serving.refusals import BadRequestError
 from yarnmill.errors import ConflictError, NotFoundError
 from yarnmill.records import convert
@@ -26,6 +27,7 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
     """
 
     @pages.get(f"/projects/<{ROW}:project_id>/model_endpoints")
+    @described(Operation(answer=list[objects.ModelEndpoint]))
     def of_project(project_id: int) -> Response:
         """List what answers for the models of a project."""
         name = control.registry.projects.with_id(project_id).name
@@ -35,6 +37,7 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
         return answer([one for of_model in shown for one in of_model])
 
     @pages.get(_MODEL)
+    @described(Operation(answer=list[objects.ModelEndpoint]))
     def of_model(model_id: int) -> Response:
         """List what answers for a model, in all environments."""
         model = control.model(model_id)
@@ -42,6 +45,7 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
         return answer(_objects(control, model, [one for one in found if one.rule.destinations]))
 
     @pages.post(_MODEL)
+    @described(Operation(answer=objects.ModelEndpoint, status=201, body=RouteBody, refusals=(400, 409, 413)))
     def serve(model_id: int) -> Response:
         """Let versions answer for a model where none does."""
         body, model = read_body(RouteBody), control.model(model_id)
@@ -57,12 +61,14 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
         return answer(_objects(control, model, [made])[0], HTTPStatus.CREATED)
 
     @pages.get(_ENDPOINT)
+    @described(Operation(answer=objects.ModelEndpoint))
     def model_endpoint(model_id: int, endpoint_id: int) -> Response:
         """Answer one model endpoint, stopped or not."""
         model = control.model(model_id)
         return answer(_objects(control, model, [_endpoint(control, model, endpoint_id)])[0])
 
     @pages.put(_ENDPOINT)
+    @described(Operation(answer=objects.ModelEndpoint, body=RouteBody, refusals=(400, 409, 413)))
     def change(model_id: int, endpoint_id: int) -> Response:
         """Let another rule say which versions answer, if the endpoint is still the one that the client saw."""
         body, model = read_body(RouteBody), control.model(model_id)
@@ -84,6 +90,7 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
         return answer(_objects(control, model, [changed])[0])
 
     @pages.delete(_ENDPOINT)
+    @described(Operation(answer=objects.ModelEndpoint, refusals=(409,)))
     def stop(model_id: int, endpoint_id: int) -> Response:
         """Let nothing answer for a model in an environment; its versions run on."""
         model = control.model(model_id)

@@ -1,17 +1,20 @@
 """What Merlin has and this platform does otherwise: 501, and what to use instead."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final, NoReturn
 
 from flask import Blueprint
 
 from serving.control.bodies import ROW
+from serving.openapi.operation import Operation, described
+from serving.openapi.shapes import Refusal
 from serving.refusals import NotOfferedError
 
 _PUBLISH: Final = "yarnmill models publish OUTPUT_URL --model NAME --flavour FLAVOUR"
-_PROJECT, _MODEL = f"/projects/<{ROW}:_project>", f"/models/<{ROW}:_model>"
-_VERSION = f"{_MODEL}/versions/<{ROW}:_version>"
-_ALERT = f"{_MODEL}/endpoints/<{ROW}:_endpoint>/alert"
+_PROJECT, _MODEL = f"/projects/<{ROW}:project_id>", f"/models/<{ROW}:model_id>"
+_VERSION = f"{_MODEL}/versions/<{ROW}:number>"
+_ALERT = f"{_MODEL}/endpoints/<{ROW}:endpoint_id>/alert"
 _NO_SECRETS: Final = "no secrets are kept here", "nothing that a model could use them for"
 _NO_ALERTS: Final = "alerts cannot be set here", "the tier's /metrics for the alert rules of Prometheus"
 _NO_IMAGES: Final = "no images are built", "a version's bundle, which brings all that it needs"
@@ -20,10 +23,8 @@ _NO_LOGS: Final = "a version has no containers and no logs of its own", "the one
 _NO_SCHEMA: Final = "a version's schema is the signature in its bundle", "GET /v1/models/NAME/metadata"
 
 UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
-    "/projects": ("POST", "projects are not made here", "yarnmill models projects update NAME"),
-    _PROJECT: ("PUT", "projects are not changed here", "yarnmill models projects update NAME"),
     f"{_PROJECT}/models": ("POST", "a model is made with its first version", _PUBLISH),
-    f"{_PROJECT}/models/<{ROW}:_model>": (
+    f"{_PROJECT}/models/<{ROW}:model_id>": (
         "DELETE",
         "models are not deleted",
         "yarnmill models gc, which retires versions",
@@ -34,22 +35,22 @@ UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
         "versions are neither changed nor deleted here",
         "yarnmill versions label and yarnmill models gc",
     ),
-    f"{_VERSION}/endpoint/<{ROW}:_endpoint>/containers": ("GET", *_NO_LOGS),
+    f"{_VERSION}/endpoint/<{ROW}:endpoint_id>/containers": ("GET", *_NO_LOGS),
     f"{_VERSION}/image": ("GET PUT", *_NO_IMAGES),
     f"{_VERSION}/jobs": ("GET POST", *_NO_JOBS),
     f"{_VERSION}/jobs-by-page": ("GET", *_NO_JOBS),
-    f"{_VERSION}/jobs/<{ROW}:_job>": ("GET", *_NO_JOBS),
-    f"{_VERSION}/jobs/<{ROW}:_job>/containers": ("GET", *_NO_JOBS),
-    f"{_VERSION}/jobs/<{ROW}:_job>/stop": ("PUT", *_NO_JOBS),
+    f"{_VERSION}/jobs/<{ROW}:job_id>": ("GET", *_NO_JOBS),
+    f"{_VERSION}/jobs/<{ROW}:job_id>/containers": ("GET", *_NO_JOBS),
+    f"{_VERSION}/jobs/<{ROW}:job_id>/stop": ("PUT", *_NO_JOBS),
     f"{_PROJECT}/jobs": ("GET", *_NO_JOBS),
     f"{_PROJECT}/jobs-by-page": ("GET", *_NO_JOBS),
     f"{_PROJECT}/secrets": ("GET POST", *_NO_SECRETS),
-    f"{_PROJECT}/secrets/<{ROW}:_secret>": ("PATCH DELETE", *_NO_SECRETS),
+    f"{_PROJECT}/secrets/<{ROW}:secret_id>": ("PATCH DELETE", *_NO_SECRETS),
     "/alerts/teams": ("GET", *_NO_ALERTS),
     f"{_MODEL}/alerts": ("GET", *_NO_ALERTS),
     _ALERT: ("GET POST PUT", *_NO_ALERTS),
     f"{_MODEL}/schemas": ("GET PUT", *_NO_SCHEMA),
-    f"{_MODEL}/schemas/<{ROW}:_schema>": ("GET DELETE", *_NO_SCHEMA),
+    f"{_MODEL}/schemas/<{ROW}:schema_id>": ("GET DELETE", *_NO_SCHEMA),
     "/logs": ("GET", *_NO_LOGS),
     "/standard_transformer/simulate": (
         "POST",
@@ -69,7 +70,9 @@ def add_unoffered(pages: Blueprint) -> None:
 
 
 def _refusing(reason: str, instead: str) -> Callable[..., NoReturn]:
+    @described(Operation(answer=Refusal, status=HTTPStatus.NOT_IMPLEMENTED))
     def refuse(**_ids: int) -> NoReturn:
         raise NotOfferedError(f"{reason}; there is {instead}")
 
+    refuse.__doc__ = f"Not offered: {reason}; there is {instead}."
     return refuse

@@ -9,6 +9,7 @@ from serving.control import objects
 from serving.control.bodies import ROW
 from serving.control.control import Control
 from serving.control.rendering import answer, version_endpoint_object, version_object
+from serving.openapi.operation import Operation, described
 from serving.refusals import BadRequestError
 from yarnmill.registry.records import Model, ModelVersion
 from yarnmill.registry.search import Query
@@ -18,11 +19,18 @@ _LIMIT: Final = re.compile(r"[1-9][0-9]{0,3}")
 _LABELS: Final = re.compile(r"\s*labels:\s*(?P<choices>.*)", re.DOTALL)
 _CHOICE: Final = re.compile(r"\s*(?P<key>[^\s,()]+)\s+in\s+\((?P<values>[^()]*)\)\s*(?:,|$)")
 
+_QUERY: Final = {
+    "limit": f"How many at most, up to {_MOST_LISTED}; without it all.",
+    "cursor": "What the page before had as its header `Next-Cursor`.",
+    "search": "Labels, as `labels: stage in (trial, final), team in (a)`.",
+}
+
 
 def add_versions(pages: Blueprint, control: Control) -> None:
     """Add the addresses that read versions."""
 
     @pages.get(f"/models/<{ROW}:model_id>/versions")
+    @described(Operation(answer=list[objects.Version], query=_QUERY, refusals=(400,)))
     def versions(model_id: int) -> Response:
         """List versions, newest first: all of them, or ``limit`` after ``cursor``; ``search`` names labels."""
         model, limit = control.model(model_id), _limit()
@@ -40,6 +48,7 @@ def add_versions(pages: Blueprint, control: Control) -> None:
         return response
 
     @pages.get(f"/models/<{ROW}:model_id>/versions/<{ROW}:number>")
+    @described(Operation(answer=objects.Version))
     def version(model_id: int, number: int) -> Response:
         """Answer one version."""
         model = control.model(model_id)

@@ -9,6 +9,8 @@ from flask import Blueprint, Response, request
 
 from serving.documents import parse_object
 from serving.models import ModelTable
+from serving.openapi import shapes
+from serving.openapi.operation import Operation, described
 from serving.predictionlog.entries import Label
 from serving.predictionlog.sessions import EXPECTED_ID, is_session_id
 from serving.refusals import BadRequestError, EncodingNotSupportedError, NotOfferedError, shown
@@ -28,6 +30,14 @@ def feedback_pages(table: ModelTable, log: "PredictionLog | None") -> Blueprint:
     pages = Blueprint("feedback", __name__)
 
     @pages.post("/v1/models/<model>/feedback")
+    @described(
+        Operation(
+            answer=shapes.LabelsTaken,
+            status=HTTPStatus.ACCEPTED,
+            body=shapes.GivenLabels,
+            refusals=(400, 404, 413, 415, 501, 503),
+        )
+    )
     def feedback(model: str) -> Response:
         """Take labels: 202, for they are written later."""
         if log is None:

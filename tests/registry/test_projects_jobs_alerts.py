@@ -32,6 +32,16 @@ def test_a_project_changes_by_compare_and_set(registry: Registry) -> None:
     assert change.after == {"team": "recommenders", "administrators": '["ana"]'}
 
 
+def test_the_audit_names_whom_a_registry_acts_for(registry: Registry) -> None:
+    other = registry.acting_as("ci")
+    other.projects.ensure("films")
+    registry.projects.ensure("books")
+    assert [(one.actor, one.subject) for one in other.audit()][-2:] == [
+        ("ci", "project films"),
+        ("ana", "project books"),
+    ]
+
+
 def test_a_prediction_job_moves_forward_only(registry: Registry, candidate: Candidate) -> None:
     registry.versions.register(bundle(candidate, 1))
     job = registry.jobs.create("rater", 1, "nightly", {"input": "hdfs:///rows"})

@@ -28,9 +28,10 @@ def test_the_parent_of_the_workers_starts_no_runtime() -> None:
     assert loaded_by("import serving.server, serving.app, serving.follower, serving.accesslog") == set()
 
 
-def test_the_access_log_names_what_predicted() -> None:
+def test_the_access_log_names_what_predicted_and_who_asked() -> None:
     assert dict(TierLogger.extra) == {
         "yarnmill.model": "model",
         "yarnmill.version": "version",
         "yarnmill.rows": "rows",
+        "yarnmill.who": "who",
     }

@@ -12,13 +12,14 @@ pytestmark = pytest.mark.programs
 
 def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_path: Path) -> None:
     script = script_of((repository / "docs" / "serving.md").read_text())
-    pid_file = tmp_path / "serve.pid"
+    pid_files = [tmp_path / "serve.pid", tmp_path / "guarded.pid"]
     try:
         done = run_script(script, tmp_path, with_commands(os.environ))
-        assert not pid_file.exists()
+        assert not any(one.exists() for one in pid_files)
     finally:
-        if pid_file.exists():
-            os.kill(int(pid_file.read_text()), signal.SIGTERM)
+        for pid_file in pid_files:
+            if pid_file.exists():
+                os.kill(int(pid_file.read_text()), signal.SIGTERM)
     assert done.stdout.count('"predictions":[') == 10
     assert done.stdout.count('{"result":[') == 2
     assert done.stdout.count('{"outputs":[') == 1
@@ -31,10 +32,13 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert "visit-1 0 2 main {'features[0]': 1.0, 'features[1]': 0.0, 'features[2]': 2.0} 1.0" in done.stdout
     assert "returned error: 400" in done.stderr
     assert "returned error: 409" in done.stderr
+    assert " addresses\n" in done.stdout
     assert "more errors than 1" in done.stdout
     assert "sketch/1: runs in production" in done.stdout
     assert "rank: version 2 answers everything (revision 7)" in done.stdout
     assert "sketch/1: 200 rows since" in done.stdout
     assert "sketch/1: 400 rows since" in done.stdout
     assert done.stdout.count('"verdict":"drifted"') == 5  # three features, the score, and the version
-    assert "Traceback" not in (tmp_path / "serve.log").read_text()
+    logs = (tmp_path / "serve.log").read_text() + (tmp_path / "guarded.log").read_text()
+    assert "Traceback" not in logs
+    assert (tmp_path / "ci.token").read_text().strip() not in logs

@@ -7,12 +7,10 @@ from typing import Any, TypeVar
 import click
 
 from yarnmill.blobs import open_store
-from yarnmill.blobs.states import now_ms
-from yarnmill.cli.options import output_option, print_json, print_table, with_config
+from yarnmill.cli.options import output_option, print_json, with_config
+from yarnmill.cli.tokens import end_of, print_tokens, ttl_option
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
-from yarnmill.records import to_plain
-from yarnmill.units import Seconds, render_time
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,9 +84,7 @@ def _tokens_option(help_text: str) -> Callable[[F], F]:
 @_tokens_option("The file; made if it is not there.")
 @click.option("--account", "accounts", multiple=True, help="Good for this account's blobs alone [for all].")
 @click.option("--may", default="read,write,delete", show_default=True, help="What it is good for.")
-@click.option(
-    "--ttl", default="", metavar="DURATION", help="How long it is good, such as '30 d' [until it is removed]."
-)
+@ttl_option
 def new(name: str, tokens: Path, accounts: tuple[str, ...], may: str, ttl: str) -> None:
     """Add a token called NAME to a file and print it, this once: the file has only its hash."""
     from yarnmill.blobs.http.tokens import RIGHTS, add_token  # noqa: PLC0415
@@ -96,8 +92,7 @@ def new(name: str, tokens: Path, accounts: tuple[str, ...], may: str, ttl: str) 
     rights = tuple(right for right in RIGHTS if right in may.split(","))
     if not rights or not set(may.split(",")) <= set(RIGHTS):
         raise ConfigurationError(f"--may {may}", expected="some of read,write,delete with commas between them")
-    expires_at_ms = now_ms() + int(Seconds.parse(ttl) * 1000) if ttl else None
-    click.echo(add_token(tokens, name, may=rights, accounts=accounts, expires_at_ms=expires_at_ms))
+    click.echo(add_token(tokens, name, may=rights, accounts=accounts, expires_at_ms=end_of(ttl)))
 
 
 @token.command()
@@ -108,26 +103,7 @@ def ls(tokens: Path, output: str) -> None:
     from yarnmill.blobs.http.tokens import key_id_of, load_rules  # noqa: PLC0415
 
     entries = load_rules(tokens).tokens
-    if output == "json":
-        print_json([{"id": key_id_of(entry), **_shown(entry)} for entry in entries])
-        return
-    columns = ["name", "id", "may", "accounts", "made", "expires"]
-    rows = [
-        (
-            entry.name,
-            key_id_of(entry),
-            ",".join(entry.may),
-            ",".join(entry.accounts) or "all",
-            "" if entry.created_at_ms is None else render_time(entry.created_at_ms),
-            "never" if entry.expires_at_ms is None else render_time(entry.expires_at_ms),
-        )
-        for entry in entries
-    ]
-    print_table("tokens", columns, rows)
-
-
-def _shown(entry: object) -> dict[str, object]:
-    return {key: value for key, value in to_plain(entry).items() if key != "sha256"}
+    print_tokens(entries, output, ["id", "may", "accounts"], lambda one: (key_id_of(one), one.may, one.accounts))
 
 
 @token.command()

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "oozie": ("yarnmill.cli.oozie", "Render and check workflow definitions."),
     "runs": ("yarnmill.cli.runs", "Everything that ran, with parameters and metrics."),
     "serve": ("yarnmill.cli.serve", "The serving tier: models over REST."),
+    "serving": ("yarnmill.cli.serving", "Tokens of the serving tier's control API."),
     "versions": ("yarnmill.cli.versions", "Versions of models: list, show, search, label."),
 }
 

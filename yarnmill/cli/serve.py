@@ -1,5 +1,6 @@
 """``yarnmill serve``: the tier that answers."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     default=None,
     help="Let Merlin's clients deploy and route below /merlin [serving.control].",
 )
+@click.option("--tokens", default=None, metavar="FILE", help="Who may, see `yarnmill serving token` [serving.tokens].")
 @click.option("--access-log", default="-", metavar="FILE", help="One JSON line a request; - is standard error.")
 @click.option("--pid-file", type=click.Path(path_type=Path), default=None, help="Written while the tier runs.")
 @config_options
@@ -32,6 +34,7 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
     workers: int | None,
     server: str | None,
     control: bool | None,  # noqa: FBT001  # click's
+    tokens: str | None,
     access_log: str,
     pid_file: Path | None,
     config_file: str | None,
@@ -48,13 +51,14 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
     from serving.server import serve as run_tier  # noqa: PLC0415
 
     flags = [
-        f"serving.{key}={value}"
+        f"serving.{key}={json.dumps(value)}"  # in quotes: what overrides is YAML, to which `::` is no text
         for key, value in (
             ("host", host),
             ("port", port),
             ("workers", workers),
             ("server", server),
             ("control", control),
+            ("tokens", tokens),
         )
         if value is not None
     ]

@@ -1,6 +1,7 @@
 """The socket that a server listens at."""
 
 import errno
+import ipaddress
 import socket
 import struct
 from typing import Final
@@ -54,6 +55,11 @@ def limit_stalls(listener: socket.socket, timeout_s: float) -> None:
     limit = struct.pack("ll", int(whole), int(part * 1e6))
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         listener.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Return whether only this machine reaches a bound socket."""
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def address_of(listener: socket.socket) -> str:

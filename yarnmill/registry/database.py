@@ -1,5 +1,6 @@
 """One transaction at a time: what every part of the registry stands on."""
 
+import copy
 import datetime as dt
 import random
 import time
@@ -104,6 +105,12 @@ class Database:
         except BaseException:
             self._engine.dispose()
             raise
+
+    def acting_as(self, actor: str) -> "Database":
+        """Return this database, over the same connections, acted on in somebody else's name."""
+        other = copy.copy(self)
+        other._actor = actor  # noqa: SLF001  # its own kind's
+        return other
 
     def close(self) -> None:
         """Close the connections that are kept for the next call."""

@@ -1,5 +1,6 @@
 """The registry itself: every call is one transaction, every change leaves an audit entry."""
 
+import copy
 import datetime as dt
 import getpass
 from collections.abc import Callable
@@ -55,7 +56,10 @@ class Registry:
     """
 
     def __init__(self, url: str, *, actor: str | None = None, clock: Callable[[], dt.datetime] = _now) -> None:
-        self._database = Database(url, getpass.getuser() if actor is None else actor, clock)
+        self._stand_on(Database(url, getpass.getuser() if actor is None else actor, clock))
+
+    def _stand_on(self, database: Database) -> None:
+        self._database = database
         self.projects = Projects(self._database)
         self.environments = Environments(self._database)
         self.versions = Versions(self._database)
@@ -66,6 +70,12 @@ class Registry:
         self.alerts = Alerts(self._database)
         self.search = Search(self._database)
         self.retention = Retention(self._database)
+
+    def acting_as(self, actor: str) -> "Registry":
+        """Return this registry, over the same connections, whose changes the audit ascribes to somebody else."""
+        other = copy.copy(self)
+        other._stand_on(self._database.acting_as(actor))  # noqa: SLF001  # its own kind's
+        return other
 
     def close(self) -> None:
         """Close the connections that are kept for the next call."""

@@ -1,6 +1,7 @@
 """The control API of a real tier in one process: its registry, its blob store, its thread that deploys."""
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,15 +13,18 @@ import pytest
 from flask.testing import FlaskClient
 from registered import let_answer, let_run
 from waiting import eventually
+from werkzeug.test import TestResponse
 
-from serving.app import create_app
+from serving.app import ControlPages, create_app
+from serving.control.access import Access
 from serving.control.control import Control
 from serving.control.pages import control_pages
+from serving.control.tokens import Role, add_role_token, watched_role_tokens
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from yarnmill.config import Config, load_config
 from yarnmill.lifecycle.deploy import carry_out
-from yarnmill.registry import Registry
+from yarnmill.registry import Candidate, Registry
 from yarnmill.registry.engine import open_engine
 from yarnmill.registry.migrate import migrate
 
@@ -65,6 +69,32 @@ class Merlin:
         return self.send("GET", address)
 
 
+class Guarded:
+    """A tier with a file of tokens, and two projects: `default` has the models of `merlin`, `films` has `film`."""
+
+    def __init__(self, merlin: Merlin, tokens: Path, metrics: Metrics) -> None:
+        self.client = merlin.client
+        self.registry = merlin.registry
+        self.merlin = merlin
+        self.tokens = tokens
+        self.metrics = metrics
+
+    def new(self, role: Role, *projects: str, name: str = "") -> str:
+        """Add a token to the file that the tier watches."""
+        return add_role_token(self.tokens, name or secrets.token_hex(4), role, projects or ("*",))
+
+    def ask(self, method: str, path: str, token: str | None, body: object = None, **headers: str) -> TestResponse:
+        """Send one request, without a token if it is None."""
+        given = headers if token is None else {"Authorization": f"Bearer {token}", **headers}
+        data = None if body is None else json.dumps(body)
+        return self.client.open(f"/merlin/v1{path}", method=method, data=data, headers=given)
+
+    def refusals(self) -> dict[str, float]:
+        """Return how often requests were refused so far, by reason."""
+        found = re.findall(r'yarnmill_control_refused_total\{reason="(.*)"\} (.*)', self.metrics.render().decode())
+        return {reason: float(count) for reason, count in found}
+
+
 def config_of(platform: "Platform") -> Config:
     return load_config(
         overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}"),
@@ -72,9 +102,11 @@ def config_of(platform: "Platform") -> Config:
     )
 
 
-def merlin_of(table: ModelTable, control: Control) -> Merlin:
-    pages = control_pages(control)
-    return Merlin(create_app(table, Metrics(), max_body_bytes=100_000, control=pages).test_client(), control.registry)
+def merlin_of(table: ModelTable, control: Control, access: Access | None = None) -> Merlin:
+    blueprint = control_pages(control, access or Access(None, lambda _reason: None))
+    pages = ControlPages(blueprint, has_tokens=access is not None)
+    app = create_app(table, Metrics(), max_body_bytes=100_000, control=pages)
+    return Merlin(app.test_client(), control.registry)
 
 
 @pytest.fixture
@@ -93,6 +125,40 @@ def merlin(platform: "Platform", table: ModelTable, control: Control) -> Merlin:
     platform.publish("other", 9.0)
     let_run(platform.registry, "other", 1)
     return merlin_of(table, control)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(
+    tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path, str], Platform]"
+) -> Iterator[tuple[Merlin, str]]:
+    """Return a client of a tier and an administrator's token: anything may be asked of it. It deploys nothing."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    platform = platform_in(folder, "")
+    platform.publish("rater", 1.0)
+    platform.publish("rater", 2.0)
+    let_answer(platform.registry, "rater", 1)
+    let_run(platform.registry, "rater", 2)
+    token = add_role_token(folder / "tokens.yaml", "fuzz", "administrator", ("*",))
+    control = Control(config_of(platform), lambda registry, deployment: registry.deployments.started(deployment))
+    table = platform.open_table(lambda: 0.0)
+    table.refresh()
+    yield merlin_of(table, control, Access(watched_role_tokens(folder / "tokens.yaml"), lambda _reason: None)), token
+    control.stop()
+    platform.registry.close()
+
+
+@pytest.fixture
+def guarded(platform: "Platform", table: ModelTable, control: Control, tmp_path: Path) -> Guarded:
+    for number in (1, 2):
+        platform.publish("rater", float(number))
+    candidate = Candidate(
+        model="film", bundle_id="f" * 64, blobs_url="file:///none", flavour="onnx", run_id="film", project="films"
+    )
+    platform.registry.versions.register(candidate)
+    tokens, metrics = tmp_path / "tokens.yaml", Metrics()
+    add_role_token(tokens, "first", "reader", ("*",))
+    access = Access(watched_role_tokens(tokens), metrics.count_control_refusal)
+    return Guarded(merlin_of(table, control, access), tokens, metrics)
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.programs)])

@@ -1,4 +1,4 @@
-"""What a user of merlin-sdk does in a day, run by the SDK itself against the URL in the first argument.
+"""What a user of merlin-sdk does in a day, run by the SDK itself against a URL, and with a token if one is given.
 
 Prints one JSON object with what was seen. It runs in the SDK's own environment and imports nothing of the platform.
 """
@@ -13,6 +13,7 @@ from typing import Any
 warnings.filterwarnings("ignore")
 
 import merlin  # noqa: E402
+import merlin.fluent  # noqa: E402
 import merlin.model  # noqa: E402
 import urllib3  # noqa: E402
 from client.exceptions import ApiException  # noqa: E402
@@ -40,6 +41,8 @@ def predict(url: str) -> Any:
 
 
 merlin.set_url(f"{sys.argv[1]}/merlin", use_google_oauth=False)
+if len(sys.argv) > 2:  # the SDK has no argument for a token, its generated client has headers for all requests
+    merlin.fluent._merlin_client._api_client.set_default_header("Authorization", f"Bearer {sys.argv[2]}")  # noqa: SLF001
 seen["environments"] = [(one.name, one.is_default) for one in merlin.list_environment()]
 seen["default"] = merlin.get_default_environment().name
 seen["projects"] = [one.name for one in merlin.list_project()]

@@ -8,14 +8,15 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from serving.control.tokens import add_role_token
 from yarnmill import environments
 
 if TYPE_CHECKING:
-    from conftest import Merlin, Platform, Start
+    from conftest import Merlin, Platform, Start, Tier
 
 pytestmark = pytest.mark.programs
 
@@ -29,23 +30,34 @@ def sdk() -> Path:
     return environments.ensure_locked((HERE / "merlin-sdk.lock").read_text(), print)
 
 
-def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk: Path, tmp_path: Path) -> None:
+def session(platform: "Platform", tier: "Tier", sdk: Path, *arguments: str) -> dict[str, Any]:
+    """Return what the SDK's user saw in a tier that has been started over :func:`prepare`."""
+    home = platform.home.parent
+    done = subprocess.run(
+        [str(sdk), str(HERE / "merlin_session.py"), tier.url, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=home,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr + tier.log.read_text()
+    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return seen
+
+
+def prepare(platform: "Platform") -> None:
     for number in (1, 2, 3):
         platform.publish("rater", float(number))
     platform.blob_of_model(3.0, "rater").unlink()
     platform.registry.versions.label("rater", 2, {"stage": "final"})
     platform.registry.environments.create("staging", "http://staging.example.com:8500")
+
+
+def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk: Path) -> None:
+    prepare(platform)
     with start_tier("--control") as tier:
-        done = subprocess.run(
-            [str(sdk), str(HERE / "merlin_session.py"), tier.url],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        )
-        assert done.returncode == 0, done.stderr + tier.log.read_text()
-    seen = json.loads(done.stdout.splitlines()[-1])
+        seen = session(platform, tier, sdk)
     assert "no blob" in seen.pop("not deployed")
     refused = {key: seen.pop(key) for key in ("undeploy what serves", "new model", "new version")}
     assert [status for status, _ in refused.values()] == [409, 501, 501]
@@ -70,6 +82,19 @@ def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk:
         "set traffic": "serving",
     }
     assert platform.registry.endpoints.get("rater").rule.versions == (1,)
+
+
+@pytest.mark.parametrize("server", ["gunicorn"])
+def test_the_sdk_works_with_a_token(platform: "Platform", start_tier: "Start", sdk: Path, tmp_path: Path) -> None:
+    prepare(platform)
+    tokens = tmp_path / "tokens.yaml"
+    token = add_role_token(tokens, "notebook", "deployer", ("default",))
+    with start_tier("--control", "--tokens", str(tokens)) as tier:
+        seen = session(platform, tier, sdk, token)
+        assert token not in tier.log.read_text()
+    assert (seen["deployed"], seen["set traffic"]) == (["running", "production"], "serving")
+    assert seen["new model"][0] == 501
+    assert {one.actor for one in platform.registry.audit("rater")} == {"tests", "notebook"}
 
 
 def test_every_address_of_its_client_is_known(asked: "Merlin", sdk: Path) -> None:

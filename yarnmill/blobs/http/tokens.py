@@ -1,64 +1,54 @@
 """The tokens file: who may do what, which containers are public, and the key that URLs are signed with.
 
-Tokens are random and long, so their plain SHA-256 tells nobody what they are; the file holds no token. The key in it
-is secret: nobody but the owner, and a group that the owner lets in, may read it. To take a token back, delete its
-entry (``yarnmill blobs token rm``); a running server sees it with the next request.
+The key in it is secret. What a file of tokens is, and how it is changed and watched: :mod:`yarnmill.tokens`.
 """
 
 import hashlib
 import hmac
-import os
+import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from yarnmill.blobs.states import now_ms
-from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
-from yarnmill.records import Record, parse_yaml, render_yaml
+from yarnmill.errors import ConfigurationError
+from yarnmill.records import Record
+from yarnmill.tokens import (
+    TokenEntry,
+    WatchedTokens,
+    changing_tokens,
+    check_new,
+    entry_named,
+    entry_of,
+    load_tokens,
+    new_secret,
+    now_ms,
+)
 
 Right = Literal["read", "write", "delete"]
 RIGHTS: Final[tuple[Right, ...]] = ("read", "write", "delete")
 
-_OTHERS_READ: Final = 0o004
 _KEY_ID_DIGITS: Final = 20
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
+_log = logging.getLogger(__name__)
 
 
-class Token(Record, frozen=True):
+class Token(TokenEntry, frozen=True, kw_only=True):
     """One entry.
 
     Parameters
     ----------
-    name
-        Whose it is, in words.
-    sha256
-        SHA-256 (hex) of the token.
     may
         What it is good for.
     accounts
         On whose blobs, none: everybody's and those that belong to no account.
-    created_at_ms
-        When it was made (milliseconds since 1970), None: before that was written down.
-    expires_at_ms
-        From when on it is good for nothing, None: never.
     """
 
-    name: str
-    sha256: str
     may: tuple[Right, ...] = RIGHTS
     accounts: tuple[str, ...] = ()
-    created_at_ms: int | None = None
-    expires_at_ms: int | None = None
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it has not expired."""
-        return self.expires_at_ms is None or self.expires_at_ms > now_ms()
 
 
 class Rules(Record, frozen=True):
@@ -95,45 +85,20 @@ def load_rules(path: Path) -> Rules:
     ConfigurationError
         If everybody may read it, or it is none.
     """
-    try:
-        text = path.read_text()
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no tokens file", mend=f"yarnmill blobs token new --tokens {path} NAME") from None
-    except OSError as problem:
-        raise ConfigurationError(f"{path}: {problem.strerror}", expected="a tokens file that is yours") from None
-    if mode & _OTHERS_READ:
-        raise ConfigurationError(f"{path}: everybody can read the key in it", mend=f"chmod 600 {path}")
-    rules = parse_yaml(text, Rules, source=str(path))
+    rules = load_tokens(path, Rules, mend=f"yarnmill blobs token new --tokens {path} NAME")
     if not _KEY.fullmatch(rules.signing_key):
         raise ConfigurationError(f"{path}: signing_key is no key", expected="64 hexadecimal digits")
     return rules
 
 
 def watched_rules(path: Path) -> Callable[[], Rules]:
-    """Return a function that returns the rules of a file as it is at each call; it is read only when it has changed."""
-    seen: tuple[tuple[int, int, int], Rules] | None = None
-
-    def current() -> Rules:
-        nonlocal seen
-        try:
-            status = path.stat()
-        except OSError:
-            return load_rules(path)  # which says what is wrong
-        version = status.st_ino, status.st_mtime_ns, status.st_mode
-        known = seen
-        if known is None or known[0] != version:
-            seen = known = version, load_rules(path)
-        return known[1]
-
-    return current
+    """Return a function that returns the rules of a file as it is at each call, or as it was last good."""
+    return WatchedTokens(path, load_rules, _log)
 
 
 def find_token(rules: Rules, secret: str) -> Token | None:
     """Return the entry of a token, None if it is nobody's; the time this takes tells nothing."""
-    digest = hashlib.sha256(secret.encode()).hexdigest()
-    found = [token for token in rules.tokens if hmac.compare_digest(token.sha256.encode(), digest.encode())]
-    return found[0] if found and found[0].is_good else None
+    return entry_of(rules.tokens, secret)
 
 
 def key_id_of(token: Token) -> str:
@@ -160,10 +125,7 @@ def named_token(rules: Rules, name: str) -> Token:
     NotFoundError
         If there is none.
     """
-    found = next((token for token in rules.tokens if token.name == name), None)
-    if found is None:
-        raise NotFoundError(f"no token {name!r}", expected=f"one of {', '.join(each.name for each in rules.tokens)}")
-    return found
+    return entry_named(rules.tokens, name)
 
 
 def add_token(
@@ -176,21 +138,13 @@ def add_token(
     ConflictError
         If the file has a token of that name, or somebody is changing it.
     """
-    secret = secrets.token_urlsafe(32)
+    secret, sha256 = new_secret()
     entry = Token(
-        name=name,
-        sha256=hashlib.sha256(secret.encode()).hexdigest(),
-        may=may,
-        accounts=accounts,
-        created_at_ms=now_ms(),
-        expires_at_ms=expires_at_ms,
+        name=name, sha256=sha256, may=may, accounts=accounts, created_at_ms=now_ms(), expires_at_ms=expires_at_ms
     )
-    with _changing(path) as replace:
+    with changing_tokens(path) as replace:
         rules = load_rules(path) if path.exists() else fresh_rules()
-        if any(token.name == name for token in rules.tokens):
-            raise ConflictError(
-                f"{path}: has a token {name!r}", mend=f"choose another name, or yarnmill blobs token rm {name}"
-            )
+        check_new(path, rules.tokens, name, "yarnmill blobs token rm")
         replace(msgspec.structs.replace(rules, tokens=(*rules.tokens, entry)))
     return secret
 
@@ -205,33 +159,7 @@ def remove_token(path: Path, name: str) -> None:
     ConflictError
         If somebody is changing it.
     """
-    with _changing(path) as replace:
+    with changing_tokens(path) as replace:
         rules = load_rules(path)
         gone = named_token(rules, name)
         replace(msgspec.structs.replace(rules, tokens=tuple(token for token in rules.tokens if token is not gone)))
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator[Callable[[Rules], None]]:
-    """Yield a function that puts other rules in the place of a file's; nobody else changes it meanwhile."""
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        raise ConflictError(f"{fresh}: somebody is changing {path}", mend=f"wait, or rm {fresh} if nobody is") from None
-    except OSError as problem:
-        raise ConfigurationError(f"{fresh}: {problem.strerror}", expected="a folder that is yours") from None
-
-    def replace(rules: Rules) -> None:
-        file.write(render_yaml(rules))
-        file.flush()
-        os.fsync(file.fileno())
-        fresh.replace(path)
-
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            yield replace
-    except BaseException:
-        with suppress(OSError):
-            fresh.unlink()
-        raise

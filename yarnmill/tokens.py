@@ -1,0 +1,205 @@
+"""Files of tokens: who somebody is that asks over HTTP. It does not know what a token is good for.
+
+Tokens are random and long, so their plain SHA-256 tells nobody what they are; a file holds no token. Nobody but the
+owner, and a group that the owner lets in, may read it. To take a token back, remove its entry; a running server sees it
+with the next request.
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError, YarnMillError
+from yarnmill.records import Record, parse_yaml, render_yaml
+
+_OTHERS_READ: Final = 0o004
+_SECRET_BYTES: Final = 32
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class TokenEntry(Record, frozen=True, kw_only=True):
+    """What a file has of one token; a service adds what it is good for.
+
+    Parameters
+    ----------
+    name
+        Whose it is, in words.
+    sha256
+        SHA-256 (hex) of the token.
+    created_at_ms
+        When it was made (milliseconds since 1970), None: before that was written down.
+    expires_at_ms
+        From when on it is good for nothing, None: never.
+    """
+
+    name: str
+    sha256: str
+    created_at_ms: int | None = None
+    expires_at_ms: int | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it has not expired."""
+        return self.expires_at_ms is None or self.expires_at_ms > now_ms()
+
+
+Entry = TypeVar("Entry", bound=TokenEntry)
+Kind = TypeVar("Kind", bound=Record)
+
+
+def new_secret() -> tuple[str, str]:
+    """Return a token that nobody else has, of 256 bits, and its SHA-256 (hex)."""
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    return secret, hashlib.sha256(secret.encode()).hexdigest()
+
+
+def entry_of(entries: Sequence[Entry], secret: str) -> Entry | None:
+    """Return the entry of a token, None if it is nobody's; the time this takes tells nothing."""
+    digest = hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+    found = [one for one in entries if hmac.compare_digest(one.sha256.encode(), digest.encode())]
+    return found[0] if found and found[0].is_good else None
+
+
+def entry_named(entries: Sequence[Entry], name: str) -> Entry:
+    """Return the entry of a name; NotFoundError if there is none."""
+    found = next((one for one in entries if one.name == name), None)
+    if found is None:
+        names = ", ".join(one.name for one in entries)
+        raise NotFoundError(f"no token {name!r}", expected=f"one of {names}" if names else "")
+    return found
+
+
+def check_new(path: Path, entries: Sequence[TokenEntry], name: str, command: str) -> None:
+    """Refuse a name that a file has; ConflictError names ``command``, which removes it."""
+    if any(one.name == name for one in entries):
+        raise ConflictError(f"{path}: has a token {name!r}", mend=f"choose another name, or {command} {name}")
+
+
+def load_tokens(path: Path, kind: type[Kind], *, mend: str) -> Kind:
+    """Return a tokens file.
+
+    Parameters
+    ----------
+    path, kind
+        The file, and the record that it is.
+    mend
+        The command that makes one.
+
+    Raises
+    ------
+    NotFoundError
+        If it is not there.
+    ConfigurationError
+        If everybody may read it, or it is none.
+    """
+    try:
+        text = path.read_text()
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no tokens file", mend=mend) from None
+    except OSError as problem:
+        raise ConfigurationError(f"{path}: {problem.strerror}", expected="a tokens file that is yours") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: not UTF-8", expected="a tokens file") from None
+    if mode & _OTHERS_READ:
+        raise ConfigurationError(f"{path}: everybody can read it", mend=f"chmod 600 {path}")
+    try:
+        return parse_yaml(text, kind, source=str(path))
+    except ConfigurationError as problem:
+        # YAML's own words quote the line that is wrong, and a key may stand in it.
+        told = " ".join(line.strip() for line in problem.what.splitlines() if not line.startswith("    "))
+        raise ConfigurationError(told, expected=problem.expected, mend=problem.mend) from None
+
+
+class WatchedTokens(Generic[Kind]):
+    """A tokens file as it is at each look; it is read only when it has changed.
+
+    A file that was good and is not any more, or is gone, leaves what was last good in force, and is told to the log
+    once: an editor's slip must lock nobody out.
+
+    Parameters
+    ----------
+    path
+        The file.
+    load
+        Reads it.
+    log
+        Is told what is wrong with it.
+    """
+
+    def __init__(self, path: Path, load: Callable[[Path], Kind], log: logging.Logger) -> None:
+        self._path = path
+        self._load = load
+        self._log = log
+        self._looking = threading.Lock()
+        self._version: tuple[int, int, int, int] | None = None
+        self._good: Kind | None = None
+
+    def __call__(self) -> Kind:
+        """Return the rules of the moment; raises what ``load`` does if the file was never good."""
+        with self._looking:
+            version = self._seen()
+            if self._good is None or version != self._version:
+                self._good = self._read_again(self._good)
+                self._version = version
+            return self._good
+
+    def _read_again(self, last_good: Kind | None) -> Kind:
+        try:
+            return self._load(self._path)
+        except YarnMillError as problem:
+            if last_good is None:
+                raise
+            self._log.error("%s; the tokens that it had before stay in force", problem.what)
+            return last_good
+
+    def _seen(self) -> tuple[int, int, int, int]:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return 0, 0, 0, 0
+        return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
+
+
+@contextmanager
+def changing_tokens(path: Path) -> Iterator[Callable[[Record], None]]:
+    """Yield a function that puts another record in the place of a file's; nobody else changes it meanwhile.
+
+    Raises
+    ------
+    ConflictError
+        If somebody is changing it.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        descriptor = os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        raise ConflictError(f"{fresh}: somebody is changing {path}", mend=f"wait, or rm {fresh} if nobody is") from None
+    except OSError as problem:
+        raise ConfigurationError(f"{fresh}: {problem.strerror}", expected="a folder that is yours") from None
+
+    def replace(rules: Record) -> None:
+        file.write(render_yaml(rules))
+        file.flush()
+        os.fsync(file.fileno())
+        fresh.replace(path)
+
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            yield replace
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
