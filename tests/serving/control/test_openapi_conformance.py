@@ -55,6 +55,8 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     for shape, key in (("ByRow", "instances"), ("OfInstances", "instances"), ("Examples", "examples")):
         shapes[shape]["properties"][key]["items"] = {"anyOf": [ROW, {}]}
     shapes["DestinationBody"]["properties"]["version_endpoint_id"] = {"enum": ["1", "2", "7"]}
+    shapes["ProjectBody"]["properties"]["name"] = {"enum": ["drawn", "drawn-too"]}
+    shapes["ProjectBody"]["required"] = ["name"]
     return document
 
 
