@@ -21,7 +21,8 @@ from photon.settings import FitSettings
 from yarnmill.errors import ConfigurationError
 
 change = msgspec.structs.replace
-OPTIONS = EmpiricalBayesSettings(max_iterations=200, tolerance=1e-9)
+OPTIONS = EmpiricalBayesSettings(max_iterations=200, tolerance=1e-8)
+"""A smaller change is rounding's: what is extrapolated from it wanders where the likelihood is flat."""
 
 
 def estimating(settings: FitSettings, task: str, **of_effect: Mapping[str, Any]) -> FitSettings:
