@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError, YarnMillError
 from yarnmill.records import Record, parse_yaml, render_yaml
 
@@ -55,8 +57,17 @@ class TokenEntry(Record, frozen=True, kw_only=True):
         return self.expires_at_ms is None or self.expires_at_ms > now_ms()
 
 
+class TokensFile(Record, frozen=True):
+    """The file; a service says what its entries are, and may keep more in it."""
+
+    @property
+    def tokens(self) -> tuple[TokenEntry, ...]:
+        """All entries: a field of every kind of file."""
+        raise NotImplementedError
+
+
 Entry = TypeVar("Entry", bound=TokenEntry)
-Kind = TypeVar("Kind", bound=Record)
+File = TypeVar("File", bound=TokensFile)
 
 
 def new_secret() -> tuple[str, str]:
@@ -81,13 +92,7 @@ def entry_named(entries: Sequence[Entry], name: str) -> Entry:
     return found
 
 
-def check_new(path: Path, entries: Sequence[TokenEntry], name: str, command: str) -> None:
-    """Refuse a name that a file has; ConflictError names ``command``, which removes it."""
-    if any(one.name == name for one in entries):
-        raise ConflictError(f"{path}: has a token {name!r}", mend=f"choose another name, or {command} {name}")
-
-
-def load_tokens(path: Path, kind: type[Kind], *, mend: str) -> Kind:
+def load_tokens(path: Path, kind: type[File], *, mend: str) -> File:
     """Return a tokens file.
 
     Parameters
@@ -123,7 +128,7 @@ def load_tokens(path: Path, kind: type[Kind], *, mend: str) -> Kind:
         raise ConfigurationError(told, expected=problem.expected, mend=problem.mend) from None
 
 
-class WatchedTokens(Generic[Kind]):
+class WatchedTokens(Generic[File]):
     """A tokens file as it is at each look; it is read only when it has changed.
 
     A file that was good and is not any more, or is gone, leaves what was last good in force, and is told to the log
@@ -139,15 +144,15 @@ class WatchedTokens(Generic[Kind]):
         Is told what is wrong with it.
     """
 
-    def __init__(self, path: Path, load: Callable[[Path], Kind], log: logging.Logger) -> None:
+    def __init__(self, path: Path, load: Callable[[Path], File], log: logging.Logger) -> None:
         self._path = path
         self._load = load
         self._log = log
         self._looking = threading.Lock()
         self._version: tuple[int, int, int, int] | None = None
-        self._good: Kind | None = None
+        self._good: File | None = None
 
-    def __call__(self) -> Kind:
+    def __call__(self) -> File:
         """Return the rules of the moment; raises what ``load`` does if the file was never good."""
         with self._looking:
             version = self._seen()
@@ -156,7 +161,7 @@ class WatchedTokens(Generic[Kind]):
                 self._version = version
             return self._good
 
-    def _read_again(self, last_good: Kind | None) -> Kind:
+    def _read_again(self, last_good: File | None) -> File:
         try:
             return self._load(self._path)
         except YarnMillError as problem:
@@ -203,3 +208,49 @@ def changing_tokens(path: Path) -> Iterator[Callable[[Record], None]]:
         with suppress(OSError):
             fresh.unlink()
         raise
+
+
+def add_entry(
+    path: Path, entry: TokenEntry, load: Callable[[Path], File], fresh: Callable[[], File], *, rm: str
+) -> None:
+    """Add an entry to a tokens file, which is made if it is not there.
+
+    Parameters
+    ----------
+    path
+        The file.
+    entry
+        Of :func:`new_secret`.
+    load, fresh
+        Read the file; return one without a token.
+    rm
+        The command that takes a token of the same name back.
+
+    Raises
+    ------
+    ConflictError
+        If the file has a token of that name, or somebody is changing it.
+    """
+    with changing_tokens(path) as replace:
+        file = load(path) if path.exists() else fresh()
+        if any(one.name == entry.name for one in file.tokens):
+            raise ConflictError(
+                f"{path}: has a token {entry.name!r}", mend=f"choose another name, or {rm} {entry.name}"
+            )
+        replace(msgspec.structs.replace(file, tokens=(*file.tokens, entry)))
+
+
+def remove_entry(path: Path, name: str, load: Callable[[Path], File]) -> None:
+    """Take a token back: with the next request it is not known any more.
+
+    Raises
+    ------
+    NotFoundError
+        If the file has none of that name.
+    ConflictError
+        If somebody is changing it.
+    """
+    with changing_tokens(path) as replace:
+        file = load(path)
+        gone = entry_named(file.tokens, name)
+        replace(msgspec.structs.replace(file, tokens=tuple(one for one in file.tokens if one is not gone)))

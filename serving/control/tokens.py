@@ -8,20 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
-
 from yarnmill.errors import ConfigurationError
-from yarnmill.records import Record
 from yarnmill.registry.names import parse_name
 from yarnmill.tokens import (
     TokenEntry,
+    TokensFile,
     WatchedTokens,
-    changing_tokens,
-    check_new,
-    entry_named,
+    add_entry,
     load_tokens,
     new_secret,
     now_ms,
+    remove_entry,
 )
 
 Role = Literal["reader", "deployer", "administrator"]
@@ -70,7 +67,7 @@ class RoleToken(TokenEntry, frozen=True, kw_only=True):
         return self.is_for_all or project in self.projects
 
 
-class RoleTokens(Record, frozen=True):
+class RoleTokens(TokensFile, frozen=True):
     """The file."""
 
     tokens: tuple[RoleToken, ...] = ()
@@ -119,24 +116,10 @@ def add_role_token(
         )
     except ValueError as problem:
         raise ConfigurationError(str(problem)) from None
-    with changing_tokens(path) as replace:
-        rules = load_role_tokens(path) if path.exists() else RoleTokens()
-        check_new(path, rules.tokens, name, "yarnmill serving token rm")
-        replace(msgspec.structs.replace(rules, tokens=(*rules.tokens, entry)))
+    add_entry(path, entry, load_role_tokens, RoleTokens, rm="yarnmill serving token rm")
     return secret
 
 
 def remove_role_token(path: Path, name: str) -> None:
-    """Take a token back: with the next request it is not known any more.
-
-    Raises
-    ------
-    NotFoundError
-        If the file has none of that name.
-    ConflictError
-        If somebody is changing it.
-    """
-    with changing_tokens(path) as replace:
-        rules = load_role_tokens(path)
-        gone = entry_named(rules.tokens, name)
-        replace(msgspec.structs.replace(rules, tokens=tuple(token for token in rules.tokens if token is not gone)))
+    """Take a token back; errors as :func:`yarnmill.tokens.remove_entry`."""
+    remove_entry(path, name, load_role_tokens)

@@ -149,24 +149,3 @@ class Results(Shown, frozen=True, kw_only=True):
     """For each example a number, or pairs of a class and its score."""
 
     result: list[Any]
-
-
-class GivenLabel(Taken, frozen=True, kw_only=True):
-    """What came of a row: its session and its place in its request, as the prediction log has them."""
-
-    session_id: Annotated[str, msgspec.Meta(pattern="^[!-~]{1,128}$")]
-    row_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-    label: float
-    time: Annotated[str, msgspec.Meta(description="With its zone.")] | None = None
-
-
-class GivenLabels(Taken, frozen=True, kw_only=True):
-    """Labels of a model's rows."""
-
-    labels: Annotated[list[GivenLabel], msgspec.Meta(min_length=1)]
-
-
-class LabelsTaken(Shown, frozen=True, kw_only=True):
-    """How many labels will be written."""
-
-    accepted: int

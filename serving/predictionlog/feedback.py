@@ -3,8 +3,9 @@
 import datetime as dt
 import math
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 from flask import Blueprint, Response, request
 
 from serving.documents import parse_object
@@ -12,7 +13,7 @@ from serving.models import ModelTable
 from serving.openapi import shapes
 from serving.openapi.operation import Operation, described
 from serving.predictionlog.entries import Label
-from serving.predictionlog.sessions import EXPECTED_ID, is_session_id
+from serving.predictionlog.sessions import EXPECTED_ID, ID_PATTERN, is_session_id
 from serving.refusals import BadRequestError, EncodingNotSupportedError, NotOfferedError, shown
 from serving.responses import json_response
 
@@ -25,6 +26,27 @@ _LARGEST_ROW: Final = 2**31 - 1
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
+class GivenLabel(shapes.Taken, frozen=True, kw_only=True):
+    """What came of a row: its session and its place in its request, as the prediction log has them."""
+
+    session_id: Annotated[str, msgspec.Meta(pattern=f"^{ID_PATTERN}$")]
+    row_id: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_ROW)]
+    label: float
+    time: Annotated[str, msgspec.Meta(description="With its zone.")] | None = None
+
+
+class GivenLabels(shapes.Taken, frozen=True, kw_only=True):
+    """Labels of a model's rows."""
+
+    labels: Annotated[list[GivenLabel], msgspec.Meta(min_length=1)]
+
+
+class LabelsTaken(shapes.Shown, frozen=True, kw_only=True):
+    """How many labels will be written."""
+
+    accepted: int
+
+
 def feedback_pages(table: ModelTable, log: "PredictionLog | None") -> Blueprint:
     """Return the route that takes labels; without a log it says how to have one."""
     pages = Blueprint("feedback", __name__)
@@ -32,9 +54,9 @@ def feedback_pages(table: ModelTable, log: "PredictionLog | None") -> Blueprint:
     @pages.post("/v1/models/<model>/feedback")
     @described(
         Operation(
-            answer=shapes.LabelsTaken,
+            answer=LabelsTaken,
             status=HTTPStatus.ACCEPTED,
-            body=shapes.GivenLabels,
+            body=GivenLabels,
             refusals=(400, 404, 413, 415, 501, 503),
         )
     )

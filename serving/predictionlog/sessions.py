@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 SESSION_HEADER: Final = "X-Session-Id"
 """Names the session of a request; labels find its rows by it."""
 
+ID_PATTERN: Final = "[!-~]{1,128}"
 EXPECTED_ID: Final = "a session id: 1 to 128 printable characters of ASCII without a blank"
 
 _SESSION_KEY: Final = "HTTP_X_SESSION_ID"
-_ID: Final = re.compile(r"[!-~]{1,128}")
+_ID: Final = re.compile(ID_PATTERN)
 _PERSON: Final = b"prediction log"
 """Sets this draw apart from those of experiments: else a version's units would be logged or not together."""
 

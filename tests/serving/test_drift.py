@@ -170,7 +170,7 @@ def test_files_that_nobody_writes_any_more_go(table: "ModelTable", tmp_path: Pat
 
 
 def test_what_there_is_no_room_for_is_dropped_and_counted(table: "ModelTable", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.profiles._MOST_WAITING_BYTES", 10)
+    monkeypatch.setattr("serving.profiles._MOST_WAITING_BYTES", 10)  # else 32 MiB would have to wait
     metrics = Metrics()
     client = create_app(table, metrics, max_body_bytes=100_000).test_client()
     assert client.post(PREDICT, json={"instances": instances(rows(1, 6))}).status_code == 200

@@ -322,7 +322,7 @@ def test_a_file_whose_rename_was_not_confirmed_is_not_written_twice(
         if len(calls) == 1:
             raise OSError("the answer was lost")
 
-    monkeypatch.setattr("yarnmill.fs.rename", unconfirmed)
+    monkeypatch.setattr("yarnmill.fs.rename", unconfirmed)  # it renames: only the first answer is lost on the way
     logged.client.post(PREDICT, json={"instances": [ROW]})
     assert eventually(lambda: logged.counted('yarnmill_log_rows_total{outcome="written"') == 1)
     assert logged.counted("yarnmill_log_failed_writes_total") == 1

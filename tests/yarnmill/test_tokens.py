@@ -7,21 +7,22 @@ from pathlib import Path
 import pytest
 
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
-from yarnmill.records import Record
 from yarnmill.tokens import (
     TokenEntry,
+    TokensFile,
     WatchedTokens,
+    add_entry,
     changing_tokens,
-    check_new,
     entry_named,
     entry_of,
     load_tokens,
     new_secret,
     now_ms,
+    remove_entry,
 )
 
 
-class Entries(Record, frozen=True):
+class Entries(TokensFile, frozen=True):
     """A file whose tokens are good for nothing."""
 
     tokens: tuple[TokenEntry, ...] = ()
@@ -46,14 +47,19 @@ def test_a_secret_has_256_bits_and_belongs_to_one_entry() -> None:
     assert entry_of([TokenEntry(name="a", sha256=sha256, expires_at_ms=now_ms() - 1)], one) is None
 
 
-def test_names_are_had_once_and_found() -> None:
+def test_names_are_had_once_and_found(tmp_path: Path) -> None:
     entries = [TokenEntry(name="a", sha256="")]
     assert entry_named(entries, "a") == entries[0]
     with pytest.raises(NotFoundError, match="no token 'b'"):
         entry_named(entries, "b")
-    check_new(Path("f"), entries, "b", "rm")
+    path = tmp_path / "t.yaml"
+    put(path, "a")
+    add_entry(path, TokenEntry(name="b", sha256=""), load, Entries, rm="rm")
     with pytest.raises(ConflictError, match="has a token 'a'"):
-        check_new(Path("f"), entries, "a", "rm")
+        add_entry(path, entries[0], load, Entries, rm="rm")
+    assert [one.name for one in load(path).tokens] == ["a", "b"]
+    remove_entry(path, "a", load)
+    assert [one.name for one in load(path).tokens] == ["b"]
 
 
 @pytest.mark.parametrize("text", ["secret_of_mine: [", 'tokens: ["secret_of_mine', "a: b: secret_of_mine"])

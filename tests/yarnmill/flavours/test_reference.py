@@ -88,7 +88,7 @@ def test_a_sample_is_answered_by_the_model_and_counted(output: Path) -> None:
 
 
 def test_of_a_large_sample_rows_from_everywhere_are_taken(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_ROWS", 100)
+    monkeypatch.setattr(module, "MOST_ROWS", 100)  # so that a sample of a test is a large one
     pq.write_table(pa.table({"x": np.arange(100_001.0)}), output / SAMPLE_NAME, row_group_size=7_777)
     taken = np.asarray(read_sample(f"file://{output / SAMPLE_NAME}", SIGNATURE)["x"])
     assert len(taken) == 100
@@ -184,7 +184,7 @@ def test_rows_that_were_held_out_are_the_reference_of_a_glmix_model(glmix: Glmix
 def test_every_file_of_them_gives_its_part(
     glmix: GlmixPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_ROWS", 30)
+    monkeypatch.setattr(module, "MOST_ROWS", 30)  # fewer than the held-out rows of a test
     year, _ = made(glmix, tmp_path).series
     assert (year.profile.rows, max(year.scale.edges)) == (30, 29.0)
 

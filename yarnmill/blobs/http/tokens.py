@@ -12,20 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
-
 from yarnmill.errors import ConfigurationError
-from yarnmill.records import Record
 from yarnmill.tokens import (
     TokenEntry,
+    TokensFile,
     WatchedTokens,
-    changing_tokens,
-    check_new,
+    add_entry,
     entry_named,
     entry_of,
     load_tokens,
     new_secret,
     now_ms,
+    remove_entry,
 )
 
 Right = Literal["read", "write", "delete"]
@@ -51,7 +49,7 @@ class Token(TokenEntry, frozen=True, kw_only=True):
     accounts: tuple[str, ...] = ()
 
 
-class Rules(Record, frozen=True):
+class Rules(TokensFile, frozen=True):
     """The file.
 
     Parameters
@@ -142,24 +140,10 @@ def add_token(
     entry = Token(
         name=name, sha256=sha256, may=may, accounts=accounts, created_at_ms=now_ms(), expires_at_ms=expires_at_ms
     )
-    with changing_tokens(path) as replace:
-        rules = load_rules(path) if path.exists() else fresh_rules()
-        check_new(path, rules.tokens, name, "yarnmill blobs token rm")
-        replace(msgspec.structs.replace(rules, tokens=(*rules.tokens, entry)))
+    add_entry(path, entry, load_rules, fresh_rules, rm="yarnmill blobs token rm")
     return secret
 
 
 def remove_token(path: Path, name: str) -> None:
-    """Take a token back: with the next request it is not known any more.
-
-    Raises
-    ------
-    NotFoundError
-        If the file has none of that name.
-    ConflictError
-        If somebody is changing it.
-    """
-    with changing_tokens(path) as replace:
-        rules = load_rules(path)
-        gone = named_token(rules, name)
-        replace(msgspec.structs.replace(rules, tokens=tuple(token for token in rules.tokens if token is not gone)))
+    """Take a token back; errors as :func:`yarnmill.tokens.remove_entry`."""
+    remove_entry(path, name, load_rules)
