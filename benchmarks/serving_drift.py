@@ -14,8 +14,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from closed_loop import cpu_us
 from serving_data import FEATURES, publish, running
-from serving_tier import cost_us, rows_of
+from serving_tier import rows_of
 
 
 def main() -> None:
@@ -33,7 +34,9 @@ def main() -> None:
                 costs: dict[str, list[float]] = {plain: [], watched: []}
                 for _ in range(options.rounds):
                     for model, seen in costs.items():
-                        seen.append(cost_us(tier, f"/v1/models/{model}:predict", rows_of(rows), requests))
+                        seen.append(
+                            cpu_us(tier.address, [tier.worker], f"/v1/models/{model}:predict", rows_of(rows), requests)
+                        )
                 without, with_it = (statistics.median(seen) for seen in costs.values())
                 name = f"{rows} x {FEATURES} features"
                 print(f"{name:<28}{without:>12.0f}{with_it:>12.0f}{with_it - without:>12.0f}")

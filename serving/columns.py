@@ -8,6 +8,7 @@ in text, is why types are looked at before NumPy gets to see the values.
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ _INTEGER: Final = frozenset({int})
 _NUMBER: Final = frozenset({int, float})
 _NUMBER_OR_NULL: Final = frozenset({int, float, type(None)})
 _TEXT: Final = frozenset({str})
+_FEW: Final = 64
 _LARGEST_EXACT_FLOAT: Final = 2.0**53
 """A float at least this large may stand for several integers, so it names none."""
 
@@ -95,9 +97,14 @@ def _integers(dtype: np.dtype[Any]) -> _FlatDecoder:
 
 def _floats(dtype: np.dtype[Any], *, missing: bool) -> _FlatDecoder:
     allowed = _NUMBER_OR_NULL if missing else _NUMBER
+    largest = float(np.finfo(dtype).max)
 
     def decode(values: Sequence[Any]) -> npt.NDArray[np.generic]:
-        if not set(map(type, values)) <= allowed:
+        types = set(map(type, values))
+        # A few numbers are looked at sooner than NumPy is asked: a sum is finite only if all of them are.
+        if len(values) <= _FEW and types <= _NUMBER and isfinite(sum(values)) and max(map(abs, values)) <= largest:
+            return np.array(values, dtype)
+        if not types <= allowed:
             index = next(i for i, value in enumerate(values) if type(value) not in allowed)
             raise _ElementError(index, f"is {shown(values[index])}", f"a number ({dtype})")
         with np.errstate(over="ignore"):  # what overflows is refused below, by its place

@@ -22,6 +22,7 @@ def open_predictor(bundle_folder: Path, *, allow_code: bool = False) -> Predicto
     """Open the model of an unpacked bundle; its files stay memory-mapped as long as the predictor lives.
 
     So long no cache evicts it. The caller has verified the files (:func:`yarnmill.bundle.store.fetch_held` does).
+    A linear model of scikit-learn answers by NumPy alone, if its example says it may: :mod:`yarnmill.flavours.linear`.
 
     Parameters
     ----------
@@ -47,6 +48,10 @@ def open_predictor(bundle_folder: Path, *, allow_code: bool = False) -> Predicto
     try:
         manifest = read_manifest(bundle_folder)
         predictor = open_model(manifest.flavour, bundle_folder, manifest.signature, allow_code=allow_code)
+        if manifest.flavour == "sklearn":
+            from yarnmill.flavours.linear import quickest  # noqa: PLC0415  # SciPy, which other flavours need not load
+
+            predictor = quickest(predictor, bundle_folder)
     except BaseException:
         if held is not None:
             held.release()

@@ -97,6 +97,9 @@ class MatrixInputs:
 
     def matrix(self, columns: Mapping[str, Column], dtype: type[np.float32 | np.float64]) -> npt.NDArray[np.float64]:
         """Return the inputs of a batch, shape ``(rows, features)``."""
+        if len(self._fields) == 1 and self._fields[0].name in columns:
+            only: npt.NDArray[np.float64] = np.asarray(columns[self._fields[0].name], dtype)
+            return only.reshape(len(only), -1)
         rows = len(next(iter(columns.values())))
         parts = [np.asarray(filled(field, columns, rows)).reshape(rows, -1) for field in self._fields]
         return np.concatenate(parts, axis=1, dtype=dtype, casting="unsafe")
