@@ -50,12 +50,21 @@ class Gpus:
                 break
             try:
                 stream = open(os.open(self._folder / f"{device}.lock", os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # noqa: PTH123, SIM115  # held until the process ends
+            except OSError:
+                continue
+            try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                stream.close()
                 continue
             self._locks.append(stream)
             taken.append(device)
         return taken
+
+    def let_go(self) -> None:
+        """Leave the devices to others."""
+        while self._locks:
+            self._locks.pop().close()
 
     def environment(self) -> dict[str, str]:
         """Return the variable that keeps a program to its devices; none where devices cannot be told apart."""
@@ -68,7 +77,15 @@ class Gpus:
         rows = [row for row in _ask() if row[0] in self.devices]
         if not rows:
             return 0.0, 0.0
-        return sum(float(row[1]) for row in rows), sum(float(row[2]) for row in rows) / 100 / len(rows)
+        return sum(_number(row[1]) for row in rows), sum(_number(row[2]) for row in rows) / 100 / len(rows)
+
+
+def _number(field: str) -> float:
+    # A device that is cut into instances (MIG) has no use of its own: [N/A].
+    try:
+        return float(field)
+    except ValueError:
+        return 0.0
 
 
 def _on_this_host() -> list[str]:

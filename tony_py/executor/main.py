@@ -100,6 +100,7 @@ class Executor:
         finally:
             self._pulse.finish()
             self._meter.finish()
+            self._gpus.let_go()
             self._channel.close()
         return self._status
 
