@@ -43,7 +43,6 @@ MARKER_OF_FIXTURE = {
     "secured_cluster": "secured",
 }
 ORDER = ("slow", "programs", "spark", "cluster", "training", "secured", "e2e")
-WITH_HADOOP = ORDER.index("cluster") + 1
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # A shell starts what it sends to the background with Ctrl-C ignored; all that tests start would be so too.
@@ -64,11 +63,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.timeout(1800))  # the first of them may have to compile Horovod
     items.sort(key=_slowness)
     for item in items:
-        # One process for a cluster and one main job at a time, one for a session whose default is local files.
-        if _slowness(item) >= WITH_HADOOP:
-            item.add_marker(pytest.mark.xdist_group("hadoop"))
-        elif item.get_closest_marker("spark"):
-            item.add_marker(pytest.mark.xdist_group("spark"))
+        group = _group(item)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str:
+    """Return what is to run in one process: a cluster's tests, or those of a session whose default is local files."""
+    slowness = _slowness(item)
+    if slowness < ORDER.index("spark") + 1:
+        return ""
+    own = ORDER[slowness - 1]  # the main job and a secured cluster bring a Hadoop of their own
+    return own if own in ("spark", "secured", "e2e") else "hadoop"
 
 
 def _slowness(item: pytest.Item) -> int:
