@@ -9,7 +9,6 @@ from the end. Every byte that is handed out was compared with the checksum of it
 the whole is compared where the whole is read.
 """
 
-import hashlib
 import struct
 from collections.abc import Iterator
 from typing import IO, Final
@@ -158,12 +157,15 @@ class RecordReader:
 
     def whole(self) -> Iterator[bytes]:
         """Yield all of the content; at its end also its SHA-256 is known to be the one it was put with."""
-        digest = hashlib.sha256()
-        for data in self.chunks(0, self.size_bytes):
-            digest.update(data)
-            yield data
-        if digest.hexdigest() != self.known.sha256:
-            raise self._damaged(f"its SHA-256 is {digest.hexdigest()}, and was {self.known.sha256} when it was put")
+        digest = Digesting()
+        try:
+            for data in self.chunks(0, self.size_bytes):
+                digest.update(data)
+                yield data
+        finally:
+            found = digest.finish()
+        if found != self.known.sha256:
+            raise self._damaged(f"its SHA-256 is {found}, and was {self.known.sha256} when it was put")
 
     def _read(self, start: int, size: int) -> bytes:
         if self._tail and start >= self._tail_start:
