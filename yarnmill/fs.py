@@ -35,6 +35,7 @@ from yarnmill.errors import (
     YarnMillError,
 )
 from yarnmill.patience import Patience
+from yarnmill.writeback import Writeback
 
 # Not urlsplit: a `#` or `?` in the name of a file is a part of the name.
 _URL: Final = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]+):(?://(?P<authority>[^/]*))?(?P<path>/.*|)$", re.DOTALL)
@@ -429,6 +430,7 @@ class _Writer(io.RawIOBase):
         self._inner = inner
         self._url = url
         self._patience = Patience(_STALLED_S) if isinstance(inner, hdfs_native.FileWriter) else None
+        self._writeback = Writeback(inner.fileno()) if isinstance(inner, LocalFileOpener) else None
 
     @override
     def writable(self) -> bool:
@@ -437,24 +439,29 @@ class _Writer(io.RawIOBase):
     @override
     def write(self, data: Buffer) -> int:
         with translated(self._url):
-            if self._patience is None:
-                return int(self._inner.write(data))
-            return self._patience.call(lambda: int(self._inner.write(data)))
+            if self._patience is not None:
+                return self._patience.call(lambda: int(self._inner.write(data)))
+            written = int(self._inner.write(data))
+            if self._writeback is not None:
+                self._writeback.wrote(written)
+            return written
 
     def sync(self) -> None:
         """Bring the bytes to the disk; on HDFS to those of all replicas, where closing leaves them in memory."""
         with translated(self._url):
             if self._patience is not None and isinstance(self._inner, hdfs_native.FileWriter):
                 self._patience.call(self._inner.hsync)
-            elif isinstance(self._inner, LocalFileOpener):
+            elif self._writeback is not None:
                 self._inner.flush()
-                os.fsync(self._inner.fileno())
+                self._writeback.finish()
 
     @override
     def close(self) -> None:
         if not self.closed:
             super().close()
             with translated(self._url):
+                if self._writeback is not None:
+                    self._writeback.stop()
                 if self._patience is None:
                     self._inner.close()
                 elif not self._patience.is_over:  # what was given up has the file to itself
@@ -462,15 +469,6 @@ class _Writer(io.RawIOBase):
                         self._patience.call(self._inner.close)
                     finally:
                         self._patience.end()
-
-
-def sync_early(stream: IO[bytes]) -> None:
-    """Bring what is written so far of a local file to the disk, so that little is left for its end.
-
-    Nothing happens for a file on HDFS, which writes through as it goes, or for another stream.
-    """
-    if isinstance(stream, _Writer) and not isinstance(stream._inner, hdfs_native.FileWriter):  # noqa: SLF001  # ours
-        stream.sync()
 
 
 def create_empty(url: str | Path) -> None:

@@ -30,11 +30,6 @@ class Digesting:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self._digest.update, piece))
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether some of the content may not be hashed yet."""
-        return bool(self._waiting)
-
     def finish(self) -> str:
         """Return the digest (hex) of all pieces."""
         while self._waiting:

@@ -84,8 +84,6 @@ def write_record(
     writer = RecordWriter(target)
     while chunk := source.read(_READ_BYTES):
         writer.write(chunk)
-    if writer.is_behind:
-        fs.sync_early(target)
     own = None if attributes is None else fresh_id()
     blob_id = name.id if name is not None else own or writer.sha256
     known = Known(id=blob_id, sha256=writer.sha256, created_at_ms=now_ms(), attributes=attributes)

@@ -65,11 +65,6 @@ class RecordWriter:
                 self._end_chunk()
 
     @property
-    def is_behind(self) -> bool:
-        """Whether some of the content may be written and not hashed yet."""
-        return self._digest.is_behind
-
-    @property
     def sha256(self) -> str:
         """SHA-256 of the content so far."""
         return self._digest.finish()
