@@ -2,12 +2,17 @@
 
 import threading
 import time
-from typing import Self
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Self
 
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.source import RegistrySource
 from yarnmill.config import Config
+
+_WATCHED_EVERY_S: Final = 15.0
+"""How often a worker looks for alerts: they look at minutes."""
 
 
 class Follower:
@@ -21,12 +26,22 @@ class Follower:
         Where its state is shown.
     poll_s
         Pause between two looks.
+    watched
+        Returns the models that alerts look at; None: none are looked at.
     """
 
-    def __init__(self, table: ModelTable, metrics: Metrics, poll_s: float) -> None:
+    def __init__(
+        self,
+        table: ModelTable,
+        metrics: Metrics,
+        poll_s: float,
+        watched: Callable[[], frozenset[str]] | None = None,
+    ) -> None:
         self.table = table
         self.metrics = metrics
         self._poll_s = poll_s
+        self._watched = watched
+        self._watched_at = -_WATCHED_EVERY_S
         self._first_pass = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="registry", daemon=True)
@@ -44,7 +59,7 @@ class Follower:
             allow_code=config.bundles.allow_code,
             limit_bytes=int(config.serving.memory) << 20,
         )
-        return cls(table, Metrics(), poll_s)
+        return cls(table, Metrics(), poll_s, source.watched)
 
     def start(self) -> None:
         """Start the thread."""
@@ -64,5 +79,14 @@ class Follower:
         while not self._stopping.is_set():
             self.table.refresh()
             self.metrics.show_models(self.table.snapshot)
+            self._look_for_alerts()
             self._first_pass.set()
             self._stopping.wait(self._poll_s)
+
+    def _look_for_alerts(self) -> None:
+        now = time.monotonic()
+        if self._watched is None or now - self._watched_at < _WATCHED_EVERY_S:
+            return
+        self._watched_at = now
+        with suppress(Exception):  # a registry that is down: the table says so, and alerts stay as they were
+            self.metrics.watch(self._watched())

@@ -14,6 +14,9 @@ _LARGEST_LABELS: Final = 100
 _MOST_ARMS: Final = 500
 """Versions of models that shared requests with others, since the tier was started, that have labels of their own."""
 
+_MOST_WATCHED: Final = 500
+"""Models that have labels of their own, however many came before them, because an alert looks at them."""
+
 _DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
 _OTHER: Final = "(other)"
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -34,8 +37,8 @@ class _Children(msgspec.Struct, frozen=True):
 class Metrics:
     """All series of one process.
 
-    The first hundred models have labels of their own and the rest share one, so a registry of thousands
-    does not drown Prometheus.
+    The first hundred models have labels of their own, and those that alerts look at; the rest share one, so a
+    registry of thousands does not drown Prometheus.
     """
 
     def __init__(self) -> None:
@@ -134,7 +137,12 @@ class Metrics:
         self._known_arms: set[tuple[str, str]] = set()
         self._known_drifts: set[str] = set()
         self._children: dict[str, _Children] = {}
+        self._watched: frozenset[str] = frozenset()
         self._counted: dict[tuple[str, int], Counter] = {}
+
+    def watch(self, models: Iterable[str]) -> None:
+        """Count these models under labels of their own from now on."""
+        self._watched = frozenset(sorted(models)[:_MOST_WATCHED])
 
     def count_answer(self, model: str, rows: int, seconds: float) -> None:
         """Count a prediction."""
@@ -227,7 +235,7 @@ class Metrics:
     def _label(self, model: str) -> str:
         if model in self._children:
             return model
-        label = model if len(self._children) < _LARGEST_LABELS else _OTHER
+        label = model if len(self._children) < _LARGEST_LABELS or model in self._watched else _OTHER
         if label not in self._children:
             self._children[label] = _Children(seconds=self._seconds.labels(label), rows=self._rows.labels(label))
         return label

@@ -120,6 +120,11 @@ class RegistrySource:
             return []
         return list(parse_json(data, _Endpoints, source=str(self._remembered)).endpoints)
 
+    def watched(self) -> frozenset[str]:
+        """Return the models that alerts of this environment look at."""
+        environment = self._registry.environments.get(self._environment or None).name
+        return frozenset(one.model for one in self._registry.alerts.find(environment=environment) if one.enabled)
+
     def fetch(self, route: Route) -> HeldBundle:
         """See :class:`Source`."""
         store = self._stores.get(route.blobs_url)

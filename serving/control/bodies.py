@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from flask import request
@@ -139,6 +139,23 @@ class RouteBody(Body, frozen=True, kw_only=True):
     rule: RuleBody
     environment_name: str | None = None
     updated_at: dt.datetime | None = None
+
+
+class ConditionBody(Body, frozen=True, kw_only=True):
+    """When an alert is to be raised."""
+
+    metric_type: Literal["throughput", "latency", "error_rate", "cpu", "memory"]
+    severity: Literal["WARNING", "CRITICAL"]
+    target: float
+    enabled: bool | None = None
+    percentile: float | None = None
+
+
+class AlertBody(Body, frozen=True, kw_only=True):
+    """The alerts of a model endpoint that are asked for, and who is to be told."""
+
+    team_name: str
+    alert_conditions: list[ConditionBody]
 
 
 def read_body(kind: type[T]) -> T:

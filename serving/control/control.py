@@ -11,7 +11,7 @@ from serving.control.deploying import Deployer, Deploying
 from yarnmill.config import Config
 from yarnmill.errors import NotFoundError
 from yarnmill.registry import Registry
-from yarnmill.registry.records import Environment, Model
+from yarnmill.registry.records import Environment, Model, ModelEndpoint
 
 
 class Place(NamedTuple):
@@ -67,6 +67,15 @@ class Control:
         if model.project != project.name:
             raise NotFoundError(f"project {project.name} has no model {model_id}", mend="yarnmill models list")
         return model
+
+    def endpoint(self, model_id: int, endpoint_id: int) -> tuple[Model, ModelEndpoint]:
+        """Return a model endpoint with its model; NotFoundError if it is of another."""
+        model, endpoint = self.model(model_id), self.registry.endpoints.with_id(endpoint_id)
+        if endpoint.model != model.name:
+            raise NotFoundError(
+                f"{model.name} has no model endpoint {endpoint_id}", mend=f"yarnmill models show {model.name}"
+            )
+        return model, endpoint
 
     def _environment(self, environment: Environment) -> objects.Environment:
         return objects.Environment(

@@ -121,3 +121,27 @@ class ModelEndpoint(MerlinObject, frozen=True, kw_only=True):
     protocol: Literal["HTTP_JSON"]
     updated_at: dt.datetime
     url: str | None = None
+
+
+AlertMetric = Literal["throughput", "latency", "error_rate"]
+
+
+class AlertCondition(MerlinObject, frozen=True, kw_only=True):
+    """When an alert is raised; ``target`` is in requests a second, percent or milliseconds."""
+
+    enabled: bool
+    metric_type: AlertMetric
+    severity: Literal["WARNING", "CRITICAL"]
+    target: float
+    unit: str
+    percentile: float | None = None
+
+
+class Alert(MerlinObject, frozen=True, kw_only=True):
+    """The alerts of a model endpoint, and who is told."""
+
+    model_id: int
+    model_endpoint_id: int
+    environment_name: str
+    team_name: str
+    alert_conditions: list[AlertCondition]

@@ -7,6 +7,7 @@ from typing import Final
 from flask import Blueprint, Response, current_app, request
 
 from serving.control.access import Access, current_token
+from serving.control.alerts import add_alerts
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
 from serving.control.projects import add_projects
@@ -48,6 +49,7 @@ def control_pages(control: Control, access: Access) -> Blueprint:
     add_versions(pages, control)
     add_deployments(pages, control)
     add_traffic(pages, control)
+    add_alerts(pages, control)
     add_unoffered(pages)
     pages.before_request(_refuse_other_sites)
     pages.before_request(lambda: _judge(control, access))

@@ -28,8 +28,8 @@ _OF_VERSION: Final = (
 """What Merlin has no field for stands among a version's properties."""
 
 
-def answer(found: objects.MerlinObject | Sequence[objects.MerlinObject], status: int = HTTPStatus.OK) -> Response:
-    """Return an object, or a list of them, as an answer."""
+def answer(found: objects.MerlinObject | Sequence[objects.MerlinObject | str], status: int = HTTPStatus.OK) -> Response:
+    """Return an object, or a list, as an answer."""
     return Response(msgspec.json.encode(found), status=status, mimetype="application/json")
 
 

@@ -11,7 +11,7 @@ from serving.control.control import Control
 from serving.control.rendering import answer, model_endpoint_object, model_object
 from serving.openapi.operation import Operation, described
 from serving.refusals import BadRequestError
-from yarnmill.errors import ConflictError, NotFoundError
+from yarnmill.errors import ConflictError
 from yarnmill.records import convert
 from yarnmill.registry import Rule
 from yarnmill.registry.records import Model, ModelEndpoint
@@ -64,15 +64,14 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
     @described(Operation(answer=objects.ModelEndpoint))
     def model_endpoint(model_id: int, endpoint_id: int) -> Response:
         """Answer one model endpoint, stopped or not."""
-        model = control.model(model_id)
-        return answer(_objects(control, model, [_endpoint(control, model, endpoint_id)])[0])
+        model, endpoint = control.endpoint(model_id, endpoint_id)
+        return answer(_objects(control, model, [endpoint])[0])
 
     @pages.put(_ENDPOINT)
     @described(Operation(answer=objects.ModelEndpoint, body=RouteBody, refusals=(400, 409, 413)))
     def change(model_id: int, endpoint_id: int) -> Response:
         """Let another rule say which versions answer, if the endpoint is still the one that the client saw."""
-        body, model = read_body(RouteBody), control.model(model_id)
-        endpoint = _endpoint(control, model, endpoint_id)
+        body, (model, endpoint) = read_body(RouteBody), control.endpoint(model_id, endpoint_id)
         if body.environment_name not in {None, "", endpoint.environment}:
             raise BadRequestError(
                 f"environment_name: {body.environment_name!r}",
@@ -93,9 +92,9 @@ def add_traffic(pages: Blueprint, control: Control) -> None:
     @described(Operation(answer=objects.ModelEndpoint, refusals=(409,)))
     def stop(model_id: int, endpoint_id: int) -> Response:
         """Let nothing answer for a model in an environment; its versions run on."""
-        model = control.model(model_id)
-        environment = _endpoint(control, model, endpoint_id).environment
-        return answer(_objects(control, model, [control.registry.endpoints.stop(model.name, environment)])[0])
+        model, endpoint = control.endpoint(model_id, endpoint_id)
+        stopped = control.registry.endpoints.stop(model.name, endpoint.environment)
+        return answer(_objects(control, model, [stopped])[0])
 
 
 def _objects(control: Control, model: Model, endpoints: Iterable[ModelEndpoint]) -> list[objects.ModelEndpoint]:
@@ -103,15 +102,6 @@ def _objects(control: Control, model: Model, endpoints: Iterable[ModelEndpoint])
     versions, places = control.registry.deployments.find(model.name), control.places()
     shown = model_object(model, control.registry.projects.get(model.project).id)
     return [model_endpoint_object(one, shown, versions, places) for one in endpoints]
-
-
-def _endpoint(control: Control, model: Model, endpoint_id: int) -> ModelEndpoint:
-    endpoint = control.registry.endpoints.with_id(endpoint_id)
-    if endpoint.model != model.name:
-        raise NotFoundError(
-            f"{model.name} has no model endpoint {endpoint_id}", mend=f"yarnmill models show {model.name}"
-        )
-    return endpoint
 
 
 def _rule(control: Control, body: RuleBody, model: Model, environment: str) -> Rule:

@@ -14,9 +14,7 @@ from serving.refusals import NotOfferedError
 _PUBLISH: Final = "yarnmill models publish OUTPUT_URL --model NAME --flavour FLAVOUR"
 _PROJECT, _MODEL = f"/projects/<{ROW}:project_id>", f"/models/<{ROW}:model_id>"
 _VERSION = f"{_MODEL}/versions/<{ROW}:number>"
-_ALERT = f"{_MODEL}/endpoints/<{ROW}:endpoint_id>/alert"
 _NO_SECRETS: Final = "no secrets are kept here", "nothing that a model could use them for"
-_NO_ALERTS: Final = "alerts cannot be set here", "the tier's /metrics for the alert rules of Prometheus"
 _NO_IMAGES: Final = "no images are built", "a version's bundle, which brings all that it needs"
 _NO_JOBS: Final = "predictions in batches are not started here", "yarnmill jobs run score"
 _NO_LOGS: Final = "a version has no containers and no logs of its own", "the one log of the serving tier"
@@ -46,9 +44,6 @@ UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
     f"{_PROJECT}/jobs-by-page": ("GET", *_NO_JOBS),
     f"{_PROJECT}/secrets": ("GET POST", *_NO_SECRETS),
     f"{_PROJECT}/secrets/<{ROW}:secret_id>": ("PATCH DELETE", *_NO_SECRETS),
-    "/alerts/teams": ("GET", *_NO_ALERTS),
-    f"{_MODEL}/alerts": ("GET", *_NO_ALERTS),
-    _ALERT: ("GET POST PUT", *_NO_ALERTS),
     f"{_MODEL}/schemas": ("GET PUT", *_NO_SCHEMA),
     f"{_MODEL}/schemas/<{ROW}:schema_id>": ("GET DELETE", *_NO_SCHEMA),
     "/logs": ("GET", *_NO_LOGS),

@@ -6,6 +6,7 @@ from typing import get_args
 import click
 
 from yarnmill.bundle.manifest import Flavour
+from yarnmill.cli.models_alerts import alerts
 from yarnmill.cli.models_drift import drift
 from yarnmill.cli.models_environments import environments
 from yarnmill.cli.models_options import environment_option, expected_option, print_endpoint, say
@@ -30,6 +31,7 @@ def models() -> None:
     """Models, and which of their versions answer."""
 
 
+models.add_command(alerts)
 models.add_command(drift)
 models.add_command(environments)
 models.add_command(projects)

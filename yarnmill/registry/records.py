@@ -3,7 +3,9 @@
 import datetime as dt
 import math
 import re
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+import msgspec
 
 from yarnmill.bundle.manifest import Flavour
 from yarnmill.records import Record
@@ -287,13 +289,28 @@ class PredictionJob(Record, frozen=True, kw_only=True):
     finished_at: dt.datetime | None
 
 
-class Condition(Record, frozen=True, kw_only=True):
-    """When an alert is raised: a metric of the endpoint beyond a bound for a while."""
+Metric = Literal[
+    "error_rate",
+    "latency_p50_s",
+    "latency_p90_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "requests_per_s",
+    "drift_psi",
+]
+"""What of an endpoint an alert looks at; ``error_rate`` is a share of its requests, ``drift_psi`` the largest PSI."""
 
-    metric: Literal["error_rate", "latency_p99_s", "requests_per_s", "drift_psi"]
+Severity = Literal["warning", "critical"]
+
+
+class Condition(Record, frozen=True, kw_only=True):
+    """When an alert is raised: a metric of the endpoint beyond a bound for a while; and how grave that is."""
+
+    metric: Metric
     comparison: Literal["above", "below"]
     bound: float
-    for_s: float = 60.0
+    for_s: Annotated[float, msgspec.Meta(ge=0.0)] = 60.0
+    severity: Severity = "warning"
 
 
 class Alert(Record, frozen=True, kw_only=True):
