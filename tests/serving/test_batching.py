@@ -268,12 +268,11 @@ def answer_to(client: socket.socket) -> bytes:
 
 
 @pytest.mark.programs
-@pytest.mark.parametrize("server", ["gunicorn"])
 def test_a_stop_answers_those_that_wait(platform: "Platform", start_tier: "Start") -> None:
     version, _ = platform.publish("rater", 0.5, graph=LOOPING)
     platform.answer("rater", version)
     batching = "serving.batching.rater={rows: 8, wait: 60 s}"
-    with start_tier("--workers", "1", "--set", batching, "--set", "serving.threads=6") as tier:
+    with start_tier("--workers", "1", "--set", batching, "--set", "serving.threads=16") as tier:
         address = ("127.0.0.1", int(tier.url.rpartition(":")[2]))
         clients = [socket.create_connection(address, timeout=60) for _ in range(4)]
         for number, client in enumerate(clients):
