@@ -105,6 +105,7 @@ lock: $(VENV)/.complete  ## pin the newest versions that fit; then measure downl
 	@$(LOCK) $(LOCKS)/training.in -o $(LOCKS)/training.lock
 	@$(LOCK) $(LOCKS)/horovod.in -o $(LOCKS)/horovod.lock
 	@$(LOCK) tests/serving/control/merlin-sdk.in -o tests/serving/control/merlin-sdk.lock
+	@$(LOCK) tests/serving/kserve.in -o tests/serving/kserve.lock
 	@grep -A 30 '^uv==' $(LOCKS)/platform.lock | awk 'NR==1||/^ /{print;next}{exit}' > $(LOCKS)/installer.lock
 
 clean: ## forget the virtual environment and everything built here (the user cache stays)
