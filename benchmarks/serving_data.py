@@ -41,9 +41,13 @@ def publish(home: Path, models: int, *, watched: int = 0) -> list[str]:
     """Deploy so many models, each with a graph of its own, the last of them with a reference; return their names."""
     names = [f"linear-{number}" for number in range(models)]
     for number, name in enumerate(names):
-        graph = onnx.parser.parse_model(_GRAPH.format(features=FEATURES, bias=number))
-        publish_graph(home, name, graph, SIGNATURE, watched=number >= models - watched)
+        publish_graph(home, name, graph_of(number), SIGNATURE, watched=number >= models - watched)
     return names
+
+
+def graph_of(bias: float) -> onnx.ModelProto:
+    """Return a graph that adds a bias to the sum of its features."""
+    return onnx.parser.parse_model(_GRAPH.format(features=FEATURES, bias=bias))
 
 
 def publish_graph(home: Path, name: str, graph: onnx.ModelProto, signature: Signature, *, watched: bool = False) -> int:
@@ -103,6 +107,10 @@ class Tier:
         """Return what the worker has in memory."""
         pages = int(Path(f"/proc/{self.worker}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def descriptors(self) -> int:
+        """Return how many files and sockets the worker has open."""
+        return sum(1 for _ in Path(f"/proc/{self.worker}/fd").iterdir())
 
 
 @contextmanager

@@ -125,8 +125,8 @@ class BatchingPredictor:
 
     def _ask_together(self, batch: "_Batch") -> Outputs | None:
         """Return the outputs of a batch; None if its requests have to be asked one by one."""
-        columns = {name: _joined([one[name] for one in batch.requests]) for name in batch.names}
         try:
+            columns = {name: _joined([one[name] for one in batch.requests]) for name in batch.names}
             outputs = self._ask(columns, batch.rows)
         except Exception as problem:  # noqa: BLE001  # libraries that run models raise what they like
             failure = one_line(problem)

@@ -63,5 +63,7 @@ def test_labels_are_compared_by_the_unit_that_asked(
     assert "higher reward than 1" in capsys.readouterr().out
     assert show(platform, "--log", url, "--since", "0 s") == 3
     assert "no label for an answer of an experiment" in capsys.readouterr().err
+    assert run(yarnmill, ["experiments", "show", "rater", "--since", "1 d", "--home", str(platform.home)]) == 2
+    assert "--rewards" in capsys.readouterr().err
     assert show(platform) == 2
     assert "serving.log.url is empty" in capsys.readouterr().err

@@ -41,6 +41,8 @@ class CounterSource(NamedTuple):
         url = self.prometheus or ("" if self.tiers else config.serving.prometheus)
         if url:
             return Growth(model, Prometheus(url, dict(_label(one) for one in self.labels)))
+        if self.labels:
+            raise click.UsageError("--select is for --prometheus, or serving.prometheus: neither names one")
         return Growth(model, Tiers(tiers_of(self.tiers, environment, config)))
 
 

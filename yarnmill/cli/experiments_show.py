@@ -51,6 +51,8 @@ def show(  # noqa: PLR0913  # click's options
     or of the time that --during says. With --rewards no tier is asked: what came of the answers, which the feedback of
     clients says, is compared by unit.
     """
+    if not rewards and (since is not None or log_url is not None):
+        raise click.UsageError("--since and --log are for --rewards; --during says how long to count otherwise")
     endpoint = Registry(config.registry_url).endpoints.get(model, environment)
     if rewards:
         from yarnmill.cli.experiments_rewards import show_rewards  # noqa: PLC0415  # it loads Arrow
