@@ -38,7 +38,10 @@ StartPrometheus = Callable[[Mapping[str, Sequence[str]]], AbstractContextManager
 
 @pytest.fixture
 def start_prometheus(tmp_path: Path) -> StartPrometheus:
-    """Return what starts a Prometheus that scrapes addresses, by job, three times a second; it yields its URL."""
+    """Return what starts a Prometheus that scrapes addresses, by job, three times a second; it yields its URL.
+
+    The first scrape comes five seconds after the start: so often it takes up new targets, and nothing sets that.
+    """
     cached = user_cache() / "prometheus" / "usr" / "bin"  # where `make prometheus` puts it
     program = shutil.which("prometheus", path=f"{os.environ['PATH']}:{cached}")
     if program is None:
@@ -51,8 +54,7 @@ def start_prometheus(tmp_path: Path) -> StartPrometheus:
         file = tmp_path / "prometheus.yml"
         file.write_text(yaml.safe_dump({"global": every, "scrape_configs": scraped}))
         command = [program, f"--config.file={file}", f"--storage.tsdb.path={tmp_path / 'series'}"]
-        # By itself it begins to scrape only after five seconds.
-        command += ["--web.listen-address=127.0.0.1:0", "--scrape.discovery-reload-interval=100ms"]
+        command += ["--web.listen-address=127.0.0.1:0"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             lines = []

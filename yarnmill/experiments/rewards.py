@@ -6,7 +6,7 @@ independent would be too narrow by about the root of how many a unit makes [1]_.
 its units is the asymptotic confidence sequence of :mod:`yarnmill.experiments.intervals` [2]_, which may be looked at
 while units come and come back. A request that names no unit is drawn by itself; those of its session count as one.
 
-Only answers that people saw count, and were drawn: those of mirrors, and of versions asked by name, do not.
+Only answers that were drawn, and seen, count: neither those of mirrors nor of versions that were asked by name.
 
 References
 ----------
