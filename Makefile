@@ -84,7 +84,8 @@ prometheus:  ## fetch Prometheus for the tests if there is none (Debian)
 	@command -v prometheus >/dev/null || [ -x "$(PROMETHEUS)/usr/bin/prometheus" ] \
 	  || { fetched="$$(mktemp -d)" && cd "$$fetched" \
 	    && { apt-get download -qq prometheus 2>/dev/null || { apt-get update -qq && apt-get download -qq prometheus; }; } \
-	    && dpkg -x prometheus_*.deb "$(PROMETHEUS)" && rm -r "$$fetched"; } \
+	    && dpkg -x prometheus_*.deb unpacked && rm -rf "$(PROMETHEUS)" && mkdir -p "$(dir $(PROMETHEUS))" \
+	    && mv unpacked "$(PROMETHEUS)" && rm -r "$$fetched"; } \
 	  || { echo "error: no Prometheus, and it cannot be fetched; to mend it: install prometheus" >&2; exit 2; }
 
 lint: $(VENV)/.complete  ## ruff, mypy, import-linter
