@@ -6,7 +6,8 @@ So many linear models, with room for about half of them, so that all the time so
 measured of one, requests of another are batched, and the prediction log is written. Eight clients ask one of them each
 after the other, at a fixed rate altogether, and check every answer against the version that gave it. Every two seconds
 one of the models is promoted to its second version, or rolled back to its first. Asked: no request fails, and neither
-memory nor descriptors grow once caches are full; the slopes are of the second half. Ends with status 1 if a request
+memory nor descriptors grow once caches are full; the slopes are of the second half, and of the first ten minutes they
+say little more than that caches fill. Ends with status 1 if a request
 failed. Needs the extras ``test`` and ``granian``.
 """
 
