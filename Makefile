@@ -14,7 +14,7 @@ unexport PYTHONPATH
 # Without .pyc files every program compiles all that it imports: a third of the quick tests' time, seconds for MLflow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo demo-down test test-unit browser kerberos lint format lock clean announce hadoop training horovod
+.PHONY: help env demo demo-down test test-unit browser kerberos prometheus lint format lock clean announce hadoop training horovod
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +60,7 @@ demo-down: $(VENV)/.complete  ## stop what `make demo KEEP=1` left up
 
 # ---- checks ---------------------------------------------------------------------------------------------------
 
-test: env horovod browser kerberos  ## all tests: unit, Spark, cluster, training, end to end
+test: env horovod browser kerberos prometheus  ## all tests: unit, Spark, cluster, training, end to end
 	@$(BIN)/python -m pytest --durations=25 -n 2 --dist loadgroup
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
@@ -77,6 +77,16 @@ kerberos:  ## install MIT's Kerberos if there is no KDC for a secured cluster (D
 	@PATH="$$PATH:/usr/sbin:/sbin" type -P krb5kdc kadmin.local kinit >/dev/null \
 	  || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends krb5-kdc krb5-admin-server krb5-user >/dev/null; } \
 	  || { echo "error: no KDC, and it cannot be installed; to mend it: install krb5-kdc, krb5-admin-server and krb5-user" >&2; exit 2; }
+
+# The tests read one that scrapes tiers; pytest alone skips them without it. Nothing is installed: no service starts.
+PROMETHEUS = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/yarnmill/prometheus
+prometheus:  ## fetch Prometheus for the tests if there is none (Debian)
+	@command -v prometheus >/dev/null || [ -x "$(PROMETHEUS)/usr/bin/prometheus" ] \
+	  || { fetched="$$(mktemp -d)" && cd "$$fetched" \
+	    && { apt-get download -qq prometheus 2>/dev/null || { apt-get update -qq && apt-get download -qq prometheus; }; } \
+	    && dpkg -x prometheus_*.deb unpacked && rm -rf "$(PROMETHEUS)" && mkdir -p "$(dir $(PROMETHEUS))" \
+	    && mv unpacked "$(PROMETHEUS)" && rm -r "$$fetched"; } \
+	  || { echo "error: no Prometheus, and it cannot be fetched; to mend it: install prometheus" >&2; exit 2; }
 
 lint: $(VENV)/.complete  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
@@ -96,6 +106,7 @@ lock: $(VENV)/.complete  ## pin the newest versions that fit; then measure downl
 	@$(LOCK) $(LOCKS)/training.in -o $(LOCKS)/training.lock
 	@$(LOCK) $(LOCKS)/horovod.in -o $(LOCKS)/horovod.lock
 	@$(LOCK) tests/serving/control/merlin-sdk.in -o tests/serving/control/merlin-sdk.lock
+	@$(LOCK) tests/serving/kserve.in -o tests/serving/kserve.lock
 	@grep -A 30 '^uv==' $(LOCKS)/platform.lock | awk 'NR==1||/^ /{print;next}{exit}' > $(LOCKS)/installer.lock
 
 clean: ## forget the virtual environment and everything built here (the user cache stays)

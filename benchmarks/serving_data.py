@@ -2,12 +2,14 @@
 
 import datetime as dt
 import os
+import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,36 +39,55 @@ linear (float[N, {features}] x) => (float[N] y) <int64[1] axes = {{1}}, float[1]
 
 def publish(home: Path, models: int, *, watched: int = 0) -> list[str]:
     """Deploy so many models, each with a graph of its own, the last of them with a reference; return their names."""
-    blobs = (home / "blobs").as_uri()
-    store, registry = open_store(blobs), Registry(f"sqlite:///{home / 'registry.db'}")
     names = [f"linear-{number}" for number in range(models)]
     for number, name in enumerate(names):
-        folder = home / "work" / name
-        folder.mkdir(parents=True)
-        graph = _GRAPH.format(features=FEATURES, bias=number)
-        onnx.save(onnx.parser.parse_model(graph), folder / "model.onnx")
-        asked = {"x": np.ones((1, FEATURES), np.float32)}
-        predictor = open_model("onnx", folder, SIGNATURE)
-        write_example(folder, made_example(asked, predictor.predict(asked)))
-        if number >= models - watched:
-            sample = {"x": np.random.default_rng(1).normal(size=(1000, FEATURES)).astype(np.float32)}
-            (folder / REFERENCE_NAME).write_bytes(canonical_json(reference_of(predictor, sample)))
-        manifest = pack(
-            folder,
-            flavour="onnx",
-            signature=SIGNATURE,
-            lineage=Lineage(inputs=(), code_version="", run_id=name, application_id="", configuration={}),
-            metrics={},
-            environment={},
-            created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
-        )
-        bundle_id = put_bundle(store, folder, manifest)
-        registry.versions.register(
-            Candidate(model=name, bundle_id=bundle_id, blobs_url=blobs, flavour="onnx", run_id=name)
-        )
-        registry.deployments.started(registry.deployments.begin(name, 1))
-        registry.endpoints.route(name, Rule.only(1))
+        publish_graph(home, name, graph_of(number), SIGNATURE, watched=number >= models - watched)
     return names
+
+
+def graph_of(bias: float) -> onnx.ModelProto:
+    """Return a graph that adds a bias to the sum of its features."""
+    return onnx.parser.parse_model(_GRAPH.format(features=FEATURES, bias=bias))
+
+
+def publish_graph(home: Path, name: str, graph: onnx.ModelProto, signature: Signature, *, watched: bool = False) -> int:
+    """Let a graph, whose only input is a vector of numbers, answer as the next version of a model; return its number.
+
+    With ``watched`` it has a reference, so drift is measured.
+    """
+    blobs = (home / "blobs").as_uri()
+    folder = home / "work" / secrets.token_hex(8)
+    folder.mkdir(parents=True)
+    onnx.save(graph, folder / "model.onnx")
+    (field,) = signature.inputs
+    asked = {field.name: np.ones((1, *field.shape), np.float32)}
+    predictor = open_model("onnx", folder, signature)
+    write_example(folder, made_example(asked, predictor.predict(asked)))
+    if watched:
+        sample = {field.name: np.random.default_rng(1).normal(size=(1000, *field.shape)).astype(np.float32)}
+        (folder / REFERENCE_NAME).write_bytes(canonical_json(reference_of(predictor, sample)))
+    manifest = pack(
+        folder,
+        flavour="onnx",
+        signature=signature,
+        lineage=Lineage(inputs=(), code_version="", run_id=folder.name, application_id="", configuration={}),
+        metrics={},
+        environment={},
+        created_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    )
+    bundle_id = put_bundle(open_store(blobs), folder, manifest)
+    registry = registry_of(home)
+    candidate = Candidate(model=name, bundle_id=bundle_id, blobs_url=blobs, flavour="onnx", run_id=folder.name)
+    version = registry.versions.register(candidate).version
+    registry.deployments.started(registry.deployments.begin(name, version))
+    registry.endpoints.route(name, Rule.only(version))
+    return version
+
+
+@cache
+def registry_of(home: Path) -> Registry:
+    """Return the registry of a home."""
+    return Registry(f"sqlite:///{home / 'registry.db'}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +107,10 @@ class Tier:
         """Return what the worker has in memory."""
         pages = int(Path(f"/proc/{self.worker}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def descriptors(self) -> int:
+        """Return how many files and sockets the worker has open."""
+        return sum(1 for _ in Path(f"/proc/{self.worker}/fd").iterdir())
 
 
 @contextmanager

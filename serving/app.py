@@ -141,7 +141,7 @@ def _add_models(app: Flask, table: ModelTable) -> None:
     @app.get("/v1/models/<model>/labels/<label>")
     @described(Operation(answer=shapes.ModelStatus, refusals=_NO_MODEL))
     def model_status(model: str, version: int | None = None, label: str | None = None) -> Response:
-        """Answer TensorFlow Serving's status of a model."""
+        """Answer TensorFlow Serving's status of a model, and whether it is ready as KServe's first protocol says it."""
         if label is not None:
             version = table.labelled(model, label).version
         statuses = _statuses(_slot(table, model))
@@ -149,7 +149,8 @@ def _add_models(app: Flask, table: ModelTable) -> None:
             statuses = [status for status in statuses if status["version"] == str(version)]
             if not statuses:
                 raise UnknownModelError(f"model {model}: version {version} is not deployed")
-        return json_response({"model_version_status": statuses})
+        ready = any(status["state"] == "AVAILABLE" for status in statuses)
+        return json_response({"model_version_status": statuses, "name": model, "ready": ready})
 
     @app.get("/v1/models/<model>/metadata")
     @app.get("/v1/models/<model>/versions/<int:version>/metadata")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Self
 
+from serving.batching import batched
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.source import RegistrySource
@@ -52,14 +53,16 @@ class Follower:
         poll_s = float(config.serving.poll)
         cache, limit_bytes = config.home_path / "cache", config.bundles.limit_bytes
         source = RegistrySource(config.registry_url, cache, limit_bytes, environment=config.serving.environment)
+        metrics = Metrics()
         table = ModelTable(
             source,
             time.monotonic,
             pause_s=poll_s,
             allow_code=config.bundles.allow_code,
             limit_bytes=int(config.serving.memory) << 20,
+            prepare=batched(config.serving.batching, metrics),
         )
-        return cls(table, Metrics(), poll_s, source.watched)
+        return cls(table, metrics, poll_s, source.watched)
 
     def start(self) -> None:
         """Start the thread."""

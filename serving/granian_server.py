@@ -5,7 +5,6 @@ begins with an underscore below is its own, and why its version is pinned.
 """
 
 import gc
-import logging
 import os
 import signal
 import socket
@@ -45,7 +44,22 @@ if TYPE_CHECKING:
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S: Final = 0.2
 _MOST_HEADER_BYTES: Final = 64 << 10
-_FORMAT: Final = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
+_LOGGING: Final = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {
+            "format": "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s",
+            "datefmt": "%Y-%m-%d %H:%M:%S %z",
+        }
+    },
+    "handlers": {"errors": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "plain"}},
+    "loggers": {
+        LOG_NAME: {"handlers": ["errors"], "level": "INFO", "propagate": False},
+        "_granian": {"handlers": ["errors"], "propagate": False},
+    },
+}
+"""Granian's own way would put its warnings on standard output, before the line that says where the tier answers."""
 
 
 def run_granian(
@@ -73,7 +87,6 @@ def run_granian(
     deployer
         As in :class:`serving.worker.Worker`.
     """
-    _log_to_standard_error()
 
     def load() -> Any:  # noqa: ANN401  # a WSGI application
         """Return the application of one worker; called after the fork, before the worker accepts anything."""
@@ -102,6 +115,7 @@ def run_granian(
             header_read_timeout=round(float(config.serving.timeout) * 1000), max_buffer_size=_MOST_HEADER_BYTES
         ),
         log_level="warning",
+        log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
         respawn_interval=0.1,
         workers_kill_timeout=max(1, round(float(config.serving.timeout))),
@@ -217,11 +231,3 @@ class _Interrupt(threading.Event):
         while not (self._is_interrupted() or super().wait(_LOOK_S)):
             pass
         return True
-
-
-def _log_to_standard_error() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT, "%Y-%m-%d %H:%M:%S %z"))
-    log = logging.getLogger(LOG_NAME)
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)

@@ -19,6 +19,7 @@ _MOST_WATCHED: Final = 500
 
 _DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
 _OTHER: Final = "(other)"
+_BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -49,6 +50,16 @@ class Metrics:
         self._rows = Counter("yarnmill_rows", "Rows predicted.", ["model"], registry=registry)
         self._seconds = Histogram(
             "yarnmill_request_seconds", "Time to an answer.", ["model"], buckets=_BUCKETS_S, registry=registry
+        )
+        self._batches = Histogram(
+            "yarnmill_batch_rows",
+            "Rows of a call of a model whose requests are batched.",
+            ["model"],
+            buckets=_BATCHES,
+            registry=registry,
+        )
+        self._failed_batches = Counter(
+            "yarnmill_failed_batches", "Batches whose requests were asked one by one.", ["model"], registry=registry
         )
         # Of all workers the one that lags behind counts.
         self._loaded = Gauge(
@@ -169,6 +180,14 @@ class Metrics:
     def count_arm_refusal(self, model: str, version: int, status: int) -> None:
         """Count a request of an experiment that got no prediction."""
         self._arms.labels(*self._arm(model, version), str(status)).inc()
+
+    def count_batch(self, model: str, rows: int) -> None:
+        """Count a call of a model whose requests are batched."""
+        self._batches.labels(self._label(model)).observe(rows)
+
+    def count_failed_batch(self, model: str) -> None:
+        """Count a call for several requests that failed."""
+        self._failed_batches.labels(self._label(model)).inc()
 
     def count_mirror(
         self, model: str, outcome: MirrorOutcome, seconds: float | None = None, difference: float | None = None

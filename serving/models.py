@@ -22,6 +22,7 @@ from yarnmill.bundle.manifest import Signature
 from yarnmill.drift.reference import REFERENCE_NAME, Reference, parse_reference
 from yarnmill.errors import BadDataError, YarnMillError
 from yarnmill.flavours.open import memory_of, open_predictor
+from yarnmill.flavours.predictor import Predictor
 from yarnmill.registry.records import Route
 
 _LONGEST_PAUSE_S: Final = 30.0
@@ -45,6 +46,8 @@ class ModelTable:
         Whether code that bundles bring may be run.
     limit_bytes
         About how much open models may take together; at least one is open, however large. None: all are.
+    prepare
+        Gets a model's name and what one of its versions predicts by, once it is open; returns what answers with it.
     """
 
     def __init__(
@@ -55,12 +58,14 @@ class ModelTable:
         *,
         allow_code: bool = False,
         limit_bytes: int | None = None,
+        prepare: Callable[[str, Predictor], Predictor] = lambda _model, predictor: predictor,
     ) -> None:
         self._source = source
         self._clock = clock
         self._pause_s = pause_s
         self._allow_code = allow_code
         self._limit_bytes = limit_bytes
+        self._prepare = prepare
         self._generation: int | None = None
         self._snapshot = Snapshot()
         self._asked: dict[str, float] = {}
@@ -282,7 +287,7 @@ class ModelTable:
             model=model,
             version=route.version,
             bundle_id=route.bundle_id,
-            predictor=predictor,
+            predictor=self._prepare(model, predictor),
             decoder=SignatureDecoder(predictor.signature),
             memory_bytes=memory_bytes,
             reference=reference,

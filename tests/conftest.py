@@ -35,6 +35,7 @@ MARKER_OF_FIXTURE = {
     "peak_memory_of": "programs",
     "postgres": "programs",
     "ambry": "programs",
+    "start_prometheus": "programs",
     "spark": "spark",
     "cluster": "cluster",
     "hdfs": "cluster",

@@ -106,6 +106,13 @@ class LogSettings(Record, frozen=True, kw_only=True):
             raise ValueError(f"flush is {self.flush:g} s, expected 0.1 s or more")
 
 
+class BatchingSettings(Record, frozen=True, kw_only=True):
+    """How requests of one model that come together are put into one call of it."""
+
+    rows: Annotated[int, msgspec.Meta(ge=2)]
+    wait: Seconds
+
+
 class ServingSettings(Record, frozen=True, kw_only=True):
     """Shape of the serving tier."""
 
@@ -120,7 +127,9 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     timeout: Seconds
     environment: str
     control: bool
+    batching: dict[str, BatchingSettings]
     log: LogSettings
+    prometheus: str
     tokens: str
 
     @property

@@ -12,7 +12,7 @@ from yarnmill.errors import ConfigurationError
 
 _QUANTITY: Final = re.compile(r"^\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)\s*$")
 _MEBIBYTES: Final = {"mib": 1, "gib": 1024, "tib": 1024 * 1024, "mb": 1, "gb": 1024, "m": 1, "g": 1024, "": 1}
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+_SECONDS: Final = {"us": 1e-6, "ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
 def _scaled(text: str, units: dict[str, int] | dict[str, float], example: str) -> float:

@@ -83,9 +83,11 @@ class VersionStatus(Shown, frozen=True, kw_only=True):
 
 
 class ModelStatus(Shown, frozen=True, kw_only=True):
-    """TensorFlow Serving's status of a model."""
+    """TensorFlow Serving's status of a model, and KServe's: whether any of the versions answers."""
 
     model_version_status: list[VersionStatus]
+    name: str
+    ready: bool
 
 
 class ModelSpec(Shown, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -65,18 +66,24 @@ class Platform(msgspec.Struct, frozen=True):
     def registry(self) -> Registry:
         return _registry(self.registry_url)
 
-    def open_table(self, clock: Callable[[], float], limit_bytes: int | None = None) -> ModelTable:
+    def open_table(self, clock: Callable[[], float], limit_bytes: int | None = None, **more: Any) -> ModelTable:
         """Return a table of this platform's models that nobody refreshes yet."""
         source = RegistrySource(self.registry_url, self.home / "cache")
-        return ModelTable(source, clock, limit_bytes=limit_bytes)
+        return ModelTable(source, clock, limit_bytes=limit_bytes, **more)
 
     def publish(
-        self, model: str, bias: float, *, divisor: float = 1.0, reference: Reference | None = None
+        self,
+        model: str,
+        bias: float,
+        *,
+        divisor: float = 1.0,
+        reference: Reference | None = None,
+        graph: str = GRAPH,
     ) -> tuple[int, str]:
         """Register a version that adds ``bias``; return its number and its bundle's id."""
         folder = self.home / "work" / f"{model}-{bias}-{divisor}"
         folder.mkdir(parents=True)
-        onnx.save(onnx.parser.parse_model(GRAPH.format(bias=bias, divisor=divisor)), folder / "model.onnx")
+        onnx.save(onnx.parser.parse_model(graph.format(bias=bias, divisor=divisor)), folder / "model.onnx")
         asked = {"user_id": np.array([0]), "features": np.array([[-bias, 0]], np.float32)}  # 0 / divisor
         add_example("onnx", folder, SIGNATURE, asked)
         if reference is not None:

@@ -130,7 +130,7 @@ def test_a_model_that_gives_no_number_is_an_error_of_the_server(
 def test_status_and_metadata_speak_tensorflow_serving(rater: FlaskClient) -> None:
     status = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     for address in ("/v1/models/rater", "/v1/models/rater/versions/1"):
-        assert rater.get(address).json == {"model_version_status": [status]}
+        assert rater.get(address).json == {"model_version_status": [status], "name": "rater", "ready": True}
     metadata = rater.get("/v1/models/rater/metadata").json
     assert metadata["model_spec"] == {"name": "rater", "signature_name": "", "version": "1"}
     definition = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]

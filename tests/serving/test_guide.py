@@ -34,6 +34,8 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert "returned error: 409" in done.stderr
     assert " addresses\n" in done.stdout
     assert "more errors than 1" in done.stdout
+    assert "mean reward of a unit" in done.stdout
+    assert 'yarnmill_batch_rows_count{model="rank"}' in done.stdout
     assert "sketch/1: runs in production" in done.stdout
     assert "rank: version 2 answers everything (revision 7)" in done.stdout
     assert "sketch/1: 200 rows since" in done.stdout

@@ -21,6 +21,7 @@ from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config, load_config
 from yarnmill.errors import ConflictError
 from yarnmill.experiments.ramp import Ramp
+from yarnmill.experiments.sources import Tiers
 from yarnmill.experiments.tallies import Growth
 from yarnmill.lifecycle.ramp import Ramping, planned
 from yarnmill.registry import Rule
@@ -81,7 +82,7 @@ def config(platform: "Platform") -> Config:
 
 
 def ramping(traffic: Traffic, clock: "Clock", config: Config, ramp: Ramp, said: list[str] | None = None) -> Ramping:
-    growth = Growth("rater", ["http://tier"], traffic.read)
+    growth = Growth("rater", Tiers(["http://tier"], traffic.read))
     progress = (lambda _line: None) if said is None else said.append
     return Ramping("rater", 2, ramp, config, growth, clock=clock, sleep=traffic.sleep, progress=progress)
 

@@ -16,7 +16,8 @@ def test_memory_is_mebibytes(text: str | int, mebibytes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("10 min", 600), ("250 ms", 0.25), ("1.5h", 5400), ("2 d", 172_800), (3, 3)]
+    ("text", "seconds"),
+    [("10 min", 600), ("250 ms", 0.25), ("500 us", 0.0005), ("1.5h", 5400), ("2 d", 172_800), (3, 3)],
 )
 def test_durations_are_seconds(text: str | int, seconds: float) -> None:
     assert Seconds.parse(text) == pytest.approx(seconds)

@@ -2,7 +2,7 @@
 
 import click
 
-from yarnmill.cli.experiments_options import Duration, tier_option, tiers_of
+from yarnmill.cli.experiments_options import CounterSource, Duration, counters_option
 from yarnmill.cli.models_options import environment_option, say
 from yarnmill.cli.options import output_option, plan_option, print_json, with_config
 from yarnmill.config import Config
@@ -25,7 +25,7 @@ from yarnmill.units import Seconds
 @click.option("--drift", type=float, default=None, help="Deviations that its mean score may be away.")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Probability to go back without a reason.")
 @click.option("--poll", type=Duration(), default="5 s", show_default=True, help="Between two looks.")
-@tier_option
+@counters_option
 @environment_option
 @plan_option
 @output_option
@@ -44,7 +44,7 @@ def ramp(  # noqa: PLR0913  # click's options
     drift: float | None,
     alpha: float,
     poll: Seconds,
-    tiers: tuple[str, ...],
+    counters: CounterSource,
     environment: str | None,
     plan: bool,
     output: str,
@@ -57,6 +57,7 @@ def ramp(  # noqa: PLR0913  # click's options
     """
     # What opens a model, and what judges, loads libraries: not for the other commands, nor for their help.
     from yarnmill.experiments.ramp import Ramp  # noqa: PLC0415
+    from yarnmill.experiments.sources import Tiers  # noqa: PLC0415
     from yarnmill.experiments.tallies import Growth  # noqa: PLC0415
     from yarnmill.lifecycle.ramp import Ramping  # noqa: PLC0415
 
@@ -74,7 +75,8 @@ def ramp(  # noqa: PLR0913  # click's options
         )
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
-    growth = Growth(model, () if plan else tiers_of(tiers, environment, config))
+    # A plan can be made where no tier is known.
+    growth = Growth(model, Tiers(())) if plan else counters.growth_of(model, environment, config)
     ramping = Ramping(model, version, how, config, growth, environment=environment, poll_s=poll, progress=say)
     if plan:
         _print_plan(ramping.plan(), output)

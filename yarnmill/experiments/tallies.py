@@ -1,14 +1,14 @@
-"""What each version did, read from the counters of the serving tiers: how often, how well, how quickly, what it scored.
+"""What each version did, by the counters of the serving tiers: how often, how well, how quickly, what it scored.
 
 Counters are looked at twice and the growth is what counts, so that a rule's effect is not mixed with what was before
 it. A tier that was started anew meanwhile, which shows by a counter that fell, has grown by all that it says.
+
+This module does not know how the counters are read.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
-
-import requests
-from prometheus_client.parser import text_string_to_metric_families
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, Protocol
 
 from yarnmill.errors import ConfigurationError
 from yarnmill.experiments.intervals import Moments
@@ -17,7 +17,6 @@ from yarnmill.records import Record
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """A series: its name, and its labels in order."""
 
-_TIMEOUT_S: Final = 5.0
 _FALLING: Final = "yarnmill_arm_score_sum"
 """A sum of scores may fall without anything being wrong."""
 
@@ -35,6 +34,32 @@ class Tally(Record, frozen=True, kw_only=True):
     scores: Moments = Moments()
 
 
+class Reading(NamedTuple):
+    """The series of a model at a tier, and when the tier said so: in seconds of whatever clock its source has."""
+
+    series: Mapping[Series, float]
+    at_s: float = math.inf
+
+
+class Look(NamedTuple):
+    """What a source gave: the readings by tier, what is wrong with tiers that gave none, and when, by its clock."""
+
+    readings: Mapping[str, Reading]
+    troubles: tuple[str, ...] = ()
+    now_s: float = -math.inf
+
+
+class Source(Protocol):
+    """Where the counters of tiers are read."""
+
+    @property
+    def tiers(self) -> int:
+        """How many may be in trouble: with so many troubles, nothing is seen."""
+
+    def look(self, model: str) -> Look:
+        """Return what the tiers count for a model now; raises nothing."""
+
+
 class Growth:
     """What the series of a model have grown by since the first look, over all tiers that answer for it.
 
@@ -42,45 +67,46 @@ class Growth:
     ----------
     model
         Whose series.
-    tiers
-        URLs of the serving tiers: every replica, for each counts on its own.
-    read
-        Returns what a tier says at a URL; OSError if it does not answer.
+    source
+        Where they are read.
     """
 
-    def __init__(self, model: str, tiers: Sequence[str], read: Callable[[str], str] | None = None) -> None:
+    def __init__(self, model: str, source: Source) -> None:
         self._model = model
-        self._tiers = tuple(dict.fromkeys(tiers))
-        self._read = _read if read is None else read
-        self._last: dict[str, dict[Series, float]] = {}
+        self._source = source
+        self._last: dict[str, Reading] = {}
         self._grown: dict[Series, float] = {}
+        self._begins = False
+        self._since_s = -math.inf
 
     @property
     def tiers(self) -> int:
-        """How many tiers are looked at."""
-        return len(self._tiers)
+        """With how many troubles nothing is seen."""
+        return self._source.tiers
 
-    def look(self) -> list[str]:
-        """Look at every tier once; return what is wrong with those that do not answer."""
-        troubles = []
-        for tier in self._tiers:
-            try:
-                text = self._read(f"{tier.rstrip('/')}/metrics")
-            except OSError as problem:
-                troubles.append(f"{tier}: {problem}")
-                continue
-            self._add(tier, _series_of(text, self._model))
-        return troubles
+    def look(self) -> tuple[str, ...]:
+        """Look once; return what is wrong with tiers that do not answer."""
+        look = self._source.look(self._model)
+        if self._begins:
+            self._since_s, self._begins = look.now_s, False
+        for tier, reading in look.readings.items():
+            self._add(tier, reading)
+        return look.troubles
 
     def begin(self) -> None:
-        """Forget what has grown: what comes now is counted from the last look."""
+        """Forget what has grown; what comes now is counted, and nothing of before.
+
+        A source that gives what it read some time ago may not know yet what was counted up to now. So growth counts
+        from a reading on that is no older than the next look; a tier that is asked itself gives no other.
+        """
         self._grown = {}
+        self._begins = True
 
     def since_the_start(self) -> None:
         """Count all that the tiers have counted since they were started."""
         self._grown = {}
-        for now in self._last.values():
-            for series, value in now.items():
+        for reading in self._last.values():
+            for series, value in reading.series.items():
                 self._grown[series] = self._grown.get(series, 0.0) + value
 
     def of_arm(self, version: int, slow_s: float) -> Tally:
@@ -125,14 +151,15 @@ class Growth:
             slower=slower,
         )
 
-    def _add(self, tier: str, now: dict[Series, float]) -> None:
+    def _add(self, tier: str, now: Reading) -> None:
         before = self._last.get(tier)
         self._last[tier] = now
-        if before is None:
+        if before is None or before.at_s < self._since_s:
             return
-        fell = any(now.get(one, 0.0) < value for one, value in before.items() if one[0] != _FALLING)
-        for series, value in now.items():
-            grown = value - (0.0 if fell else before.get(series, 0.0))
+        was = before.series
+        fell = any(now.series.get(one, 0.0) < value for one, value in was.items() if one[0] != _FALLING)
+        for series, value in now.series.items():
+            grown = value - (0.0 if fell else was.get(series, 0.0))
             self._grown[series] = self._grown.get(series, 0.0) + grown
 
     def _matching(self, name: str, labels: Mapping[str, str]) -> Iterable[tuple[dict[str, str], float]]:
@@ -160,18 +187,3 @@ class Growth:
             raise ConfigurationError(f"slow: {slow_s:g} s is no bound that the tiers count by", expected=f"{bounds} s")
         timed = within[float("inf")]
         return timed, timed - within[slow_s]
-
-
-def _series_of(text: str, model: str) -> dict[Series, float]:
-    found: dict[Series, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.labels.get("model") == model and not sample.name.endswith("_created"):
-                found[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
-    return found
-
-
-def _read(url: str) -> str:
-    answer = requests.get(url, timeout=_TIMEOUT_S)
-    answer.raise_for_status()
-    return answer.text

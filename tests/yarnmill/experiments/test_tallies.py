@@ -7,7 +7,8 @@ import pytest
 from serving.metrics import Metrics
 from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.experiments.comparison import compare
-from yarnmill.experiments.tallies import Growth, Tally
+from yarnmill.experiments.sources import Tiers
+from yarnmill.experiments.tallies import Growth, Look, Reading, Tally
 from yarnmill.registry import Rule
 from yarnmill.registry.records import Destination
 
@@ -23,7 +24,7 @@ def growth_of(**tiers: Metrics | None) -> tuple[Growth, dict[str, Metrics | None
             raise OSError("connection refused")
         return tier.render().decode()
 
-    return Growth("rater", [f"http://{name}" for name in tiers], read), tiers
+    return Growth("rater", Tiers([f"http://{name}" for name in tiers], read)), tiers
 
 
 def answers(tier: Metrics, version: int, *seconds: float, score: float = 0.5) -> None:
@@ -35,7 +36,7 @@ def test_what_grows_between_two_looks_is_counted_over_all_tiers() -> None:
     one, other = Metrics(), Metrics()
     answers(one, 2, 0.01)
     growth, _ = growth_of(one=one, other=other)
-    assert growth.look() == []
+    assert growth.look() == ()
     answers(one, 2, 0.01, 0.3, score=2.0)
     answers(one, 1, 0.01)
     answers(other, 2, 5.0, score=4.0)
@@ -67,10 +68,42 @@ def test_a_tier_that_was_started_anew_has_grown_by_all_it_says() -> None:
     assert growth.of_arm(2, SLOW_S).requests == 3
 
 
+class Late:
+    """A source that gives what it read at some moment, by its clock, which a test sets."""
+
+    tiers = 1
+
+    def __init__(self) -> None:
+        self.now_s = self.read_s = self.count = 0.0
+
+    def look(self, model: str) -> Look:
+        series = {("yarnmill_requests_total", (("model", model), ("status", "200"))): self.count}
+        return Look({"one": Reading(series, self.read_s)}, now_s=self.now_s)
+
+
+def test_what_a_late_source_read_before_the_beginning_is_not_counted() -> None:
+    late = Late()
+    growth = Growth("rater", late)
+
+    def requests(now_s: float, read_s: float, count: float) -> float:
+        late.now_s, late.read_s, late.count = now_s, read_s, count
+        growth.look()
+        return growth.alone(SLOW_S).requests
+
+    assert requests(100, 95, 10) == 0
+    assert requests(110, 105, 13) == 3
+    growth.begin()
+    assert requests(120, 115, 20) == 0  # it knew of 13 when growth began; nobody knows when the 7 came
+    assert requests(130, 125, 30) == 0  # nor how many of these came before the look at 120
+    assert requests(140, 135, 34) == 4
+    assert requests(150, 135, 34) == 4
+    assert requests(160, 155, 35) == 5
+
+
 def test_a_tier_that_does_not_answer_is_told_and_loses_nothing() -> None:
     one = Metrics()
     growth, tiers = growth_of(one=one, other=None)
-    assert growth.look() == ["http://other: connection refused"]
+    assert growth.look() == ("http://other: connection refused",)
     tiers["one"] = None
     answers(one, 1, 0.01)
     assert len(growth.look()) == growth.tiers == 2
