@@ -41,6 +41,8 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert "sketch/1: 200 rows since" in done.stdout
     assert "sketch/1: 400 rows since" in done.stdout
     assert done.stdout.count('"verdict":"drifted"') == 5  # three features, the score, and the version
+    assert "histogram_quantile(0.99" in done.stdout
+    assert '"metric_type":"latency","severity":"WARNING","target":250.0' in done.stdout
     logs = (tmp_path / "serve.log").read_text() + (tmp_path / "guarded.log").read_text()
     assert "Traceback" not in logs
     assert (tmp_path / "ci.token").read_text().strip() not in logs
