@@ -1,34 +1,29 @@
 """The training job on a small training set in the contract's layout, and its model through the flavour."""
 
 import dataclasses
-import datetime as dt
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from ratings_rows import SHARDS, SPLITS, Made, config_for, made_in, written_later
 
 from jobs.evaluating import EVALUATION_NAME, EvaluationRecord
 from jobs.job import Outcome
 from jobs.priors import PRIORS_NAME, PriorsRecord
-from jobs.train_glmix import Config, _plan, inputs, run
+from jobs.train_glmix import _plan, inputs, run
 from jobs.trials import MlflowConfig
 from photon.covariance import Covariance
-from photon.empirical_bayes import EmpiricalBayesSettings, estimate
+from photon.empirical_bayes import EmpiricalBayesSettings
 from photon.evaluation import Evaluation, Question, parse_evaluators
-from photon.local import LocalData, fit
+from photon.local import fit
 from photon.local_posterior import LocalPosterior
 from photon.model import ModelRecord
-from photon.rows import SparseRows
 from photon.scoring import margins, means
-from photon.settings import Bound, CoordinateSettings
 from photon.spark.evaluation import evaluate
 from photon.tuning import SearchSpace, Study, Trial, TuningSettings, tune
 from photon.tuning.local import HeldOut, local_fits
@@ -37,53 +32,9 @@ from yarnmill.drift.reference import REFERENCE_NAME, parse_reference
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.flavours.glmix import GlmixPredictor, prepare_glmix
 from yarnmill.flavours.prepare import prepare
-from yarnmill.records import canonical_json, parse_json
+from yarnmill.records import parse_json
 from yarnmill.registry.tracking import open_tracking
-from yarnmill.trainingset import INTERCEPT, FeatureColumn, Shard, TrainingSet
-
-ROWS = 400
-GENRES = ("Drama", "Film-Noir", "Western")
-SHARDS = {
-    "global": [("genres", term) for term in GENRES] + [(INTERCEPT, ""), ("year", "")],
-    "user": [("genres", term) for term in GENRES] + [(INTERCEPT, "")],
-    "film": [(INTERCEPT, "")],
-}
-SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Made:
-    """A training set on disk, and its columns."""
-
-    url: str
-    genres: list[dict[str, float]]
-    years: np.ndarray
-    users: np.ndarray
-    films: np.ndarray
-    labels: np.ndarray
-    split: np.ndarray
-    columns: dict[str, list[tuple[str, str]]]
-
-    def local(self, train: tuple[int, ...]) -> LocalData:
-        return LocalData(
-            self.labels,
-            np.isin(self.split, train).astype(np.float64),
-            np.zeros(ROWS),
-            {name: SparseRows.from_dense(self.dense(name)) for name in self.columns},
-            {"user_id": self.users, "film": self.films},
-            {name: columns.index((INTERCEPT, "")) for name, columns in self.columns.items()},
-        )
-
-    def dense(self, shard: str) -> np.ndarray:
-        columns = [
-            np.ones(ROWS)
-            if name == INTERCEPT
-            else self.years
-            if name == "year"
-            else np.array([bag.get(term, 0.0) for bag in self.genres])
-            for name, term in self.columns[shard]
-        ]
-        return np.column_stack(columns)
+from yarnmill.trainingset import INTERCEPT
 
 
 @pytest.fixture(scope="module")
@@ -93,99 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(folder: Path) -> Made:
-    random = np.random.default_rng(11)
-    genres = [{term: 1.0 for term in GENRES if random.random() < 0.5} for _ in range(ROWS)]
-    years, users = random.normal(size=ROWS), random.integers(1, 15, ROWS)
-    films = np.array([f"film {i}" for i in range(9)])[random.integers(0, 9, ROWS)]
-    taste = random.normal(size=15)[users] + 0.8 * years
-    labels = (random.random(ROWS) < 1 / (1 + np.exp(-taste))).astype(np.float64)
-    split = random.choice(3, ROWS, p=[0.6, 0.2, 0.2])
-    url = f"file://{folder}/training_set"
-    return written(Made(url, genres, years, users, films, labels, split, SHARDS), np.full(ROWS, fill_value=True))
-
-
-def written(result: Made, rows: np.ndarray) -> Made:
-    """Write some of the rows, and the index maps of all columns."""
-    folder = Path(result.url.removeprefix("file://"))
-    for role, name in enumerate(SPLITS):
-        _write_split(folder / "data" / f"split={name}", result, np.flatnonzero(rows & (result.split == role)))
-    for name, columns in result.columns.items():
-        below = folder / "index" / name
-        below.mkdir(parents=True)
-        table = {"name": [c[0] for c in columns], "term": [c[1] for c in columns], "index": range(len(columns))}
-        pq.write_table(pa.table({k: pa.array(list(v)) for k, v in table.items()}), below / "part-0.parquet")
-    (folder / "training_set.json").write_bytes(canonical_json(_record(result)))
-    return result
-
-
-def written_later(made: Made, folder: Path, **changes: Any) -> tuple[Made, np.ndarray]:
-    """Write rows of later, with the other labels and none of some users; return them, and which those are."""
-    later = dataclasses.replace(made, url=f"file://{folder}/later", labels=1.0 - made.labels, **changes)
-    is_known = made.users < 10
-    return written(later, is_known), is_known
-
-
-def _write_split(folder: Path, made: Made, rows: np.ndarray) -> None:
-    folder.mkdir(parents=True)
-    shards = []
-    for name in made.columns:
-        sparse = SparseRows.from_dense(made.dense(name)[rows])
-        offsets = pa.array(sparse.indptr, pa.int32())
-        parts = [pa.ListArray.from_arrays(offsets, pa.array(part)) for part in (sparse.indices, sparse.values)]
-        shards.append(pa.StructArray.from_arrays(parts, ["indices", "values"]))
-    bags = pa.array([list(made.genres[row].items()) for row in rows], pa.map_(pa.string(), pa.float64()))
-    ids = [pa.array(made.users[rows]), pa.array(made.films[rows].tolist())]
-    columns = {
-        "uid": pa.array(rows),
-        "event_time": pa.array([dt.datetime(2001, 1, 1, tzinfo=dt.UTC)] * len(rows), pa.timestamp("us", "UTC")),
-        "response": pa.array(made.labels[rows]),
-        "weight": pa.array(np.ones(len(rows))),
-        "offset": pa.array(np.zeros(len(rows))),
-        "ids": pa.StructArray.from_arrays(ids, ["user_id", "film"]),
-        "features": pa.StructArray.from_arrays([bags, pa.array(made.years[rows])], ["genres", "year"]),
-        "shards": pa.StructArray.from_arrays(shards, list(made.columns)),
-    }
-    pq.write_table(pa.table(columns), folder / "part-0.parquet")
-
-
-def _record(made: Made) -> TrainingSet:
-    return TrainingSet(
-        response="response",
-        keys={"user_id": "int64", "film": "string"},
-        features=(
-            FeatureColumn(name="genres", dtype="bag", table="movielens.films"),
-            FeatureColumn(name="year", dtype="float64", table="movielens.films", default=0.25),
-        ),
-        shards=tuple(
-            Shard(
-                name=name,
-                features=tuple(dict.fromkeys(column for column, _ in columns if column != INTERCEPT)),
-                dimension=len(columns),
-                index_sha256=f"hash of {columns}",
-            )
-            for name, columns in made.columns.items()
-        ),
-        rows={name: int(np.sum(made.split == role)) for role, name in enumerate(SPLITS)},
-        inputs=(),
-    )
-
-
-def config_for(made: Made, tmp_path: Path, *, refit: bool) -> Config:
-    return Config(
-        output=f"file://{tmp_path}/output",
-        training_set=made.url,
-        coordinates=(
-            CoordinateSettings(name="global", kind="fixed", shard="global", l2=1.0, variances="simple"),
-            CoordinateSettings(
-                name="per_user", kind="random", shard="user", entity="user_id", l2=2.0, variances="full"
-            ),
-            CoordinateSettings(name="per_film", kind="random", shard="film", entity="film", l2=4.0),
-        ),
-        max_sweeps=4,
-        tolerance=0.0,
-        evaluate_per=("user_id",),
-        refit_on_validation=refit,
-    )
+    return made_in(folder)
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +152,53 @@ def test_a_later_training_takes_up_the_earlier_model_by_the_names_of_its_feature
             inputs(change(config, **changes))
 
 
+def test_a_prior_is_estimated_from_an_earlier_model_on_and_who_has_no_new_row_stays(
+    spark: SparkSession, trained: Outcome, made: Made, folder: Path, tmp_path: Path
+) -> None:
+    assert trained.outputs
+    later, is_known = written_later(made, tmp_path)
+    first = config_for(made, folder, refit=False)
+    fixed, user, film = first.coordinates
+    change = msgspec.structs.replace
+    config = change(
+        first,
+        output=f"file://{tmp_path}/output",
+        training_set=later.url,
+        earlier_model=first.output,
+        coordinates=(
+            change(fixed, prior_weight=1.0),
+            change(user, l2=0.0, estimate="covariance", variances="none"),
+            change(film, locked=True),
+        ),
+        empirical_bayes=EmpiricalBayesSettings(max_iterations=1, draws=1, seed=3),
+        evaluate_per=(),
+        partitions=1,
+    )
+    assert inputs(config) == (later.url, first.output)
+    outcome = run(spark, config)
+    written_priors = parse_json((tmp_path / "output" / PRIORS_NAME).read_bytes(), PriorsRecord, source="priors")
+    prior = {"per_user": Covariance(np.array(written_priors.priors[0].covariance))}
+
+    before = fit(made.local((0,)), first.fit_settings).model
+    data = dataclasses.replace(made.local((0,)), labels=later.labels)
+    data = dataclasses.replace(data, weights=np.where(is_known, data.weights, 0.0))
+    local = LocalPosterior(data, config.fit_settings, {"per_user": True}, config.empirical_bayes, before)
+    mode = local.mode(prior)
+    assert outcome.metrics["objective"] == pytest.approx(mode.value, rel=1e-5)
+    users = local.model(mode, prior).effects[1]
+    kept, old = (
+        {row["entity"]: row for row in pq.read_table(f"{place}/output/coefficients/per_user").to_pylist()}
+        for place in (tmp_path, folder)
+    )
+    assert kept.keys() == old.keys() == set(users.entities.tolist())
+    for number, entity in enumerate(users.entities.tolist()):
+        own = users.cells // users.columns == number
+        assert kept[entity]["values"] == pytest.approx(users.coefficients[own].tolist(), abs=5e-3)
+        assert (kept[entity]["values"] == old[entity]["values"]) == (entity >= 10)
+    films = [pq.read_table(f"{place}/output/coefficients/per_film").sort_by("entity") for place in (tmp_path, folder)]
+    assert films[0].select(["entity", "values"]).equals(films[1].select(["entity", "values"]))
+
+
 def test_the_page_shows_the_run_by_the_names_of_its_features(trained: Outcome, folder: Path) -> None:
     page = (folder / "output" / "report.html").read_text(encoding="utf-8")
     assert any(url.endswith("/report.html") for url in trained.outputs)
@@ -372,154 +278,6 @@ def test_a_refit_sees_validation_too(
     # The refit started warm and is near, and above, the optimum on train and validation.
     assert both.descent.objective <= outcome.metrics["objective"] <= both.descent.objective * 1.001
     assert "validation_auc" in outcome.metrics
-
-
-def test_a_prior_is_estimated_from_the_training_rows_and_recorded(
-    spark: SparkSession, made: Made, tmp_path: Path
-) -> None:
-    plain = config_for(made, tmp_path, refit=False)
-    fixed, user, _ = plain.coordinates
-    config = msgspec.structs.replace(
-        plain,
-        coordinates=(fixed, msgspec.structs.replace(user, l2=0.0, estimate="covariance", variances="none")),
-        empirical_bayes=EmpiricalBayesSettings(max_iterations=1, draws=1, seed=3),
-        evaluate_per=(),
-        # To the optimum, as the mode that it is compared with: four sweeps leave nearly 1e-2 of a coefficient.
-        max_sweeps=50,
-        tolerance=1e-11,
-        partitions=1,
-    )
-    outcome = run(spark, config)
-    written = parse_json((tmp_path / "output" / PRIORS_NAME).read_bytes(), PriorsRecord, source="priors")
-    options = config.empirical_bayes
-    local = LocalPosterior(made.local((0,)), config.fit_settings, {"per_user": True}, options)
-    expected = estimate(local, local.start(), options, has_residual=False).variances
-    (prior,) = written.priors
-    np.testing.assert_allclose(prior.covariance, expected.effects["per_user"].matrix, rtol=1e-3, atol=1e-6)
-    assert (prior.coordinate, written.iterations, written.residual_variance) == ("per_user", 1, 1.0)
-    assert outcome.metrics["prior_variance_per_user_1"] == prior.covariance[1][1]
-    mode = local.mode({"per_user": Covariance(np.array(prior.covariance))})
-    assert outcome.metrics["objective"] == pytest.approx(mode.value, rel=1e-9)
-    # Coefficients are written in the features' own units.
-    rows = pq.read_table(tmp_path / "output" / "coefficients" / "per_user").sort_by("entity")
-    effect = local.model(mode, {"per_user": Covariance(np.array(prior.covariance))}).effects[1]
-    trained = np.isin(made.users[made.split == 0], rows["entity"].to_pylist())
-    assert trained.all()
-    known = dict(zip(effect.cells.tolist(), effect.coefficients.tolist(), strict=True))
-    entities = effect.entities.tolist()
-    for row in rows.to_pylist():
-        cells = [entities.index(row["entity"]) * effect.columns + index for index in row["indices"]]
-        assert row["values"] == pytest.approx([known[cell] for cell in cells], abs=1e-5)
-
-
-def test_a_prior_is_estimated_from_an_earlier_model_on_and_who_has_no_new_row_stays(
-    spark: SparkSession, trained: Outcome, made: Made, folder: Path, tmp_path: Path
-) -> None:
-    assert trained.outputs
-    later, is_known = written_later(made, tmp_path)
-    first = config_for(made, folder, refit=False)
-    fixed, user, film = first.coordinates
-    change = msgspec.structs.replace
-    config = change(
-        first,
-        output=f"file://{tmp_path}/output",
-        training_set=later.url,
-        earlier_model=first.output,
-        coordinates=(
-            change(fixed, prior_weight=1.0),
-            change(user, l2=0.0, estimate="covariance", variances="none"),
-            change(film, locked=True),
-        ),
-        empirical_bayes=EmpiricalBayesSettings(max_iterations=1, draws=1, seed=3),
-        evaluate_per=(),
-        partitions=1,
-    )
-    assert inputs(config) == (later.url, first.output)
-    outcome = run(spark, config)
-    written_priors = parse_json((tmp_path / "output" / PRIORS_NAME).read_bytes(), PriorsRecord, source="priors")
-    prior = {"per_user": Covariance(np.array(written_priors.priors[0].covariance))}
-
-    before = fit(made.local((0,)), first.fit_settings).model
-    data = dataclasses.replace(made.local((0,)), labels=later.labels)
-    data = dataclasses.replace(data, weights=np.where(is_known, data.weights, 0.0))
-    local = LocalPosterior(data, config.fit_settings, {"per_user": True}, config.empirical_bayes, before)
-    mode = local.mode(prior)
-    assert outcome.metrics["objective"] == pytest.approx(mode.value, rel=1e-5)
-    users = local.model(mode, prior).effects[1]
-    kept, old = (
-        {row["entity"]: row for row in pq.read_table(f"{place}/output/coefficients/per_user").to_pylist()}
-        for place in (tmp_path, folder)
-    )
-    assert kept.keys() == old.keys() == set(users.entities.tolist())
-    for number, entity in enumerate(users.entities.tolist()):
-        own = users.cells // users.columns == number
-        assert kept[entity]["values"] == pytest.approx(users.coefficients[own].tolist(), abs=5e-3)
-        assert (kept[entity]["values"] == old[entity]["values"]) == (entity >= 10)
-    films = [pq.read_table(f"{place}/output/coefficients/per_film").sort_by("entity") for place in (tmp_path, folder)]
-    assert films[0].select(["entity", "values"]).equals(films[1].select(["entity", "values"]))
-
-
-@pytest.mark.parametrize(
-    ("place", "changes"),
-    [
-        (0, {"l1": 1.0}),
-        (0, {"normalisation": "standardization"}),
-        (0, {"down_sampling_rate": 0.5}),
-        (1, {"bounds": (Bound(lower=0.0),)}),
-        (1, {"normalisation": "max_magnitude"}),
-        (1, {"features_to_samples_ratio": 0.5}),
-        (1, {"active_rows_upper_bound": 9}),
-        (1, {"active_rows_lower_bound": 2}),
-        (1, {"variances": "simple"}),
-        (1, {"penalise_intercept": False}),
-        (1, {"locked": True}),
-        (1, {"prior_weight": 1.0}),
-        (2, {"prior_weight": 1.0}),
-        (None, {"tuning": TuningSettings(search="grid", coordinates=(SearchSpace(coordinate="a", strength=(1.0,)),))}),
-    ],
-)
-def test_what_has_no_place_beside_an_estimated_prior_is_refused_with_what_mends_it(
-    made: Made, tmp_path: Path, place: int | None, changes: dict[str, object]
-) -> None:
-    config = config_for(made, tmp_path, refit=False)
-    fixed, user, film = config.coordinates
-    change = msgspec.structs.replace
-    coordinates = [fixed, change(user, l2=0.0, estimate="covariance", variances="none"), film]
-    inputs(change(config, coordinates=tuple(coordinates)))
-    # Beside an earlier model these have their place; what is wrong then is that there is none.
-    for other, has_place in ((0, {"prior_weight": 1.0}), (0, {"locked": True}), (2, {"locked": True})):
-        beside = [change(one, **has_place) if at == other else one for at, one in enumerate(coordinates)]
-        beside[0] = change(beside[0], variances="none")
-        with pytest.raises(ConfigurationError, match="no earlier model"):
-            inputs(change(config, coordinates=tuple(beside)))
-    if place is not None:
-        coordinates[place] = change(coordinates[place], **changes)
-    told = change(config, coordinates=tuple(coordinates), **({} if place is not None else changes))
-    with pytest.raises(ConfigurationError, match="while a prior is estimated") as refused:
-        inputs(told)
-    (key,) = changes
-    assert refused.value.what.startswith(f"{key}:" if place is None else f"coordinates[{place}].{key}:")
-    assert refused.value.mend
-    assert refused.value.expected
-
-
-def test_a_fixed_effect_too_wide_beside_an_estimated_prior_is_refused_by_its_index_map(
-    made: Made, tmp_path: Path
-) -> None:
-    record = _record(made)
-    first, *others = record.shards
-    change = msgspec.structs.replace
-    config = change(config_for(made, tmp_path, refit=False), training_set=f"file://{tmp_path}")
-    fixed, user, film = config.coordinates
-    estimating = change(config, coordinates=(fixed, change(user, l2=0.0, estimate="variances", variances="none"), film))
-    for columns in (1024, 1025):
-        wide = change(record, shards=(change(first, dimension=columns), *others))
-        (tmp_path / "training_set.json").write_bytes(canonical_json(wide))
-        inputs(config)
-        if columns == 1024:
-            inputs(estimating)
-    with pytest.raises(ConfigurationError, match=r"coordinates\[0\]\.shard: 1,025 columns, while a prior"):
-        inputs(estimating)
 
 
 def test_a_search_goes_on_where_it_was_killed_and_the_best_model_is_written(
