@@ -106,6 +106,18 @@ class LogSettings(Record, frozen=True, kw_only=True):
             raise ValueError(f"flush is {self.flush:g} s, expected 0.1 s or more")
 
 
+class ConsoleSettings(Record, frozen=True, kw_only=True):
+    """How long people stay signed in at the console, and the file of the secret that says so."""
+
+    session: Seconds
+    key: str
+
+    def __post_init__(self) -> None:
+        """Refuse sessions that are over before they begin."""
+        if self.session < 60:
+            raise ValueError(f"session is {self.session:g} s, expected 1 min or more")
+
+
 class ServingSettings(Record, frozen=True, kw_only=True):
     """Shape of the serving tier."""
 
@@ -120,6 +132,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     timeout: Seconds
     environment: str
     control: bool
+    console: ConsoleSettings
     log: LogSettings
     tokens: str
 
@@ -146,6 +159,12 @@ class Config(Record, frozen=True, kw_only=True):
     def home_path(self) -> Path:
         """The home folder, ``~`` resolved."""
         return Path(self.home).expanduser().absolute()
+
+    @property
+    def console_key_path(self) -> Path:
+        """File of the secret that signs sessions of the console."""
+        named = self.serving.console.key
+        return Path(named).expanduser() if named else self.home_path / "serving" / "console.key"
 
     @property
     def registry_url(self) -> str:
