@@ -125,7 +125,8 @@ def _path(times: Sequence[float], values: Points, top: float) -> str:
     parts, is_drawing = [], False
     for at, value in zip(times, values, strict=True):
         if value is not None:
-            parts.append(f"{'L' if is_drawing else 'M'}{_x(at, times[0], times[-1]):g},{_y(value, top):g}")
+            point = f"{_x(at, times[0], times[-1]):g},{_y(value, top):g}"
+            parts.append(f"L{point}" if is_drawing else f"M{point}h0")  # a point alone is a dot
         is_drawing = value is not None
     return "".join(parts)
 

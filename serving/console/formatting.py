@@ -63,13 +63,13 @@ def metric(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def interval(found: Interval | None, scale: float = 1.0, *, signed: bool = False) -> str:
+def interval(found: Interval | None, scale: float = 1.0, *, digits: int = 4, signed: bool = False) -> Markup | str:
     """Return an estimate with its interval; ``-`` if nothing is known."""
     if found is None or math.isnan(found.estimate):
         return "-"
-    form = "+.4g" if signed else ".4g"
+    form = f"{'+' if signed else ''}.{digits}g"
     one, low, high = (format(value * scale, form) for value in (found.estimate, found.lower, found.upper))
-    return f"{one} [{low}, {high}]"
+    return Markup("{} <small>[{}, {}]</small>").format(one, low, high)
 
 
 def short_id(text: str) -> str:

@@ -15,7 +15,9 @@ from serving.openapi.operation import for_people
 from yarnmill.httpserver.lines import STANDARD_ERROR
 
 _MOST_BYTES: Final = 1 << 20
-_MOST_LINES: Final = 200
+_OWN: Final = "/console/"
+"""Looks at the console itself, several a page: they would fill it."""
+_MOST_LINES: Final = 100
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +68,8 @@ def wanted_lines(data: bytes, *, model: str, only_errors: bool, models: Collecti
     """
     found = []
     for line in _parsed(reversed(data.splitlines())):
+        if line.method == "GET" and line.path.startswith(_OWN):
+            continue
         if (model and line.model != model) or (only_errors and line.status < 400):
             continue
         if models is not None and line.model not in models:

@@ -1,6 +1,24 @@
 // What pages have beside htmx: questions in a dialog, shares that stay a whole, updates that can be paused, and told.
 "use strict";
 
+// Tables: in narrow windows each row is a block of names and values; roles stay what they are by themselves elsewhere.
+const stack = (table) => {
+  const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+  table.setAttribute("role", "table");
+  table.classList.add("stacked");
+  for (const row of table.rows) {
+    row.setAttribute("role", "row");
+    for (const cell of row.cells) {
+      const isHead = row.parentElement === table.tHead;
+      cell.setAttribute("role", isHead ? "columnheader" : cell.tagName === "TH" ? "rowheader" : "cell");
+      if (!isHead && cell.colSpan === 1) cell.dataset.name = names[cell.cellIndex];
+    }
+  }
+};
+
+const stackAll = () => document.querySelectorAll("main table:not(.stacked)").forEach(stack);
+stackAll();
+
 // Questions: a link to one opens it in the dialog; without scripts it is a page.
 const asking = document.getElementById("asking");
 
@@ -47,6 +65,7 @@ document.body.addEventListener("htmx:beforeRequest", (event) => {
 });
 
 document.body.addEventListener("htmx:afterSettle", () => {
+  stackAll();
   stale.hidden = true;
   // Only what has changed is told to those who hear the page.
   if (told() === lastTold) return;

@@ -173,8 +173,8 @@ def test_experiments_are_compared_by_intervals(desk: "Desk") -> None:
     assert "1: 50 %, 2: 50 %" in desk.get("/experiments")
     page = desk.get("/experiments/rater?beside=1")
     assert "more errors than 1" in page.casefold()
-    assert "2.439 [" in page  # 1 of 41, in percent
-    assert "+1 [" in page
+    assert "2.44 <small>[" in page  # 1 of 41, in percent
+    assert "+1 <small>[" in page
 
 
 def test_each_series_stands_beside_its_reference(desk: "Desk", platform: "Platform") -> None:
