@@ -67,6 +67,7 @@ KEYS: Final = {
 OUTSIDE: Final = (
     "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll table, svg, .unseen, .skip'))"
 )
+SIDEWAYS: Final = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length"
 UNNAMED: Final = (
     "[...document.querySelectorAll('main input:not([type=hidden]), main select')]"
     ".filter(e => !e.labels.length && !e.ariaLabel)"
@@ -198,6 +199,8 @@ def test_every_page_fits_its_window_and_nothing_complains(person: Person, width:
         assert person.browser.value("document.documentElement.scrollWidth") <= width, path
         # Wide tables scroll in a frame of their own, which the keyboard gets to.
         assert person.browser.value(f"Math.max(...{OUTSIDE}.map(e => e.getBoundingClientRect().right))") <= width, path
+        if width == 400:
+            assert person.browser.value(SIDEWAYS) == 0, path
         assert person.browser.value("document.title").endswith("YarnMill"), path
         assert person.browser.value("document.querySelectorAll('h1').length") == 1, path
         assert person.browser.value(f"{UNNAMED}.length") == 0, path
