@@ -62,11 +62,9 @@ def add_endpoints(pages: Blueprint, console: Console) -> None:
             given=request.form if refusal else {},
             refusal=refusal,
             rules=console.registry.endpoints.history(model, environment)[:_MOST_HISTORY],
-            deployments=[
-                one
-                for one in console.registry.listing.deployments(model=model, limit=_MOST_DEPLOYMENTS).found
-                if one.environment == environment
-            ],
+            deployments=console.registry.listing.deployments(
+                model=model, environment=environment, limit=_MOST_DEPLOYMENTS
+            ).found,
         )
 
     @pages.get(_ADDRESS)

@@ -39,13 +39,16 @@ def add_overview(pages: Blueprint, console: Console) -> None:
     @for_people
     def projects() -> str:
         """Show every project."""
-        named = text_of("named")
-        found = [
-            one
-            for one in console.registry.projects.find()
-            if may_see(one.name) and named.casefold() in one.name.casefold()
-        ]
-        return render_template("console/projects.html", projects=found, named=named)
+        named, after = text_of("named"), text_of("after")
+        seen = [one for one in console.registry.projects.find() if may_see(one.name)]
+        found = [one for one in seen if named.casefold() in one.name.casefold()]
+        start = next((at + 1 for at, one in enumerate(found) if one.name == after), 0)
+        return render_template(
+            "console/projects.html",
+            projects=found[start : start + ROWS],
+            following=found[start + ROWS - 1].name if len(found) > start + ROWS else None,
+            named=named,
+        )
 
     @pages.get("/projects/<project>")
     @for_people

@@ -81,6 +81,8 @@ def test_deployments_go_on_where_the_page_before_ended(registry: Registry) -> No
     assert ([one.model for one in rest.found], rest.following) == (["alpha"], None)
     assert {one.model for one in registry.listing.deployments(projects=["films"], limit=9).found} == {"gamma"}
     assert len(registry.listing.deployments(model="alpha", limit=9).found) == 3
+    assert len(registry.listing.deployments(environment="production", limit=9).found) == 5
+    assert registry.listing.deployments(environment="moon", limit=9).found == []
 
 
 def test_changes_go_on_where_the_page_before_ended(registry: Registry) -> None:

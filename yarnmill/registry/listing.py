@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from yarnmill.registry import rows
 from yarnmill.registry.database import Database
 from yarnmill.registry.records import AuditEntry, Deployment, Model, ModelVersion
-from yarnmill.registry.schema import AUDIT, DEPLOYMENT, MODEL, PROJECT, VERSION, VERSION_METRIC
+from yarnmill.registry.schema import AUDIT, DEPLOYMENT, ENVIRONMENT, MODEL, PROJECT, VERSION, VERSION_METRIC
 from yarnmill.registry.versions import model_of
 
 T = TypeVar("T")
@@ -76,6 +76,7 @@ class Listing:
         self,
         *,
         model: str | None = None,
+        environment: str | None = None,
         projects: Collection[str] | None = None,
         before: int | None = None,
         limit: int,
@@ -84,6 +85,8 @@ class Listing:
         query = rows.DEPLOYMENTS.order_by(DEPLOYMENT.c.id.desc()).limit(limit + 1)
         if model is not None:
             query = query.where(MODEL.c.name == model)
+        if environment is not None:
+            query = query.where(ENVIRONMENT.c.name == environment)
         if projects is not None:
             query = query.where(MODEL.c.id.in_(_models_of(projects, MODEL.c.id)))
         if before is not None:

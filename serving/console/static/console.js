@@ -60,7 +60,7 @@ if (pause && document.getElementById("live")) {
 
 document.body.addEventListener("htmx:beforeRequest", (event) => {
   // Nobody looks, or somebody reads: the tier has other things to do.
-  const isPaused = pause?.getAttribute("aria-pressed") === "true" || document.hidden;
+  const isPaused = pause?.getAttribute("aria-pressed") === "true" || document.hidden || asking.open;
   if (isUpdate(event) && isPaused) event.preventDefault();
 });
 

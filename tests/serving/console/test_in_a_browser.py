@@ -230,6 +230,22 @@ def test_a_version_is_deployed_by_keyboard_alone_and_answers(person: Person) -> 
     assert person.complaints() == []
 
 
+def test_it_is_deployed_without_scripts_too(person: Person) -> None:
+    person.sign_in(person.site.deployer)
+    person.browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        person.open("/models/rater")
+        person.go_to("e.textContent === 'Deploy 3'")
+        person.press("Enter")
+        person.waits("location.pathname.endsWith('/versions/3/deploy') && document.readyState === 'complete'")
+        assert person.browser.value("document.activeElement.textContent") == "Deploy version 3"
+        person.press("Enter")
+        person.waits("location.pathname === '/console/models/rater/endpoints/production'")
+    finally:
+        person.browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert eventually(lambda: person.site.ask("rater", 8) == {"3"})
+
+
 def test_shares_stay_a_whole_whatever_is_moved_and_are_saved(person: Person) -> None:
     person.sign_in(person.site.deployer)
     person.open("/models/shared/endpoints/production")

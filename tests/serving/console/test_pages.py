@@ -1,5 +1,6 @@
 """What pages show, without a browser: everything that is there, whatever it is called, page by page."""
 
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -211,6 +212,25 @@ def test_another_environment_has_its_rule_and_no_rates_here(desk: "Desk", platfo
     assert "http://staging.example.com:8500" in page
     assert "3: 100 %" in page
     assert "Requests/s" not in page
+
+
+def test_projects_come_page_by_page(desk: "Desk") -> None:
+    for number in range(30):
+        desk.registry.projects.ensure(f"p-{number:02}")
+    first = desk.get("/projects?named=P-")
+    assert "p-24" in first
+    assert "p-25" not in first
+    assert "p-29" in desk.get("/projects?named=P-&after=p-24")
+    assert "default" not in first
+
+
+def test_htmx_is_the_file_that_is_said(shown: "Desk") -> None:
+    file = shown.client.get("/console/static/htmx-2.0.11.min.js")
+    assert file.mimetype == "text/javascript"
+    assert hashlib.sha256(file.data).hexdigest() in shown.client.get("/console/static/htmx-README.txt").text
+    assert 'version:"2.0.11"' in file.text
+    assert "Zero-Clause BSD" in shown.client.get("/console/static/htmx-LICENSE.txt").text
+    assert shown.client.get("/console").location == "http://localhost/console/"
 
 
 def test_changes_and_deployments_are_leafed_through(desk: "Desk") -> None:
