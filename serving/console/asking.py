@@ -1,11 +1,13 @@
 """What addresses of pages ask for after the question mark: bad values are told, never guessed."""
 
+from typing import Final
+
 from flask import request
 
 from serving.control.bodies import LARGEST_ID
 from serving.refusals import BadRequestError
 
-ROWS: int = 25
+ROWS: Final = 25
 """Rows of one page of a list."""
 
 

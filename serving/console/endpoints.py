@@ -44,7 +44,9 @@ def add_endpoints(pages: Blueprint, console: Console) -> None:
         is_here = environment == console.environment
         samples = console.samples.recent()
         past = history(samples, model)
-        versions = console.registry.deployments.find(model, environment)
+        # What htmx asks for every few seconds is one part of the page, and the rest takes the longest.
+        is_part = "HX-Request" in request.headers
+        versions = [] if is_part else console.registry.deployments.find(model, environment)
         slot = console.table.snapshot.slots.get(model)
         return render_template(
             "console/endpoint.html",
@@ -61,7 +63,7 @@ def add_endpoints(pages: Blueprint, console: Console) -> None:
             shares=_shares(present, versions, request.form if refusal else None),
             given=request.form if refusal else {},
             refusal=refusal,
-            rules=console.registry.endpoints.history(model, environment)[:_MOST_HISTORY],
+            rules=[] if is_part else console.registry.endpoints.history(model, environment)[:_MOST_HISTORY],
             deployments=console.registry.listing.deployments(
                 model=model, environment=environment, limit=_MOST_DEPLOYMENTS
             ).found,

@@ -1,11 +1,13 @@
 """Models whose requests several versions share, and what each version of one did."""
 
-from typing import TYPE_CHECKING, Final
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flask import Blueprint, render_template
 
 from serving.console.asking import ROWS, number_of, text_of
 from serving.console.console import Console, seen_projects
+from serving.console.rates import quantile
 from serving.metrics import Metrics
 from serving.openapi.operation import for_people
 from serving.refusals import BadRequestError
@@ -14,9 +16,19 @@ from yarnmill.registry import Rule
 if TYPE_CHECKING:
     from yarnmill.experiments.comparison import Comparison
 
+_ARM: Final = "yarnmill_arm_seconds_bucket"
+_ALONE: Final = "yarnmill_request_seconds_bucket"
+_MIRROR: Final = "yarnmill_mirror_seconds_bucket"
 _ALPHA: Final = 0.05
 _SLOW_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _SLOW: Final = 0.1
+
+
+class Latency(NamedTuple):
+    """Seconds to an answer: half of them came sooner than ``median_s``, 99 of 100 sooner than ``p99_s``."""
+
+    median_s: float | None
+    p99_s: float | None
 
 
 def add_experiments(pages: Blueprint, console: Console) -> None:
@@ -45,12 +57,14 @@ def add_experiments(pages: Blueprint, console: Console) -> None:
         """Show what each version of a model did here, with intervals that hold however often somebody looks."""
         environment, slow_s, beside = console.environment, _slow(text_of("slow")), number_of("beside")
         rule = console.registry.endpoints.get(model, environment).rule
+        comparison = _compared(console.metrics, model, rule, beside, slow_s) if rule.destinations else None
         return render_template(
             "console/experiment.html",
             model=model,
             environment=environment,
             rule=rule,
-            comparison=_compared(console.metrics, model, rule, beside, slow_s) if rule.destinations else None,
+            comparison=comparison,
+            latencies={} if comparison is None else _latencies(console.metrics, model, comparison),
             slow_s=slow_s,
             choices=_SLOW_S,
             alpha=_ALPHA,
@@ -80,3 +94,20 @@ def _compared(metrics: Metrics, model: str, rule: Rule, beside: int | None, slow
     growth.look()
     growth.since_the_start()
     return compare(growth, rule, beside=beside, slow_s=slow_s, alpha=_ALPHA)
+
+
+def _latencies(metrics: Metrics, model: str, comparison: "Comparison") -> dict[int, Latency]:
+    """Return the latencies of each version, as far as the tier counts them by version."""
+    histograms: defaultdict[tuple[str, str], dict[float, float]] = defaultdict(dict)
+    for (name, labels), count in metrics.totals((_ARM, _ALONE, _MIRROR)).read().items():
+        of = dict(labels)
+        if of["model"] == model:
+            histograms[name, of.get("version", "")][float(of["le"])] = count
+    answering = [arm for arm in comparison.arms if arm.share is not None]
+    found = {}
+    for arm in comparison.arms:
+        key = (_MIRROR, "") if arm.share is None else (_ARM, str(arm.version)) if len(answering) > 1 else (_ALONE, "")
+        bounds = sorted(histograms[key])
+        buckets = [histograms[key][bound] for bound in bounds]
+        found[arm.version] = Latency(quantile(0.5, bounds, buckets), quantile(0.99, bounds, buckets))
+    return found

@@ -124,7 +124,10 @@ def test_rates_are_of_the_last_minute(desk: "Desk") -> None:
     desk.moment.now += 5
     desk.console.samples.take()
     overview, endpoint = desk.get("/"), desk.get("/models/rater/endpoints/production")
-    for page in (overview, endpoint):
+    part = desk.client.get("/console/models/rater/endpoints/production", headers={"HX-Request": "true"}).text
+    assert "Save shares" in endpoint
+    assert "Save shares" not in part  # which is not looked at every few seconds
+    for page in (overview, endpoint, part):
         assert "<dt>Requests/s</dt><dd>0.8</dd>" in page
         assert "<dt>Errors</dt><dd>25 %</dd>" in page
         assert 'aria-label="Requests a second: all now 0.8"' in page
@@ -169,13 +172,17 @@ def test_experiments_are_compared_by_intervals(desk: "Desk") -> None:
     desk.console.table.refresh()
     for version in (1, 2):
         for at in range(40):
-            desk.console.metrics.count_arm_answer("rater", version, 0.01, version + at / 100)
+            desk.console.metrics.count_arm_answer("rater", version, 0.008, version + at / 100)
     desk.console.metrics.count_arm_refusal("rater", 2, 500)
     assert "1: 50 %, 2: 50 %" in desk.get("/experiments")
     page = desk.get("/experiments/rater?beside=1")
     assert "more errors than 1" in page.casefold()
     assert "2.44 <small>[" in page  # 1 of 41, in percent
     assert "+1 <small>[" in page
+    assert page.count("7.5 ms") == 2  # the middle of the bucket from 5 to 10 ms
+    desk.registry.endpoints.route("rater", Rule.only(1))
+    desk.console.metrics.count_answer("rater", 1, 0.3)
+    assert "375 ms" in desk.get("/experiments/rater")
 
 
 def test_each_series_stands_beside_its_reference(desk: "Desk", platform: "Platform") -> None:
