@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Final
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from serving.console.console import Console
@@ -36,6 +36,8 @@ def add_guard(pages: Blueprint, console: Console) -> None:
 
     def judge() -> AnyResponse | None:
         refuse_other_sites(is_open=console.access.is_open)
+        if any("\0" in str(name) for name in (request.view_args or {}).values()):  # PostgreSQL has no place for it
+            raise NotFound("There is no page of such a name.")
         if request.endpoint in _FOR_EVERYBODY:
             return None
         tokens = console.access.tokens

@@ -63,4 +63,4 @@ def _own(address: str) -> str:
     """Return an address of the console, its first page instead of any other."""
     parts = urlsplit(address.replace("\\", "/"))
     is_own = not parts.scheme and not parts.netloc and parts.path.startswith(_root())
-    return address if is_own else _root()
+    return address if is_own and address.isprintable() else _root()  # a header has no line breaks

@@ -115,7 +115,16 @@ def test_who_signs_in_comes_back_to_where_they_were_going(guarded: "Desk") -> No
 
 
 @pytest.mark.parametrize(
-    "goes_to", ["https://evil.example/console/", "//evil.example/console/", "/\\evil.example", "/metrics", "", "x"]
+    "goes_to",
+    [
+        "https://evil.example/console/",
+        "//evil.example/console/",
+        "/\\evil.example",
+        "/metrics",
+        "",
+        "x",
+        "/console/\r\nX-Own: 1",
+    ],
 )
 def test_nobody_is_sent_elsewhere(guarded: "Desk", goes_to: str) -> None:
     response = guarded.post("/sign-in", {"token": guarded.new("reader", name="ana"), "next": goes_to})

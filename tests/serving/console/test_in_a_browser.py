@@ -20,6 +20,8 @@ from yarnmill.registry.records import Destination
 if TYPE_CHECKING:
     from conftest import Platform, Tier
 
+pytestmark = pytest.mark.xdist_group("console")  # one tier and one browser for all of them
+
 EVIL: Final = '"><script>document.title = "taken"</script><img src=x onerror="document.title = 1">'
 LONG: Final = "film-embedding-of-two-towers-with-a-name-that-is-rather-long-for-a-model"
 ROW: Final = {"user_id": 1, "features": [0.5, 0.5]}

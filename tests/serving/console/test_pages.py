@@ -1,6 +1,7 @@
 """What pages show, without a browser: everything that is there, whatever it is called, page by page."""
 
 import hashlib
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ def test_every_page_is_there_and_says_what_a_browser_may_load(shown: "Desk", pat
     ("path", "status", "said"),
     [
         ("/nothing/there", 404, "There is no page"),
+        ("/models/%00", 404, "no page of such a name"),
         ("/models/nobody", 404, "nobody: no such model"),
         ("/models/rater/versions/9", 404, "rater has no version 9"),
         ("/models/rater/endpoints/moon", 404, "moon: no such environment"),
@@ -81,6 +83,26 @@ def test_what_is_not_there_and_what_cannot_be_meant_is_told_on_a_page(
     page = shown.get(path, status=status)
     assert said in page
     assert "<h1>" in page
+
+
+def test_nothing_that_an_address_asks_for_makes_a_page_fail(shown: "Desk") -> None:
+    asked = {
+        "/": ("named", "after"),
+        "/projects": ("named", "after"),
+        "/models/rater": ("metric", "order", "skip"),
+        "/models/rater/versions/1": ("beside",),
+        "/models/rater/versions/2/deploy": ("environment",),
+        "/experiments/rater": ("slow", "beside"),
+        "/deployments": ("model", "before"),
+        "/audit": ("subject", "before"),
+        "/logs": ("model", "only"),
+    }
+    values = ("-1", "9" * 20, "\0", "é'\"><%", "x" * 600, "nan", "٣", "\r\nX: y")
+    pages = [(path, name) for path, names in asked.items() for name in names]
+    for (path, name), value in itertools.product(pages, values):
+        response = shown.client.get(f"/console{path}", query_string={name: value})
+        assert response.status_code in {200, 400, 404}, (path, name, value)
+        assert "<h1>" in response.text
 
 
 def test_texts_of_others_are_texts(desk: "Desk") -> None:
