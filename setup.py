@@ -11,7 +11,13 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-    package_data={"conf": ["**/*", "*"], "oozie": ["definitions/*"], "serving": ["templates/*"], "": ["py.typed"]},
+    package_data={
+        "conf": ["**/*", "*"],
+        "oozie": ["definitions/*"],
+        "serving": ["templates/*"],
+        "serving.console": ["static/*", "templates/console/*"],
+        "": ["py.typed"],
+    },
     install_requires=[
         "alembic>=1.20",
         "click>=8.3",
@@ -21,6 +27,7 @@ setup(
         "fsspec>=2025.10",
         "gunicorn>=26",
         "hdfs-native>=0.14.7,<0.15",
+        "itsdangerous>=2.2",
         "lxml>=6",
         "mlflow>=3.17,<4",
         "msgspec>=0.22",

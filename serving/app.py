@@ -39,10 +39,11 @@ _log = logging.getLogger(__name__)
 
 
 class ControlPages(NamedTuple):
-    """The pages that change what is deployed, and whether they need a token."""
+    """The pages that change what is deployed, those of the console among them, and whether they need a token."""
 
     pages: Blueprint
     has_tokens: bool
+    console: Blueprint | None = None
 
 
 def create_app(
@@ -82,6 +83,8 @@ def create_app(
     app.register_blueprint(drift_pages(table, profiles))
     if control is not None:
         app.register_blueprint(control.pages)
+        if control.console is not None:
+            app.register_blueprint(control.console)
     has_tokens = control is not None and control.has_tokens
     add_document(app, (one.asking for one in DIALECTS), has_tokens=has_tokens)
     app.register_error_handler(RequestError, lambda error: json_response({"error": error.text}, error.status))

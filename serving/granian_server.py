@@ -94,7 +94,7 @@ def run_granian(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _Stop().take_over()
-        worker = Worker(config, deployer)
+        worker = Worker(config, deployer, access_log)
         Finalize(None, worker.stop, exitpriority=1)  # Granian's workers end as multiprocessing's do
         worker.load_first()
         ready.count_one()

@@ -1,6 +1,6 @@
 """What Prometheus sees: few series however many models there are, summed over all worker processes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from serving.slots import Snapshot
 from yarnmill.drift.comparison import VersionDrift
 from yarnmill.httpserver.series import render_series
+from yarnmill.httpserver.totals import Totals
 
 _LARGEST_LABELS: Final = 100
 _MOST_ARMS: Final = 500
@@ -18,8 +19,10 @@ _MOST_WATCHED: Final = 500
 """Models that have labels of their own, however many came before them, because an alert looks at them."""
 
 _DIFFERENCES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 100.0)
-_OTHER: Final = "(other)"
 _BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+OTHER: Final = "(other)"
+"""What stands for all models, or arms, that have no labels of their own."""
+
 _BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -166,7 +169,7 @@ class Metrics:
     def count_refusal(self, model: str | None, status: int, kind: str) -> None:
         """Count a request without a prediction; ``model`` is None unless it is deployed here."""
         self._errors.labels(kind).inc()
-        self._count_request(_OTHER if model is None else self._label(model), status)
+        self._count_request(OTHER if model is None else self._label(model), status)
 
     def count_arm_answer(self, model: str, version: int, seconds: float, score: float | None) -> None:
         """Count a prediction of an experiment; ``score`` is None if it has none."""
@@ -238,6 +241,10 @@ class Metrics:
         self._refused.set(sum(bool(slot.failure) for slot in snapshot.slots.values()))
         self._registry_up.set(not snapshot.trouble)
 
+    def totals(self, names: Collection[str]) -> Totals:
+        """Return what reads some samples over all workers, again and again."""
+        return Totals(self._registry, names)
+
     def render(self) -> bytes:
         """Return all series as text, over all workers if there are several."""
         return render_series(self._registry)
@@ -247,14 +254,14 @@ class Metrics:
         if arm in self._known_arms:
             return arm
         if len(self._known_arms) >= _MOST_ARMS:
-            return _OTHER, _OTHER
+            return OTHER, OTHER
         self._known_arms.add(arm)
         return arm
 
     def _label(self, model: str) -> str:
         if model in self._children:
             return model
-        label = model if len(self._children) < _LARGEST_LABELS or model in self._watched else _OTHER
+        label = model if len(self._children) < _LARGEST_LABELS or model in self._watched else OTHER
         if label not in self._children:
             self._children[label] = _Children(seconds=self._seconds.labels(label), rows=self._rows.labels(label))
         return label

@@ -58,13 +58,13 @@ def serve(
     ConflictError
         If the port is taken.
     ConfigurationError
-        If the server that is asked for is not installed, the tokens file is none, or the control API would be open to
-        other machines.
+        If the server that is asked for is not installed, the tokens file or the console's key is none, or the control
+        API would be open to other machines.
     NotFoundError
         If the tokens file is not there.
     """
     if deployer is not None:
-        _check_tokens(config.serving.tokens_path)
+        _check_control(config)
     listener = bind(config.serving.host, config.serving.port)
     if deployer is not None and config.serving.tokens_path is None and not is_loopback(listener):
         listener.close()
@@ -88,12 +88,14 @@ def serve(
             _Application(config, options, listener, ready, deployer).run()
 
 
-def _check_tokens(path: Path | None) -> None:
-    """Say what is wrong with the tokens file before anything starts."""
-    if path is not None:
-        from serving.control.tokens import load_role_tokens  # noqa: PLC0415  # most tiers have no control API
+def _check_control(config: Config) -> None:
+    """Say what is wrong with the files that the control API and the console need before anything starts."""
+    from serving.console.sessions import session_key  # noqa: PLC0415  # most tiers have neither
+    from serving.control.tokens import load_role_tokens  # noqa: PLC0415
 
-        load_role_tokens(path)
+    if config.serving.tokens_path is not None:
+        load_role_tokens(config.serving.tokens_path)
+    session_key(config.console_key_path)
 
 
 class _Application(ThreadedApplication):
@@ -112,6 +114,7 @@ class _Application(ThreadedApplication):
         self._config = config
         self._ready = ready
         self._deployer = deployer
+        self._access_log = options.access_log
         self._worker: Worker | None = None
         processes = Processes(
             name="yarnmill-serve",
@@ -136,7 +139,7 @@ class _Application(ThreadedApplication):
         """Return the application of one worker; called after the fork."""
         from serving.worker import Worker  # noqa: PLC0415  # see shared_series
 
-        self._worker = Worker(self._config, self._deployer)
+        self._worker = Worker(self._config, self._deployer, self._access_log)
         return self._worker.app
 
     def _load_first(self, process: PromptWorker) -> None:

@@ -15,8 +15,11 @@ from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
 from serving.profiles import Profiles
 from yarnmill.config import Config
 from yarnmill.errors import YarnMillError
+from yarnmill.httpserver.lines import STANDARD_ERROR
+from yarnmill.httpserver.series import shared_folder
 
 if TYPE_CHECKING:
+    from serving.console.samples import Samples
     from serving.control.control import Control
     from serving.control.deploying import Deployer
     from serving.predictionlog.log import PredictionLog
@@ -71,31 +74,23 @@ class Worker:
     config
         The configuration: ``serving``, ``registry``, ``home``.
     deployer
-        Carries out what Merlin's clients deploy; None: there is no control API.
+        Carries out what Merlin's clients and people at the console deploy; None: there are neither.
+    access_log
+        Where the server writes its access log: a file, or ``-`` for standard error.
     """
 
-    def __init__(self, config: Config, deployer: "Deployer | None" = None) -> None:
+    def __init__(self, config: Config, deployer: "Deployer | None" = None, access_log: str = STANDARD_ERROR) -> None:
         self._follower = Follower.from_config(config)
+        self._profiles = Profiles(self._follower.metrics, config.home_path / "cache" / "serving" / "profiles")
         self._control: Control | None = None
-        pages = None
-        if deployer is not None:  # most tiers have no control API, and need not load it
-            from serving.control import access, control, tokens  # noqa: PLC0415
-            from serving.control.pages import control_pages  # noqa: PLC0415
-
-            self._control = control.Control(config, deployer)
-            path = config.serving.tokens_path
-            rules = None if path is None else tokens.watched_role_tokens(path)
-            if rules is not None:
-                with suppress(YarnMillError):  # each request says so; what is good now is what stays if it breaks
-                    rules()
-            judge = access.Access(rules, self._follower.metrics.count_control_refusal)
-            pages = ControlPages(control_pages(self._control, judge), has_tokens=rules is not None)
+        self._samples: Samples | None = None
+        # Most tiers have no control API, and need not load it.
+        pages = None if deployer is None else self._control_pages(config, deployer, access_log)
         self._log: PredictionLog | None = None
         if config.serving.log.url:  # nor do they need Arrow
             from serving.predictionlog import log  # noqa: PLC0415
 
             self._log = log.PredictionLog(config.serving.log, self._follower.metrics)
-        self._profiles = Profiles(self._follower.metrics, config.home_path / "cache" / "serving" / "profiles")
         self.app: Flask = create_app(
             self._follower.table,
             self._follower.metrics,
@@ -103,6 +98,35 @@ class Worker:
             control=pages,
             log=self._log,
             profiles=self._profiles,
+        )
+
+    def _control_pages(self, config: Config, deployer: "Deployer", access_log: str) -> ControlPages:
+        from serving.console import console, pages, samples, sessions  # noqa: PLC0415
+        from serving.control import access, control, tokens  # noqa: PLC0415
+        from serving.control.pages import control_pages  # noqa: PLC0415
+
+        metrics, folder = self._follower.metrics, shared_folder()
+        self._control = control.Control(config, deployer)
+        self._samples = samples.Samples(metrics, None if folder is None else folder / "samples")
+        path = config.serving.tokens_path
+        rules = None if path is None else tokens.watched_role_tokens(path)
+        if rules is not None:
+            with suppress(YarnMillError):  # each request says so; what is good now is what stays if it breaks
+                rules()
+        judge = access.Access(rules, metrics.count_control_refusal)
+        found = console.Console(
+            control=self._control,
+            access=judge,
+            sessions=sessions.Sessions(sessions.session_key(config.console_key_path), config.serving.console.session),
+            table=self._follower.table,
+            metrics=metrics,
+            profiles=self._profiles,
+            samples=self._samples,
+            config=config,
+            access_log=access_log,
+        )
+        return ControlPages(
+            control_pages(self._control, judge), has_tokens=rules is not None, console=pages.console_pages(found)
         )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:
@@ -114,6 +138,8 @@ class Worker:
             Asked five times a second; False ends it.
         """
         self._follower.start()
+        if self._samples is not None:
+            self._samples.start()
         deadline = time.monotonic() + _LOAD_FIRST_S
         while time.monotonic() < deadline and go_on() and not self._follower.wait_for_first_pass(0.2):
             pass
@@ -122,6 +148,8 @@ class Worker:
         """Deploy nothing more, follow the registry no longer, and keep what was counted and is to be logged."""
         if self._control is not None:
             self._control.stop()
+        if self._samples is not None:
+            self._samples.stop()
         self._follower.stop()
         self._profiles.stop()
         if self._log is not None:

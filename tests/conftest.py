@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # From the quickest to the slowest; a test with several fixtures has several markers and runs with its slowest.
 MARKER_OF_FIXTURE = {
     "browser": "programs",
+    "shared_browser": "programs",
     "peak_memory_of": "programs",
     "postgres": "programs",
     "ambry": "programs",
@@ -269,12 +271,28 @@ class Browser:
         os.close(self._reads)
 
 
-@pytest.fixture
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+@contextmanager
+def running_browser(profile: Path) -> Iterator[Browser]:
     """Yield a browser; where none is installed `make browser` installs one."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium here: make browser")
-    started = Browser(program, tmp_path_factory.mktemp("browser"))
-    yield started
-    started.close()
+    started = Browser(program, profile)
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Yield a browser of the test's own."""
+    with running_browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Yield a browser that the tests of a module use one after the other."""
+    with running_browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started

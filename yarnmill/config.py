@@ -113,6 +113,18 @@ class BatchingSettings(Record, frozen=True, kw_only=True):
     wait: Seconds
 
 
+class ConsoleSettings(Record, frozen=True, kw_only=True):
+    """How long people stay signed in at the console, and the file of the secret that says so."""
+
+    session: Seconds
+    key: str
+
+    def __post_init__(self) -> None:
+        """Refuse sessions that are over before they begin."""
+        if self.session < 60:
+            raise ValueError(f"session is {self.session:g} s, expected 1 min or more")
+
+
 class ServingSettings(Record, frozen=True, kw_only=True):
     """Shape of the serving tier."""
 
@@ -128,6 +140,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     environment: str
     control: bool
     batching: dict[str, BatchingSettings]
+    console: ConsoleSettings
     log: LogSettings
     prometheus: str
     tokens: str
@@ -155,6 +168,12 @@ class Config(Record, frozen=True, kw_only=True):
     def home_path(self) -> Path:
         """The home folder, ``~`` resolved."""
         return Path(self.home).expanduser().absolute()
+
+    @property
+    def console_key_path(self) -> Path:
+        """File of the secret that signs sessions of the console."""
+        named = self.serving.console.key
+        return Path(named).expanduser() if named else self.home_path / "serving" / "console.key"
 
     @property
     def registry_url(self) -> str:

@@ -32,6 +32,16 @@ class Access:
         self._tokens = tokens
         self._count_refusal = count_refusal
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything."""
+        return self._tokens is None
+
+    @property
+    def tokens(self) -> RoleTokens | None:
+        """The tokens of the moment; None: it is open. ClusterUnavailableError if nobody can tell."""
+        return None if self._tokens is None else _present(self._tokens)
+
     def require_role(self, change: Role) -> None:
         """Refuse the request unless its token may read, or may change something if that is what it asks for.
 
@@ -47,9 +57,12 @@ class Access:
         ForbiddenError
             If its token has another role.
         """
-        if self._tokens is None:
-            return
-        token = self._token(_present(self._tokens))
+        tokens = self.tokens
+        if tokens is not None:
+            self.admit(self._token(tokens), change)
+
+    def admit(self, token: RoleToken, change: Role) -> None:
+        """Let the request be one of a token's; ForbiddenError if its role is another, as :meth:`require_role`."""
         g.token = token
         request.environ[WHO_KEY] = token.name
         needed: Role = "reader" if request.method in _SAFE else change
@@ -78,6 +91,10 @@ class Access:
         if not secret:
             self._count_refusal("no token")
             raise UnauthorizedError("this needs a token", expected="Authorization: Bearer TOKEN", mend=_MEND)
+        return self.token_of(tokens, secret)
+
+    def token_of(self, tokens: RoleTokens, secret: str) -> RoleToken:
+        """Return whose a secret is; UnknownTokenError if it is nobody's, or has expired."""
         token = entry_of(tokens.tokens, secret)
         if token is None:
             self._count_refusal("unknown token")

@@ -5,10 +5,10 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from yarnmill.errors import ClusterUnavailableError, YarnMillError
-from yarnmill.registry import Registry
+from yarnmill.registry import Registry, Rule
 from yarnmill.registry.records import Deployment, VersionEndpoint
 
 _LAST_S: Final = 2.0
@@ -20,6 +20,18 @@ class Deployer(Protocol):
 
     def __call__(self, registry: Registry, deployment: Deployment) -> None:
         """Carry out a deployment that has begun, and note in the registry how it ended; may raise why it failed."""
+
+
+class NextRule(NamedTuple):
+    """What shall be done once a version runs: a rule, and the endpoint's revision that whoever asked for it saw."""
+
+    rule: Rule
+    expected: int
+
+
+class _Asked(NamedTuple):
+    deployment: Deployment
+    then: NextRule | None
 
 
 class Deploying:
@@ -39,13 +51,21 @@ class Deploying:
         self._registry = registry
         self._deployer = deployer
         self._most_waiting = most_waiting
-        self._waiting: queue.SimpleQueue[Deployment | None] = queue.SimpleQueue()
-        self._current: Deployment | None = None
+        self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._current: _Asked | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def begin(self, model: str, version: int, environment: str | None) -> VersionEndpoint:
+    def begin(self, model: str, version: int, environment: str | None, then: NextRule | None = None) -> VersionEndpoint:
         """Begin a deployment and return how far the version is now; the registry tells how it ends.
+
+        Parameters
+        ----------
+        model, version, environment
+            Which version, where (None: the default environment).
+        then
+            The rule that is to stand once the version runs, unless somebody changes the endpoint before; None: the one
+            that stands.
 
         Raises
         ------
@@ -63,7 +83,7 @@ class Deploying:
         try:
             return deployments.get(model, version, deployment.environment)
         finally:
-            self._waiting.put(deployment)
+            self._waiting.put(_Asked(deployment, then))
             self._start()
 
     def stop(self) -> None:
@@ -76,9 +96,9 @@ class Deploying:
                 left.append(self._waiting.get_nowait())
         self._waiting.put(None)
         self._thread.join(timeout=_LAST_S)
-        for deployment in (*left, self._current):
-            if deployment is not None:
-                self._give_up(deployment)
+        for asked in (*left, self._current):
+            if asked is not None:
+                self._give_up(asked.deployment)
 
     def _start(self) -> None:
         with self._starting:
@@ -87,11 +107,16 @@ class Deploying:
                 self._thread.start()
 
     def _carry_out_all(self) -> None:
-        while (deployment := self._waiting.get()) is not None:
-            self._current = deployment
+        while (asked := self._waiting.get()) is not None:
+            self._current, deployment = asked, asked.deployment
             name = f"{deployment.model}/{deployment.version} in {deployment.environment}"
             try:
-                self._deployer(self._registry().acting_as(deployment.actor), deployment)
+                registry = self._registry().acting_as(deployment.actor)
+                self._deployer(registry, deployment)
+                self._current = None  # it runs, whatever comes of the rule
+                if asked.then is not None:
+                    where, (rule, expected) = deployment.environment, asked.then
+                    registry.endpoints.route(deployment.model, rule, where, expected=expected)
             except YarnMillError as problem:
                 _log.warning("%s: not deployed: %s", name, problem.what)
             except Exception:  # noqa: BLE001  # whatever a model's library raises, the next one has its turn

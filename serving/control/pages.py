@@ -11,11 +11,12 @@ from serving.control.alerts import add_alerts
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
 from serving.control.projects import add_projects
+from serving.control.sites import refuse_other_sites
 from serving.control.traffic import add_traffic
 from serving.control.unoffered import add_unoffered
 from serving.control.versions import add_versions
 from serving.openapi.operation import operation_of
-from serving.refusals import OtherSiteError, RequestError, UnauthorizedError, error_text
+from serving.refusals import RequestError, UnauthorizedError, error_text
 from serving.responses import json_response
 from yarnmill.errors import (
     ClusterUnavailableError,
@@ -51,7 +52,7 @@ def control_pages(control: Control, access: Access) -> Blueprint:
     add_traffic(pages, control)
     add_alerts(pages, control)
     add_unoffered(pages)
-    pages.before_request(_refuse_other_sites)
+    pages.before_request(lambda: refuse_other_sites(is_open=access.is_open))
     pages.before_request(lambda: _judge(control, access))
     pages.register_error_handler(YarnMillError, _refused)
     return pages
@@ -69,15 +70,8 @@ def _judge(control: Control, access: Access) -> None:
         access.require_project(control.model(ids["model_id"]).project)
 
 
-def _refuse_other_sites() -> None:
-    # A browser sends what any page asks for, to loopback too, and bodies without a Content-Type need no leave for it.
-    origin = request.headers.get("Origin")
-    if origin is not None and request.method != "GET" and origin.partition("://")[2] != request.host:
-        raise OtherSiteError(f"{origin[:100]} asks for a change here", expected="a client that is no other site's page")
-
-
 def _refused(error: YarnMillError) -> Response:
-    status = _status(error)
+    status = status_of(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s", error_text(error))
     response = json_response({"error": error_text(error)}, status)
@@ -86,7 +80,8 @@ def _refused(error: YarnMillError) -> Response:
     return response
 
 
-def _status(error: YarnMillError) -> int:
+def status_of(error: YarnMillError) -> int:
+    """Return the HTTP status of an error."""
     if isinstance(error, RequestError):
         return error.status
     found = (status for kind, status in _STATUSES if isinstance(error, kind))

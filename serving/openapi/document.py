@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from flask import Flask
 
-from serving.openapi.operation import JSON, Asking, Operation, Shape, operation_of
+from serving.openapi.operation import JSON, Asking, Operation, Shape, is_for_people, operation_of
 from serving.openapi.shapes import Refusal
 
 _CONTROL: Final = "/merlin/v1"
@@ -94,6 +94,8 @@ def document(app: Flask, askings: Iterable[Asking], *, has_tokens: bool) -> dict
 def _of_routes(app: Flask) -> Iterator[_Entry]:
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]
+        if is_for_people(view):
+            continue
         operation = operation_of(view)
         if operation is None:
             raise TypeError(f"{rule.rule}: {view.__qualname__} is not described")
@@ -172,8 +174,8 @@ def _operation(entry: _Entry, shapes: _Shapes, *, needs_token: bool) -> dict[str
 
 
 def _refusals_of_control(entry: _Entry, *, needs_token: bool) -> set[int]:
-    # 503 is what a registry that does not answer comes to, 403 a change that a page of another site asks for too.
-    found = {503} | ({401, 403} if needs_token else set()) | ({403} if entry.method != "GET" else set())
+    # 503 is what a registry that does not answer comes to, 403 what a page of another site asks for.
+    found = {403, 503} | ({401} if needs_token else set())
     return found | ({404} if "<" in entry.rule else set())
 
 

@@ -11,6 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
 _KEY: Final = "operation"
+_FOR_PEOPLE: Final = "for_people"
 
 Shape = Any
 """A type that msgspec has a schema for, several of them in a tuple (one is meant), None for what has no schema."""
@@ -65,6 +66,17 @@ def operation_of(view: Callable[..., Any]) -> Operation | None:
     """Return what was noted at a function; None: nothing was."""
     found: Operation | None = vars(view).get(_KEY)
     return found
+
+
+def for_people(view: F) -> F:
+    """Note at a function that it answers people, by pages: the document, which is for programs, does not name it."""
+    vars(view)[_FOR_PEOPLE] = True
+    return view
+
+
+def is_for_people(view: Callable[..., Any]) -> bool:
+    """Return whether a function answers people."""
+    return _FOR_PEOPLE in vars(view)
 
 
 class Asking(NamedTuple):

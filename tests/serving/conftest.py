@@ -199,6 +199,31 @@ def rater(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
 Start = Callable[..., AbstractContextManager[Tier]]
 
 
+@contextmanager
+def running_tier(home: Path, log: Path, *arguments: str) -> Iterator[Tier]:
+    """Start ``yarnmill serve`` on a free port, wait for its line, and end it."""
+    command = [sys.executable, "-m", "yarnmill.cli.main", "serve", "--home", str(home), "--port", "0"]
+    command += ["--set", "serving.poll=0.1", *arguments]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            match = READY.match(process.stdout.readline())
+            assert match is not None, log.read_text()
+            yield Tier(url=match["url"], process=process, log=log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def tier_in() -> Start:
+    """Return what starts a tier in a home folder, for those that many tests share."""
+    return running_tier
+
+
 @pytest.fixture(params=["gunicorn", "granian"])
 def server(request: pytest.FixtureRequest) -> str:
     """Return the server of the tier, each in turn."""
@@ -210,22 +235,7 @@ def server(request: pytest.FixtureRequest) -> str:
 def start_tier(platform: Platform, tmp_path: Path, server: str) -> Start:
     """Return what starts ``yarnmill serve`` on a free port, waits for its line, and ends it."""
 
-    @contextmanager
-    def start(*arguments: str) -> Iterator[Tier]:
-        log = tmp_path / "tier.log"
-        command = [sys.executable, "-m", "yarnmill.cli.main", "serve", "--home", str(platform.home), "--port", "0"]
-        command += ["--server", server, "--set", "serving.poll=0.1", *arguments]
-        with (
-            log.open("w") as errors,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
-        ):
-            try:
-                assert process.stdout is not None
-                match = READY.match(process.stdout.readline())
-                assert match is not None, log.read_text()
-                yield Tier(url=match["url"], process=process, log=log)
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=20)
+    def start(*arguments: str) -> AbstractContextManager[Tier]:
+        return running_tier(platform.home, tmp_path / "tier.log", "--server", server, *arguments)
 
     return start

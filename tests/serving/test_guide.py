@@ -33,6 +33,8 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert "returned error: 400" in done.stderr
     assert "returned error: 409" in done.stderr
     assert " addresses\n" in done.stdout
+    assert "1 of 1 deployed models answer" in done.stdout
+    assert "From version 1 to version 2" in done.stdout
     assert "more errors than 1" in done.stdout
     assert "mean reward of a unit" in done.stdout
     assert 'yarnmill_batch_rows_count{model="rank"}' in done.stdout

@@ -30,6 +30,7 @@ def test_layers_win_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("spark.executor_memory=1 furlong", "spark.executor_memory"),
         ("spark=3", "spark"),
         ("nonsense", "nonsense"),
+        ("serving.console.session=1 s", "serving.console"),
     ],
 )
 def test_a_wrong_key_names_itself_and_its_layer(override: str, path: str) -> None:

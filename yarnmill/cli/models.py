@@ -186,7 +186,7 @@ def undeploy(model: str, version: int, *, environment: str | None, output: str, 
 @with_config
 def compare(one: str, other: str, output: str, config: Config) -> None:
     """Compare two versions, each MODEL/VERSION: metrics, configuration, inputs, libraries, labels."""
-    from yarnmill.lifecycle.compare import compare as compare_versions  # noqa: PLC0415  # reads bundles
+    from yarnmill.registry.compare import compare as compare_versions  # noqa: PLC0415  # reads bundles
 
     registry = Registry(config.registry_url)
     first, second = (registry.versions.get(*parse_version_name(name)) for name in (one, other))

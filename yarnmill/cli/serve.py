@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--control/--no-control",
     default=None,
-    help="Let Merlin's clients deploy and route below /merlin [serving.control].",
+    help="Let Merlin's clients deploy and route below /merlin, and people below /console [serving.control].",
 )
 @click.option("--tokens", default=None, metavar="FILE", help="Who may, see `yarnmill serving token` [serving.tokens].")
 @click.option("--access-log", default="-", metavar="FILE", help="One JSON line a request; - is standard error.")

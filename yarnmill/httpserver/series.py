@@ -7,6 +7,7 @@ after :func:`shared_series` in the process that forks the workers.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from yarnmill.temporary import own_folder
@@ -25,16 +26,22 @@ def shared_series() -> Iterator[None]:
         yield
 
 
+def shared_folder() -> Path | None:
+    """Return the folder whose series all workers share; None: this process is alone."""
+    folder = os.environ.get(_VARIABLE)
+    return Path(folder) if folder else None
+
+
 def render_series(registry: "CollectorRegistry") -> bytes:
     """Return all series as Prometheus reads them, over all workers if they share a folder."""
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 
-    folder = os.environ.get(_VARIABLE)
-    if not folder:
+    folder = shared_folder()
+    if folder is None:
         return generate_latest(registry)
     together = CollectorRegistry()
-    MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(together, path=str(folder))  # type: ignore[no-untyped-call]
     return generate_latest(together)
 
 

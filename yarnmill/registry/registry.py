@@ -11,6 +11,7 @@ from yarnmill.registry.database import Database
 from yarnmill.registry.deployments import Deployments
 from yarnmill.registry.environments import Environments
 from yarnmill.registry.jobs import PredictionJobs
+from yarnmill.registry.listing import Listing
 from yarnmill.registry.projects import Projects
 from yarnmill.registry.records import AuditEntry
 from yarnmill.registry.retention import Retention
@@ -35,6 +36,8 @@ class Registry:
         version into an environment, ``endpoints`` say which versions answer.
     search
         What finds versions.
+    listing
+        What lists models, versions, deployments and changes page by page.
     retention
         What retires them.
 
@@ -69,6 +72,7 @@ class Registry:
         self.jobs = PredictionJobs(self._database)
         self.alerts = Alerts(self._database)
         self.search = Search(self._database)
+        self.listing = Listing(self._database)
         self.retention = Retention(self._database)
 
     def acting_as(self, actor: str) -> "Registry":

@@ -65,7 +65,7 @@ class Versions:
         query = rows.MODELS.order_by(MODEL.c.name)
         with self._database.reading() as session:
             found = session.execute(query if project is None else query.where(PROJECT.c.name == project))
-            return [_model(row) for row in found]
+            return [model_of(row) for row in found]
 
     def model_with_id(self, model_id: int) -> Model:
         """Return the model that a row is; NotFoundError if there is none."""
@@ -73,7 +73,13 @@ class Versions:
             row = session.execute(rows.MODELS.where(MODEL.c.id == model_id)).one_or_none()
             if row is None:
                 raise NotFoundError(f"model {model_id}: no such model", mend="yarnmill models list")
-            return _model(row)
+            return model_of(row)
+
+    def model(self, name: str) -> Model:
+        """Return a model; NotFoundError if there is none of that name."""
+        with self._database.reading() as session:
+            session.model_id(name)
+            return model_of(session.execute(rows.MODELS.where(MODEL.c.name == name)).one())
 
     def find(self, model: str) -> list[ModelVersion]:
         """Return a model's versions, ordered by number; NotFoundError if there is no such model."""
@@ -150,7 +156,8 @@ def version_of(session: Session, model: str, number: int) -> ModelVersion:
     return rows.record_of(row, ModelVersion)
 
 
-def _model(row: rows.Row) -> Model:
+def model_of(row: rows.Row) -> Model:
+    """Return a row of ``rows.MODELS`` as its record."""
     fields = rows.fields_of(row)
     rule = fields.pop("rule")
     told = "" if rule is None else str(convert(rule, Rule, source=f"registry: rule of {row.name}"))

@@ -43,7 +43,14 @@ def test_tokens_of_a_running_tier(
             assert status(tier, reader, "POST", "/models/1/versions/1/endpoint", {}) == 403
         assert status(tier, deployer, "POST", "/models/1/versions/1/endpoint", {}) == 201
         assert eventually(lambda: platform.registry.deployments.get("rater", 1).status == "running")
+        person = requests.Session()
+        page = person.post(f"{tier.url}/console/sign-in", data={"token": reader}, timeout=20)
+        assert (page.status_code, page.url) == (200, f"{tier.url}/console/")
+        looks = [person.get(f"{tier.url}/console/", timeout=20) for _ in range(6)]
+        assert [look.url for look in looks] == [page.url] * 6  # every worker knows who is signed in
+        assert (platform.home / "serving" / "console.key").stat().st_mode & 0o777 == 0o600
         command("rm", "ana")
+        assert person.get(page.url, timeout=20).url == f"{tier.url}/console/sign-in?next=/console/"
         assert [status(tier, reader) for _ in range(6)] == [401] * 6
         good = tokens.read_text()
         tokens.write_text("tokens: [")
@@ -55,6 +62,7 @@ def test_tokens_of_a_running_tier(
         log = tier.log.read_text()
     assert "stay in force" in log
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert {line.get("who") for line in lines if line["path"].startswith("/console")} == {"ana", None}
     assert {line.get("who") for line in lines if line["path"].startswith("/merlin/v1")} == {"ana", "ci", None}
     assert {line["who"] for line in lines if line["status"] == 403} == {"ana"}
     for secret in (reader, deployer, "not-a-token"):

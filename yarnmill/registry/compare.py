@@ -6,7 +6,7 @@ from yarnmill.blobs import open_store
 from yarnmill.bundle.manifest import Manifest
 from yarnmill.bundle.store import read_bundle_manifest
 from yarnmill.records import Record
-from yarnmill.registry import ModelVersion
+from yarnmill.registry.records import ModelVersion
 
 
 class Compared(Record, frozen=True, kw_only=True):
