@@ -34,12 +34,16 @@ class Form(NamedTuple):
 
 
 class PredictCall(msgspec.Struct, frozen=True):
-    """A decoded request: the columns, their rows, whether it came by row, and what its dialect needs to answer it."""
+    """A decoded request: the columns, their rows, whether it came by row, and what its dialect needs to answer it.
+
+    ``sources`` are the feature snapshots that a transformer took some of it from.
+    """
 
     columns: dict[str, Column]
     rows: int
     by_row: bool
     reply: Any = None
+    sources: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):

@@ -49,6 +49,9 @@ ROWS_KEY: Final = "yarnmill.rows"
 UNIT_HEADER: Final = "X-Unit-Id"
 """Names who or what a request is for: all requests of one unit are answered by the same version of an experiment."""
 
+SNAPSHOTS_HEADER: Final = "X-Feature-Snapshots"
+"""Names in an answer what its features were taken from, such as ``shop.clients/3 ds=2026-01-31``."""
+
 _UNIT_KEY: Final = "HTTP_X_UNIT_ID"
 _SESSION_KEY: Final = "yarnmill.session"
 _JSON_BYTES_KEY: Final = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
@@ -167,6 +170,8 @@ class PredictRoute:
 
                 self._shadow.offer(asked.experiment.mirror, body, decode, outputs, logged)
         headers = (("X-Model-Version", str(served.version)), *answer.headers)
+        if call.sources:
+            headers = (*headers, (SNAPSHOTS_HEADER, ", ".join(call.sources)))
         return _Answer(200, answer.body, headers, answer.content_type)
 
     def _asked(self, address: Address, environ: "WSGIEnvironment") -> "_Asked":

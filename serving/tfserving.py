@@ -49,8 +49,15 @@ class TfServing:
         return parse_address(path, self.asking.prefix, self.asking.suffix)
 
     def decode(self, body: bytes, _form: Form, decoder: SignatureDecoder) -> PredictCall:
-        """Return what a body asks for, whatever its Content-Type: clients in the wild send none."""
-        return decode_call(parse_object(body), decoder)
+        """Return what a body asks for, whatever its Content-Type: clients in the wild send none.
+
+        Where a transformer stands before the model, the body is what that makes of it.
+        """
+        document = parse_object(body)
+        if decoder.transformer is not None:
+            columns, rows, sources = decoder.transformer(document)
+            return PredictCall(columns, rows, by_row=True, sources=sources)
+        return decode_call(document, decoder)
 
     def render(self, outputs: Outputs, call: PredictCall, _model: str, _version: int) -> Answer:
         """Return the answer in the form the request had."""

@@ -1,0 +1,142 @@
+"""From the columns of a transformer to those that a model takes: put together, of its types, and nothing missing."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.refusals import BadRequestError
+from serving.transformer.kinds import Kind, Kinds, Values, numbers
+from yarnmill.bundle.manifest import Field, Signature
+from yarnmill.errors import ConfigurationError
+from yarnmill.flavours.predictor import Column
+
+
+class Output:
+    """One input of the model, compiled.
+
+    Parameters
+    ----------
+    field
+        The input.
+    sources
+        The column that it is, or those that its vector is put together of.
+    kinds
+        The columns that there are.
+
+    Raises
+    ------
+    ConfigurationError
+        If a column is not there, or they are not what the input takes.
+    """
+
+    def __init__(self, field: Field, sources: Sequence[str], kinds: Kinds) -> None:
+        unknown = [name for name in sources if name not in kinds]
+        if unknown:
+            raise ConfigurationError(
+                f"column {unknown[0]!r} is not there", expected=f"one of {', '.join(sorted(kinds))}"
+            )
+        self.field = field
+        self.sources = tuple(sources)
+        _check(field, sources, [kinds[name] for name in sources])
+
+    def column(self, columns: Mapping[str, Values], rows: int) -> Column:
+        """Return the model's column.
+
+        Raises
+        ------
+        BadRequestError
+            If a value is missing and must not be, or is none of the input's type.
+        """
+        field = self.field
+        if field.dtype == "bag":
+            bags: list[dict[str, float]] = _for_all(columns[self.sources[0]], rows).tolist()
+            return bags
+        if field.dtype == "string":
+            return self._texts(_for_all(columns[self.sources[0]], rows))
+        if not field.shape:
+            values = _for_all(columns[self.sources[0]], rows)
+        else:
+            parts = [_for_all(numbers(columns[name]), rows) for name in self.sources]
+            values = np.hstack([part if part.ndim == 2 else part[:, None] for part in parts])
+        return self._typed(self._filled(values))
+
+    def _filled(self, values: Values) -> Values:
+        if values.dtype.kind != "f":
+            return values
+        field = self.field
+        if field.default is not None:
+            values = np.where(np.isnan(values), field.default, values)
+        finite = ~np.isinf(values) if field.missing else np.isfinite(values)
+        if not finite.all():
+            row, *rest = (int(place) for place in np.argwhere(~finite)[0])
+            at = float(values[row, *rest])
+            source = self.sources[0] if len(self.sources) == 1 else " + ".join(self.sources)
+            raise BadRequestError(
+                f"outputs.{field.name}[{row}]: column {source} is {'missing' if np.isnan(at) else at}",
+                expected="a finite number",
+                mend="a default in the transformer, for what is not known of an entity",
+            )
+        return values
+
+    def _typed(self, values: Values) -> npt.NDArray[np.generic]:
+        dtype = np.dtype(self.field.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked at below
+            typed: npt.NDArray[np.generic] = np.ascontiguousarray(values, dtype)
+        exact = typed == values if dtype.kind == "i" else np.isfinite(typed) | ~np.isfinite(numbers(values))
+        if not exact.all():
+            row = int(np.argwhere(~exact)[0][0])
+            raise BadRequestError(
+                f"outputs.{self.field.name}[{row}]: is {values[row]}", expected=f"a number that {dtype} can hold"
+            )
+        return typed
+
+    def _texts(self, texts: Values) -> npt.NDArray[np.object_]:
+        values = texts.tolist()
+        if None in values:
+            raise BadRequestError(
+                f"outputs.{self.field.name}[{values.index(None)}]: column {self.sources[0]} is missing",
+                expected="a text",
+                mend="a default in the transformer",
+            )
+        return np.array(values, dtype=object)
+
+
+def _for_all(values: Values, rows: int) -> Values:
+    return values if len(values) == rows else np.repeat(values, rows, axis=0)
+
+
+def _check(field: Field, sources: Sequence[str], kinds: Sequence[Kind]) -> None:
+    what = f"{', '.join(sources)} is {', '.join(map(str, kinds))}" if sources else "no column"
+    if field.dtype in {"bag", "string"}:
+        wanted = "bag" if field.dtype == "bag" else "text"
+        fits = len(kinds) == 1 and kinds[0].name == wanted and not field.shape
+        expected = f"one column that is a {wanted}"
+    elif not field.shape:
+        fits, expected = len(kinds) == 1 and kinds[0].is_numeric, "one column of numbers"
+    else:
+        width = sum(kind.width for kind in kinds)
+        is_numeric = all(kind.is_numeric or kind.name == "vector" for kind in kinds)
+        fits = is_numeric and field.shape == (width,)
+        expected = f"numbers, {list(field.shape)} a row; these are {width}" if is_numeric else "columns of numbers"
+    if not fits:
+        raise ConfigurationError(what, expected=expected)
+
+
+def signature_of(kinds: Kinds) -> Signature:
+    """Return the signature of a model that takes some columns as they are: what a simulation without a model is for."""
+    return Signature(inputs=tuple(_field(name, kind) for name, kind in kinds.items()), outputs=())
+
+
+def _field(name: str, kind: Kind) -> Field:
+    match kind.name:
+        case "bag":
+            return Field(name=name, dtype="bag")
+        case "text":
+            return Field(name=name, dtype="string")
+        case "integer" | "boolean":
+            return Field(name=name, dtype="int64")
+        case "number":
+            return Field(name=name, dtype="float64", missing=True)
+        case "vector":
+            return Field(name=name, dtype="float64", shape=(kind.width,), missing=True)
