@@ -33,6 +33,8 @@ class Input(Record, frozen=True, kw_only=True):
 
     Parameters
     ----------
+    name
+        Of the column.
     json_path
         Where its values stand in the body: one for all rows, or with ``[*]`` one a row.
     dtype
@@ -44,6 +46,7 @@ class Input(Record, frozen=True, kw_only=True):
         is nothing is empty in any case.
     """
 
+    name: str
     json_path: str
     dtype: InputDtype
     default: Cell | None = None
@@ -212,7 +215,7 @@ class TransformerDefinition(Record, frozen=True, kw_only=True):
     unset: the columns of the inputs' own names.
     """
 
-    inputs: dict[str, Input]
+    inputs: tuple[Input, ...]
     lookups: tuple[Lookup, ...] = ()
     transformations: tuple[Transformation, ...] = ()
     outputs: dict[str, str | tuple[str, ...]] | None = None
@@ -221,9 +224,12 @@ class TransformerDefinition(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse a request without inputs, and names that no expression could say."""
         if not self.inputs:
-            raise ValueError("inputs: none, expected such as {user_id: {json_path: $.user_id, dtype: int64}}")
+            raise ValueError("inputs: none, expected such as {name: user_id, json_path: $.user_id, dtype: int64}")
+        named = [one.name for one in self.inputs]
+        if len(set(named)) < len(named):
+            raise ValueError(f"inputs: a name stands twice in {', '.join(named)}")
         targets = (one.target for lookup in self.lookups for one in lookup.wanted)
-        for name in (*self.inputs, *targets, *(one.column for one in self.transformations)):
+        for name in (*named, *targets, *(one.column for one in self.transformations)):
             if not _COLUMN.fullmatch(name):
                 raise ValueError(f"{name!r} cannot name a column: letters, digits and _, no digit first")
 

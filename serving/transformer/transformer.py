@@ -69,7 +69,7 @@ class Transformer:
     ) -> None:
         self._snapshots = snapshots
         self._clock = clock
-        self._inputs = [_CompiledInput(name, one) for name, one in definition.inputs.items()]
+        self._inputs = [_CompiledInput(one) for one in definition.inputs]
         kinds: dict[str, Kind] = {one.name: one.kind for one in self._inputs}
         self._lookups: list[TableLookup] = []
         for place, lookup in enumerate(definition.lookups):
@@ -173,8 +173,8 @@ def _compiled_outputs(
 class _CompiledInput:
     """One input: where it stands, and what its values become."""
 
-    def __init__(self, name: str, declared: Input) -> None:
-        self.name = name
+    def __init__(self, declared: Input) -> None:
+        self.name = declared.name
         self.path = parse_json_path(declared.json_path)
         self.is_by_row = self.path.is_by_row
         self.kind = _KINDS[declared.dtype]
@@ -183,7 +183,7 @@ class _CompiledInput:
         self._may_be_missing = not declared.required and self._default is None
         self._getter = self.path.getter()
         may_be_nan = self._may_be_missing and declared.dtype == "float64"
-        self._decode = column_decoder(Field(name=name, dtype=declared.dtype, missing=may_be_nan))
+        self._decode = column_decoder(Field(name=declared.name, dtype=declared.dtype, missing=may_be_nan))
 
     def read(self, document: dict[str, Any]) -> Values:
         """Return the values in a document."""
