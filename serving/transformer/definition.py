@@ -96,7 +96,7 @@ class Lookup(Record, frozen=True, kw_only=True):
     features
         Which of its features: names, or more of each.
     entities
-        The column that has each of the table's entity keys; unset: those of the keys' own names.
+        The column that has each of the table's entity keys.
     max_age
         Largest age that the snapshot may have, counted from the end of its day; unset: any.
     when_stale

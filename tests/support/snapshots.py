@@ -16,6 +16,11 @@ from yarnmill.records import canonical_json
 from yarnmill.report import RunReport, write_report
 from yarnmill.tables import FeatureDtype, KeyDtype
 
+Features = Sequence[tuple[str, FeatureDtype, float | None]]
+"""Name, dtype and default of each."""
+Rows = Mapping[Any, Sequence[Any]]
+"""The features of each key."""
+
 CLIENTS: Final = {"ann": (1.5, {"red": 1.0, "blue": 2.0}), "bob": (None, {}), "zoë": (-2.0, None)}
 GOODS: Final = {number: (number * 10.0, float(number % 2)) for number in range(0, 100, 3)}
 DAY: Final = dt.date(2026, 1, 31)
@@ -27,12 +32,12 @@ def write_snapshot(
     output: Path,
     table: str,
     key: tuple[str, KeyDtype],
-    features: Sequence[tuple[str, FeatureDtype, float | None]],
-    rows: Mapping[Any, Sequence[Any]],
+    features: Features,
+    rows: Rows,
     *,
     ds: dt.date = DAY,
 ) -> str:
-    """Leave what the job ``snapshot_features`` leaves of a table with one key; features are name, dtype, default."""
+    """Leave what the job ``snapshot_features`` leaves of a table with one key."""
     record = FeatureSnapshot(
         table=table,
         ds=ds,

@@ -29,7 +29,12 @@ BAD = [
     ("dtype: string", "dtype: text", "t.yaml: inputs[0].dtype: Invalid enum value 'text'", ""),
     ("dtype: float64}", "dtype: float64, default: a}", "t.yaml: inputs[1]: default 'a' is no float64", ""),
     ("dtype: float64}", "dtype: int64, required: false}", "int64 has no value for what is missing", ""),
-    ("  - {name: user", "  - {name: a-b, json_path: $.a, dtype: string}\n  - {name: user", "t.yaml: 'a-b' cannot name a column", ""),
+    (
+        "  - {name: user",
+        "  - {name: a-b, json_path: $.a, dtype: string}\n  - {name: user",
+        "t.yaml: 'a-b' cannot name a column",
+        "",
+    ),
     ("features: [spent, {", "features: [{", "transformations[0]: 'spent' is no column at this step", "one of"),
     ("features: [spent, {name: words, dtype: bag}]", "features: []", "t.yaml: lookups[0]: features: none", ""),
     ("dtype: bag}", "dtype: bag, default: 0}", "lookups[0].features[1]: words: a bag has no default", ""),
