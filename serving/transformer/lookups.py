@@ -1,5 +1,6 @@
 """Lookups: features of the entities of a request, out of the snapshot that is deployed at this moment."""
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ class TableLookup:
         self._numbers = [one for one in self._wanted if one.dtype != "bag"]
         self._bags = [one for one in self._wanted if one.dtype == "bag"]
         self._names = [one.name for one in self._numbers]
-        self._prepared: tuple[FeaturesPredictor, Values] | None = None
+        self._prepared: tuple[weakref.ref[FeaturesPredictor], Values] | None = None
         for key, column in lookup.entities.items():
             kind = kinds.get(column)
             if kind not in {INTEGER, TEXT}:
@@ -119,9 +120,11 @@ class TableLookup:
 
     def _defaults_in(self, snapshot: Snapshot) -> Values:
         """Return the defaults of the numbers, after looking once whether a snapshot has what is asked of it."""
-        if self._prepared is None or self._prepared[0] is not snapshot.features:
-            self._prepared = (snapshot.features, self._checked(snapshot))
-        return self._prepared[1]
+        prepared = self._prepared
+        if prepared is None or prepared[0]() is not snapshot.features:
+            # Weak: a snapshot that is deployed no more is closed, whether somebody asks for the next one or not.
+            prepared = self._prepared = (weakref.ref(snapshot.features), self._checked(snapshot))
+        return prepared[1]
 
     def _checked(self, snapshot: Snapshot) -> Values:
         record = snapshot.features.record
