@@ -89,7 +89,9 @@ class Worker:
                 with suppress(YarnMillError):  # each request says so; what is good now is what stays if it breaks
                     rules()
             judge = access.Access(rules, self._follower.metrics.count_control_refusal)
-            pages = ControlPages(control_pages(self._control, judge), has_tokens=rules is not None)
+            pages = ControlPages(
+                control_pages(self._control, judge, self._follower.table.features), has_tokens=rules is not None
+            )
         self._log: PredictionLog | None = None
         if config.serving.log.url:  # nor do they need Arrow
             from serving.predictionlog import log  # noqa: PLC0415

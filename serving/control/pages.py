@@ -10,12 +10,14 @@ from serving.control.access import Access, current_token
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
 from serving.control.projects import add_projects
+from serving.control.simulating import add_simulation
 from serving.control.traffic import add_traffic
 from serving.control.unoffered import add_unoffered
 from serving.control.versions import add_versions
 from serving.openapi.operation import operation_of
 from serving.refusals import OtherSiteError, RequestError, UnauthorizedError, error_text
 from serving.responses import json_response
+from serving.transformer.lookups import Snapshots
 from yarnmill.errors import (
     ClusterUnavailableError,
     ConfigurationError,
@@ -33,7 +35,7 @@ _STATUSES: Final[tuple[tuple[type[YarnMillError], HTTPStatus], ...]] = (
 _log = logging.getLogger(__name__)
 
 
-def control_pages(control: Control, access: Access) -> Blueprint:
+def control_pages(control: Control, access: Access, snapshots: Snapshots) -> Blueprint:
     """Return the routes below ``/merlin/v1``: the rest of ``/v1`` is TensorFlow Serving's.
 
     Parameters
@@ -42,12 +44,15 @@ def control_pages(control: Control, access: Access) -> Blueprint:
         What they act on.
     access
         Judges each request first.
+    snapshots
+        Gives the snapshots that are deployed: what a simulated transformer looks into.
     """
     pages = Blueprint("merlin", __name__, url_prefix="/merlin/v1")
     add_projects(pages, control, access)
     add_versions(pages, control)
     add_deployments(pages, control)
     add_traffic(pages, control)
+    add_simulation(pages, snapshots)
     add_unoffered(pages)
     pages.before_request(_refuse_other_sites)
     pages.before_request(lambda: _judge(control, access))

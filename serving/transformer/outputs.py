@@ -23,6 +23,8 @@ class Output:
         The column that it is, or those that its vector is put together of.
     kinds
         The columns that there are.
+    is_shown
+        Whether it is shown to people and not a model's: texts may be missing.
 
     Raises
     ------
@@ -30,7 +32,7 @@ class Output:
         If a column is not there, or they are not what the input takes.
     """
 
-    def __init__(self, field: Field, sources: Sequence[str], kinds: Kinds) -> None:
+    def __init__(self, field: Field, sources: Sequence[str], kinds: Kinds, *, is_shown: bool = False) -> None:
         unknown = [name for name in sources if name not in kinds]
         if unknown:
             raise ConfigurationError(
@@ -38,6 +40,7 @@ class Output:
             )
         self.field = field
         self.sources = tuple(sources)
+        self._is_shown = is_shown
         _check(field, sources, [kinds[name] for name in sources])
 
     def column(self, columns: Mapping[str, Values], rows: int) -> Column:
@@ -93,7 +96,7 @@ class Output:
 
     def _texts(self, texts: Values) -> npt.NDArray[np.object_]:
         values = texts.tolist()
-        if None in values:
+        if None in values and not self._is_shown:
             raise BadRequestError(
                 f"outputs.{self.field.name}[{values.index(None)}]: column {self.sources[0]} is missing",
                 expected="a text",

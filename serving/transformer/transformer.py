@@ -76,12 +76,12 @@ class Transformer:
             with _at(f"{source}: lookups[{place}]"):
                 self._lookups.append(TableLookup(lookup, kinds))
             kinds.update(self._lookups[-1].kinds)
-        self._steps: list[tuple[str, Computed]] = []
+        self._steps: list[tuple[str, tuple[tuple[str, Computed], ...]]] = []
         for place, step in enumerate(definition.transformations):
             with _at(f"{source}: transformations[{place}]"):
                 made = list(_compiled(step, kinds))
             kinds.update({name: kind for name, kind, _ in made})
-            self._steps += [(name, compute) for name, _, compute in made]
+            self._steps.append((step.column, tuple((name, compute) for name, _, compute in made)))
         self._outputs, self._rest = _compiled_outputs(definition, signature, kinds, source)
 
     @property
@@ -118,10 +118,10 @@ class Transformer:
             if watch is not None:
                 watch("lookups", snapshot.source, {name: columns[name] for name, _ in lookup.kinds})
         with np.errstate(all="ignore"):  # what is not finite in the end is refused, by its name
-            for name, compute in self._steps:
-                columns[name] = compute(columns)
+            for column, made in self._steps:
+                columns.update([(name, compute(columns)) for name, compute in made])
                 if watch is not None:
-                    watch("transformations", name, {name: columns[name]})
+                    watch("transformations", column, {name: columns[name] for name, _ in made})
         asked = {one.field.name: one.column(columns, rows) for one in self._outputs}
         if self._rest is not None:
             asked = self._rest.filled(asked, rows)
@@ -160,7 +160,7 @@ def _compiled_outputs(
         with _at(f"{source}: outputs.{name}"):
             if name not in fields:
                 raise ConfigurationError("is no input of the model", expected=f"one of {', '.join(fields)}")
-            outputs.append(Output(fields[name], _listed(sources), kinds))
+            outputs.append(Output(fields[name], _listed(sources), kinds, is_shown=signature is None))
     lacking = [field.name for field in fields.values() if field.required and field.name not in declared]
     if lacking:
         raise ConfigurationError(
