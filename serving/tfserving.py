@@ -15,7 +15,7 @@ from serving.decoding import SignatureDecoder
 from serving.dialect import HEADERS, REFUSALS, Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
 from serving.openapi.operation import Asking, Operation
-from serving.openapi.shapes import ByColumn, ByRow, PredictedColumns, Predictions
+from serving.openapi.shapes import ByColumn, ByRow, Free, PredictedColumns, Predictions
 from serving.refusals import BadRequestError, ModelFailedError, RequestError, shown
 from yarnmill.bundle.manifest import Dtype, Field, Signature
 
@@ -23,7 +23,7 @@ _SIGNATURE_NAME: Final = "serving_default"
 _KEYS: Final = frozenset({"instances", "inputs", "signature_name"})
 _PREDICT: Final = Operation(
     answer=(Predictions, PredictedColumns),
-    body=(ByRow, ByColumn),
+    body=(ByRow, ByColumn, Free),
     headers=HEADERS,
     refusals=REFUSALS,
 )

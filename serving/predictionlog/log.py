@@ -40,7 +40,16 @@ class PredictionLog:
             return
         held_bytes = prediction_bytes(call.columns, outputs, asking.body_bytes)
         entry = Prediction(
-            time.time(), call.rows, held_bytes, asking, served.model, served.version, latency_s, call.columns, outputs
+            time.time(),
+            call.rows,
+            held_bytes,
+            asking,
+            served.model,
+            served.version,
+            latency_s,
+            call.columns,
+            outputs,
+            call.sources,
         )
         if not self._predictions.offer(entry):
             self._metrics.count_log("predictions", "dropped", call.rows)

@@ -12,7 +12,12 @@ from registered import let_run
 from snapshots import CLIENTS, DAY, GOODS
 from werkzeug.test import TestResponse
 
+from serving.app import create_app
+from serving.metrics import Metrics
 from serving.models import ModelTable
+from serving.predictionlog.log import PredictionLog
+from yarnmill.config import load_config
+from yarnmill.predictions import Span, read_predictions
 from yarnmill.registry.records import Destination, Rule
 
 if TYPE_CHECKING:
@@ -181,3 +186,33 @@ def test_a_snapshot_answers_by_itself_too(platform: "Platform", table: ModelTabl
     answer = ask(client, {"instances": ["ann", "nobody"]}, "/v1/models/shop.clients:predict")
     known = {"spent": 1.5, "words": {"red": 1.0, "blue": 2.0}}
     assert answer.json == {"predictions": [known, {"spent": -1.0, "words": {}}]}
+    asked = {"inputs": [{"name": "client", "shape": [1], "datatype": "BYTES", "data": ["ann"]}]}
+    tensors = ask(client, asked, "/v2/models/shop.clients/infer").json["outputs"]  # type: ignore[index]
+    assert [one["data"] for one in tensors] == [[1.5], ['{"red":1.0,"blue":2.0}']]
+
+
+def test_the_log_has_what_the_model_got_and_where_it_came_from(platform: "Platform", table: ModelTable) -> None:
+    let_goods_answer(platform)
+    platform.deploy("rater", 0.5, transformer=TRANSFORMER)
+    platform.deploy("plain", 0.5)
+    table.refresh()
+    settings = load_config(None, [f"serving.log.url=file://{platform.home}/log"]).serving.log
+    log = PredictionLog(settings, Metrics())
+    client = create_app(table, Metrics(), max_body_bytes=100_000, log=log).test_client()
+    assert ask(client, BODY).status_code == 200
+    assert (
+        ask(client, {"instances": [{"user_id": 1, "features": [1, 1]}]}, "/v1/models/plain:predict").status_code == 200
+    )
+    log.stop()
+    hour = Span(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1))
+    found = {
+        model: [
+            row for batch in read_predictions(f"file://{platform.home}/log", model, hour) for row in batch.to_pylist()
+        ]
+        for model in ("rater", "plain")
+    }
+    first = next(row for row in found["rater"] if row["row_id"] == 0)
+    assert dict(first["features"]["numbers"]) == {"features[0]": 330.0, "features[1]": 1.0}
+    assert dict(first["features"]["integers"]) == {"user_id": 33}
+    assert {row["snapshots"] for row in found["rater"]} == {"shop.goods/1 ds=2026-01-31"}
+    assert {row["snapshots"] for row in found["plain"]} == {None}
