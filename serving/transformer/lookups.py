@@ -11,7 +11,7 @@ from serving.refusals import ModelUnavailableError
 from serving.transformer.definition import LookedUp, Lookup
 from serving.transformer.kinds import BAG, INTEGER, NUMBER, TEXT, Columns, Kind, Kinds, Values
 from yarnmill.errors import ConfigurationError
-from yarnmill.flavours.features import FeaturesPredictor, as_objects
+from yarnmill.flavours.features import FeaturesPredictor, Places, as_objects
 from yarnmill.units import render_seconds
 
 
@@ -55,7 +55,7 @@ class TableLookup:
         self._numbers = [one for one in self._wanted if one.dtype != "bag"]
         self._bags = [one for one in self._wanted if one.dtype == "bag"]
         self._names = [one.name for one in self._numbers]
-        self._prepared: tuple[weakref.ref[FeaturesPredictor], Values] | None = None
+        self._prepared: _Prepared | None = None
         for key, column in lookup.entities.items():
             kind = kinds.get(column)
             if kind not in {INTEGER, TEXT}:
@@ -86,12 +86,12 @@ class TableLookup:
         ModelUnavailableError
             If the snapshot is too old, or has not what is looked for.
         """
-        features, defaults = snapshot.features, self._defaults_in(snapshot)
+        features, (_, places, defaults) = snapshot.features, self._prepared_for(snapshot)
         found = features.find(self._keys(columns))
         if self._lookup.max_age is not None and self._is_stale(snapshot, now_s, float(self._lookup.max_age)):
             found = np.full(len(found), -1)
         if self._names:
-            values = features.numbers(self._names, found)
+            values = features.numbers(places, found)
             missing = np.isnan(values)
             if missing.any():
                 values = np.where(missing, defaults, values)
@@ -118,13 +118,13 @@ class TableLookup:
             )
         return True
 
-    def _defaults_in(self, snapshot: Snapshot) -> Values:
-        """Return the defaults of the numbers, after looking once whether a snapshot has what is asked of it."""
-        prepared = self._prepared
-        if prepared is None or prepared[0]() is not snapshot.features:
-            # Weak: a snapshot that is deployed no more is closed, whether somebody asks for the next one or not.
-            prepared = self._prepared = (weakref.ref(snapshot.features), self._checked(snapshot))
-        return prepared[1]
+    def _prepared_for(self, snapshot: Snapshot) -> "_Prepared":
+        """Return what of a snapshot is looked at once, and whether it has what is asked of it is."""
+        prepared, features = self._prepared, snapshot.features
+        if prepared is None or prepared.of() is not features:
+            defaults = self._checked(snapshot)
+            prepared = self._prepared = _Prepared(weakref.ref(features), features.places(self._names), defaults)
+        return prepared
 
     def _checked(self, snapshot: Snapshot) -> Values:
         record = snapshot.features.record
@@ -143,6 +143,17 @@ class TableLookup:
                 expected=f"{', '.join(self._lookup.entities)}, as the model's transformer says",
             )
         return np.array([_default(one, known[one.name].default) for one in self._numbers], np.float64)
+
+
+class _Prepared(NamedTuple):
+    """What of a snapshot is needed for every request: where its numbers stand, and their defaults.
+
+    It is held weakly: one that is deployed no more is closed, whether somebody asks for the next one or not.
+    """
+
+    of: "weakref.ref[FeaturesPredictor]"
+    places: Places
+    defaults: Values
 
 
 def _default(wanted: LookedUp, of_table: float | None) -> float:

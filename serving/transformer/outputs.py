@@ -41,10 +41,12 @@ class Output:
         self.field = field
         self.sources = tuple(sources)
         self._is_shown = is_shown
+        self._dtype = np.dtype(object if field.dtype in {"bag", "string"} else field.dtype)
+        self._places = _places(sources, kinds)
         _check(field, sources, [kinds[name] for name in sources])
 
     def column(self, columns: Mapping[str, Values], rows: int) -> Column:
-        """Return the model's column.
+        """Return the model's column; whoever calls has NumPy keep quiet about numbers that are not finite.
 
         Raises
         ------
@@ -58,41 +60,52 @@ class Output:
         if field.dtype == "string":
             return self._texts(_for_all(columns[self.sources[0]], rows))
         if not field.shape:
-            values = _for_all(columns[self.sources[0]], rows)
-        else:
-            parts = [_for_all(numbers(columns[name]), rows) for name in self.sources]
-            values = np.hstack([part if part.ndim == 2 else part[:, None] for part in parts])
-        return self._typed(self._filled(values))
-
-    def _filled(self, values: Values) -> Values:
-        if values.dtype.kind != "f":
-            return values
-        field = self.field
-        if field.default is not None:
-            values = np.where(np.isnan(values), field.default, values)
-        finite = ~np.isinf(values) if field.missing else np.isfinite(values)
-        if not finite.all():
-            row, *rest = (int(place) for place in np.argwhere(~finite)[0])
-            at = float(values[row, *rest])
-            source = self.sources[0] if len(self.sources) == 1 else " + ".join(self.sources)
-            raise BadRequestError(
-                f"outputs.{field.name}[{row}]: column {source} is {'missing' if np.isnan(at) else at}",
-                expected="a finite number",
-                mend="a default in the transformer, for what is not known of an entity",
-            )
-        return values
+            return self._typed(_for_all(columns[self.sources[0]], rows))
+        vectors = np.empty((rows, *field.shape))
+        for place, name in self._places:
+            vectors[:, place] = columns[name]  # one value stands for all rows
+        return self._typed(vectors)
 
     def _typed(self, values: Values) -> npt.NDArray[np.generic]:
-        dtype = np.dtype(self.field.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked at below
-            typed: npt.NDArray[np.generic] = np.ascontiguousarray(values, dtype)
-        exact = typed == values if dtype.kind == "i" else np.isfinite(typed) | ~np.isfinite(numbers(values))
+        typed: npt.NDArray[np.generic] = np.ascontiguousarray(values, self._dtype)
+        if self._dtype.kind == "f":
+            return typed if np.isfinite(typed).all() else self._looked_at(values)
+        if values.dtype.kind == "f":
+            self._check_present(values)
+        exact = typed == values
         if not exact.all():
-            row = int(np.argwhere(~exact)[0][0])
-            raise BadRequestError(
-                f"outputs.{self.field.name}[{row}]: is {values[row]}", expected=f"a number that {dtype} can hold"
-            )
+            raise self._unfit(values, int(np.argwhere(~exact)[0][0]))
         return typed
+
+    def _looked_at(self, values: Values) -> npt.NDArray[np.generic]:
+        """Return floats some of which are missing or too large, if that may be."""
+        field, values = self.field, numbers(values)
+        if field.default is not None:
+            values = np.where(np.isnan(values), field.default, values)
+        self._check_present(values)
+        typed: npt.NDArray[np.generic] = np.ascontiguousarray(values, self._dtype)
+        too_large = np.isinf(typed)
+        if too_large.any():
+            raise self._unfit(values, int(np.argwhere(too_large)[0][0]))
+        return typed
+
+    def _check_present(self, values: Values) -> None:
+        finite = ~np.isinf(values) if self.field.missing else np.isfinite(values)
+        if finite.all():
+            return
+        row, *rest = (int(place) for place in np.argwhere(~finite)[0])
+        at = float(values[row, *rest])
+        name = next((name for place, name in self._places if [place] == rest), " + ".join(self.sources))
+        raise BadRequestError(
+            f"outputs.{self.field.name}[{row}]: column {name} is {'missing' if np.isnan(at) else at}",
+            expected="a finite number",
+            mend="a default in the transformer, for what is not known of an entity",
+        )
+
+    def _unfit(self, values: Values, row: int) -> BadRequestError:
+        return BadRequestError(
+            f"outputs.{self.field.name}[{row}]: is {values[row]}", expected=f"a number that {self._dtype} can hold"
+        )
 
     def _texts(self, texts: Values) -> npt.NDArray[np.object_]:
         values = texts.tolist()
@@ -103,6 +116,17 @@ class Output:
                 mend="a default in the transformer",
             )
         return np.array(values, dtype=object)
+
+
+def _places(sources: Sequence[str], kinds: Kinds) -> list[tuple[int | slice, str]]:
+    """Return where in a vector each column goes."""
+    places: list[tuple[int | slice, str]] = []
+    at = 0
+    for name in sources:
+        width = kinds[name].width
+        places.append((at if kinds[name].name != "vector" else slice(at, at + width), name))
+        at += width
+    return places
 
 
 def _for_all(values: Values, rows: int) -> Values:

@@ -106,6 +106,10 @@ class Transformer:
         ModelUnavailableError
             If a snapshot is not there, or too old.
         """
+        with np.errstate(all="ignore"):  # what is not finite in the end is refused, by its name
+            return self._transformed(document, watch)
+
+    def _transformed(self, document: dict[str, Any], watch: Watch | None) -> Transformed:
         columns, rows = self._read(document)
         if watch is not None:
             watch("inputs", "", dict(columns))
@@ -117,11 +121,10 @@ class Transformer:
             lookup.look_up(columns, snapshot, now_s)
             if watch is not None:
                 watch("lookups", snapshot.source, {name: columns[name] for name, _ in lookup.kinds})
-        with np.errstate(all="ignore"):  # what is not finite in the end is refused, by its name
-            for column, made in self._steps:
-                columns.update([(name, compute(columns)) for name, compute in made])
-                if watch is not None:
-                    watch("transformations", column, {name: columns[name] for name, _ in made})
+        for column, made in self._steps:
+            columns.update([(name, compute(columns)) for name, compute in made])
+            if watch is not None:
+                watch("transformations", column, {name: columns[name] for name, _ in made})
         asked = {one.field.name: one.column(columns, rows) for one in self._outputs}
         if self._rest is not None:
             asked = self._rest.filled(asked, rows)

@@ -41,6 +41,8 @@ CODES_FILE: Final = "codes.npy"
 VALUES_FILE: Final = "values.npy"
 
 Bags = list[dict[str, float]]
+Places = list[int] | None
+"""Some of the numbers of an entity; None: all, in their order."""
 
 
 def key_file(place: int) -> str:
@@ -139,23 +141,27 @@ class FeaturesPredictor:
             raise AssertionError
         return cells if self._cells is None else positions(self._cells, cells)
 
-    def numbers(self, names: Sequence[str], found: Longs) -> Floats:
-        """Return numbers of entities as (rows, names), NaN where nothing is known.
+    def places(self, names: Sequence[str]) -> Places:
+        """Return where features that are numbers stand among them: for :meth:`numbers`, which is asked more often."""
+        places = [self._places[name] for name in names]
+        return None if places == list(range(len(self._places))) else places
+
+    def numbers(self, places: Places, found: Longs) -> Floats:
+        """Return numbers of entities as (rows, features), NaN where nothing is known.
 
         Parameters
         ----------
-        names
-            Features that are numbers.
+        places
+            What :meth:`places` returned.
         found
             What :meth:`find` returned.
         """
         rows = self._numbers[found]  # -1 is some row, which stands for none below
         rows[found < 0] = np.nan
-        places = [self._places[name] for name in names]
-        return rows if places == list(range(rows.shape[1])) else rows[:, places]
+        return rows if places is None else rows[:, places]
 
     def bags(self, name: str, found: Longs) -> Bags:
-        """Return a bag of each entity, empty where nothing is known; the arguments are those of :meth:`numbers`."""
+        """Return a bag of each entity, empty where nothing is known; ``found`` is as for :meth:`numbers`."""
         bag, bags = self._bags[name], []
         for entity in found.tolist():
             start, stop = (bag.ptr[entity], bag.ptr[entity + 1]) if entity >= 0 else (0, 0)
@@ -171,7 +177,7 @@ class FeaturesPredictor:
             if one.dtype == "bag":
                 features[one.name] = as_objects(self.bags(one.name, found))
                 continue
-            values = self.numbers([one.name], found)[:, 0]
+            values = self.numbers(self.places([one.name]), found)[:, 0]
             features[one.name] = values if one.default is None else np.where(np.isnan(values), one.default, values)
         return features
 

@@ -87,6 +87,27 @@ def test_a_bad_request_is_told_its_place(asked: Asked, document: dict[str, Any],
     assert complaint in refused.value.text
 
 
+def test_a_vector_is_put_together_of_what_there_is(asked: Asked) -> None:
+    text = """
+inputs:
+  - {name: x, json_path: "$.rows[*].x", dtype: float64}
+  - {name: d, json_path: $.d, dtype: string}
+transformations: [{column: hot, from: d, one_hot_encoder: {values: [a, b]}}, {column: dear, expression: x > 1}]
+outputs: {one: [x], hot: hot, all: [dear, hot, x]}
+"""
+    fields = [Field(name=name, dtype="float64", shape=(size,)) for name, size in (("one", 1), ("hot", 2), ("all", 4))]
+    found = asked(text, {"d": "b", "rows": [{"x": 1}, {"x": 2.5}]}, *fields).columns
+    assert {name: np.asarray(column).tolist() for name, column in found.items()} == {
+        "one": [[1.0], [2.5]],
+        "hot": [[0.0, 1.0], [0.0, 1.0]],
+        "all": [[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 2.5]],
+    }
+    wanting = text.replace("dtype: float64}", "dtype: float64, required: false}")
+    fields[0] = Field(name="one", dtype="float64", shape=(1,), missing=True)
+    with pytest.raises(BadRequestError, match=r"outputs.all\[1\]: column x is missing"):
+        asked(wanting, {"d": "b", "rows": [{"x": 1}, {}]}, *fields)
+
+
 def test_lists_of_different_lengths_are_no_rows(asked: Asked) -> None:
     text = """
 inputs:
