@@ -8,8 +8,8 @@ Python.
     python benchmarks/serving_features.py [--entities 1000000] [--requests 2000]
 
 Asked: the lookup of 100 entities in no more than any rival takes, and the transformer of 1 in less than a third of what
-its request costs the tier otherwise (`serving_tier.py`). Plain Python is far ahead for one entity, at the price of every
-entity in each worker's own memory, and of code that nobody checks before it is deployed.
+its request costs the tier otherwise (`serving_tier.py`). Plain Python is far ahead for one entity, at the price of
+every entity in each worker's own memory, and of code that nobody checks before it is deployed.
 """
 
 import argparse

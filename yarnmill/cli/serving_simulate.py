@@ -125,7 +125,8 @@ def _print_columns(title: str, columns: "PlainColumns") -> None:
     rows = max((len(values) for values in columns.values()), default=0)
     more = f" (the first {_MOST_SHOWN} of {rows} rows)" if rows > _MOST_SHOWN else ""
     shown = [[_cell(values, row) for values in columns.values()] for row in range(min(rows, _MOST_SHOWN))]
-    print_table(title + more, list(columns), shown)
+    click.echo(f"\n{title}{more}")
+    print_table("", list(columns), shown)
 
 
 def _cell(values: list[Any], row: int) -> str:
