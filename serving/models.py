@@ -303,15 +303,9 @@ class ModelTable:
 
     def features(self, table: str) -> "FeatureSnapshot":
         """Return the snapshot of a feature table that answers here; ModelUnavailableError if none does."""
-        try:
-            served = self.answering(table).main
-        except UnknownModelError:
-            raise ModelUnavailableError(
-                f"features {table}: no snapshot is deployed here", mend=f"yarnmill features publish {table}"
-            ) from None
-        from serving.transformer.bundled import snapshot_of  # noqa: PLC0415  # likewise
+        from serving.transformer.deployed import deployed_snapshot  # noqa: PLC0415  # likewise
 
-        return snapshot_of(table, served.version, served.predictor)
+        return deployed_snapshot(table, self.answering)
 
     def _failed(self, slot: Slot, opened: tuple[ServedModel, ...], failure: str) -> Slot:
         pause = min(self._pause_s * 2**slot.attempts, _LONGEST_PAUSE_S)
