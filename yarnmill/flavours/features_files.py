@@ -47,6 +47,7 @@ from yarnmill.records import canonical_json
 
 EXAMPLE_ROWS: Final = 8
 _BATCH_ROWS: Final = 65_536
+_READ_BYTES: Final = 1 << 20
 _LARGEST_CELL: Final = 2**63 - 1
 
 
@@ -130,7 +131,9 @@ def _batches(url: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         raise NotFoundError(f"{url}: no Parquet there", expected="a finished snapshot of features")
     for file in sorted(files):
         with fs.open_read(file) as stream, fs.translated(file):
-            yield from pq.ParquetFile(stream).iter_batches(_BATCH_ROWS, columns=list(columns))
+            # Without either setting Arrow holds whole columns of a row group, and what it has read until the end.
+            rows = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_BYTES)
+            yield from rows.iter_batches(_BATCH_ROWS, columns=list(columns))
 
 
 def _write_sorted(url: str, column: str, is_text: bool, path: Path) -> None:  # noqa: FBT001  # a column's own
