@@ -63,7 +63,10 @@ def compile_expression(text: str, kinds: Kinds) -> Expression:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as problem:
         what = problem.msg if isinstance(problem, SyntaxError) else "nested too deep"
         raise ConfigurationError(f"{text!r} is no expression: {what}", expected=f"{_KNOWN}{_functions()}") from None
-    return _Compiler(text.strip(), kinds).compiled(tree.body, 0)
+    found = _Compiler(text.strip(), kinds).compiled(tree.body, 0)
+    if isinstance(tree.body, ast.Constant):  # a column belongs to its request: whoever gets it may write into it
+        return Expression(found.kind, lambda columns: found.compute(columns).copy())
+    return found
 
 
 def _functions() -> str:

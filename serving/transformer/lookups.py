@@ -45,7 +45,7 @@ class TableLookup:
     Raises
     ------
     ConfigurationError
-        If a key's column is not there, or can be no key.
+        If a key's column is not there, or can be no key, or a feature's stands already.
     """
 
     def __init__(self, lookup: Lookup, kinds: Kinds) -> None:
@@ -62,6 +62,16 @@ class TableLookup:
                 raise ConfigurationError(
                     f"entities.{key}: column {column!r} is {kind or 'not there'}",
                     expected="an input of int64 or string, as the table's key is",
+                )
+        self._key_dtypes = {
+            key: "string" if kinds[column] == TEXT else "int64" for key, column in lookup.entities.items()
+        }
+        for name, _ in self.kinds:
+            if name in kinds:
+                raise ConfigurationError(
+                    f"features: column {name!r} stands already",
+                    expected="a column of its own",
+                    mend=f"{{name: …, column: another_{name}}}",
                 )
 
     @property
@@ -137,10 +147,11 @@ class TableLookup:
                     expected=f"{one.dtype}, as the model's transformer says",
                     mend="publish the table with it, or a version of the model whose transformer does without",
                 )
-        if self._lookup.entities.keys() != {key.name for key in record.keys}:
+        keys = {key.name: key.dtype for key in record.keys}
+        if keys != self._key_dtypes:
             raise ModelUnavailableError(
-                f"features {snapshot.source}: its keys are {', '.join(key.name for key in record.keys)}",
-                expected=f"{', '.join(self._lookup.entities)}, as the model's transformer says",
+                f"features {snapshot.source}: its keys are {_named(keys)}",
+                expected=f"{_named(self._key_dtypes)}, as the model's transformer says",
             )
         return np.array([_default(one, known[one.name].default) for one in self._numbers], np.float64)
 
@@ -154,6 +165,10 @@ class _Prepared(NamedTuple):
     of: "weakref.ref[FeaturesPredictor]"
     places: Places
     defaults: Values
+
+
+def _named(keys: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({dtype})" for name, dtype in keys.items())
 
 
 def _default(wanted: LookedUp, of_table: float | None) -> float:

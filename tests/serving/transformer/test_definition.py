@@ -35,6 +35,7 @@ BAD = [
         "t.yaml: 'a-b' cannot name a column",
         "",
     ),
+    ("[spent, {", "[{name: spent, column: x}, {", "lookups[0]: features: column 'x' stands already", "a column of its"),
     ("features: [spent, {", "features: [{", "transformations[0]: 'spent' is no column at this step", "one of"),
     ("features: [spent, {name: words, dtype: bag}]", "features: []", "t.yaml: lookups[0]: features: none", ""),
     ("dtype: bag}", "dtype: bag, default: 0}", "lookups[0].features[1]: words: a bag has no default", ""),

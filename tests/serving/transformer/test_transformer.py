@@ -108,6 +108,20 @@ outputs: {one: [x], hot: hot, all: [dear, hot, x]}
         asked(wanting, {"d": "b", "rows": [{"x": 1}, {}]}, *fields)
 
 
+def test_what_one_request_writes_into_its_columns_no_other_sees(made: "Made") -> None:
+    text = """
+inputs: [{name: x, json_path: $.x, dtype: float64}]
+transformations: [{column: five, expression: "5"}]
+outputs: {five: five}
+"""
+    transformer = made(text, Field(name="five", dtype="float64"))
+    for _ in range(2):
+        column = transformer({"x": 1}).columns["five"]
+        assert isinstance(column, np.ndarray)
+        assert column.tolist() == [5.0]
+        column[:] = 0.0
+
+
 def test_lists_of_different_lengths_are_no_rows(asked: Asked) -> None:
     text = """
 inputs:
@@ -163,7 +177,7 @@ def test_an_old_snapshot_is_refused_or_left_unread_as_declared(asked: Asked, age
         ("shop.goods", "shop.nothing", "features shop.nothing: no snapshot is deployed here"),
         ("odd]", "even]", "features shop.goods/7 ds=2026-01-31: 'even' is not there; expected float64"),
         ("odd]", "{name: odd, dtype: bag}]", "'odd' is float64; expected bag"),
-        ("{goods: goods}, f", "{item: goods}, f", "its keys are goods; expected item"),
+        ("{goods: goods}, f", "{item: goods}, f", "its keys are goods (int64); expected item (int64)"),
     ],
 )
 def test_a_snapshot_that_is_not_what_was_meant_is_the_tiers_trouble(
@@ -174,6 +188,11 @@ def test_a_snapshot_that_is_not_what_was_meant_is_the_tiers_trouble(
     with pytest.raises(ModelUnavailableError) as refused:
         asked(text.replace(old, new), {"goods": 33})
     assert complaint in refused.value.text
+
+
+def test_keys_of_another_type_are_the_tiers_trouble_too(asked: Asked) -> None:
+    with pytest.raises(ModelUnavailableError, match=r"its keys are goods \(int64\)"):
+        asked(LOOKUP.format(more="").replace("int64", "string"), {"goods": "33"})
 
 
 def test_one_request_sees_one_snapshot(made: "Made", snapshots: dict[str, Snapshot]) -> None:
