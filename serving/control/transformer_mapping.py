@@ -116,7 +116,8 @@ class _Mapping:
             with _refused_at(f"{path}.defaultValue"):
                 default = _of_type(str(default), wanted)
         one = {"name": name, "json_path": json.json_path, "dtype": wanted, "default": default}
-        self.inputs.append(one if default is not None or wanted == "int64" else {**one, "required": False})
+        made = one if default is not None or wanted == "int64" else {**one, "required": False}
+        self.inputs += [made] if made not in self.inputs else []  # several lookups may have one key
 
     def _add_lookup(self, feast: merlin.FeastTable, path: str) -> None:
         entities: dict[str, str] = {}

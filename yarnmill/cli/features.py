@@ -46,7 +46,7 @@ def publish(  # noqa: PLR0913  # click's options
     """
     if made is None:
         made = fs.join(config.storage.runs, "features", table)
-        if _is_planned(table, made, ds, first, plan=plan, config=config):
+        if _is_planned(table, made, (ds, first), config, output, plan=plan):
             return
     elif ds or first or plan:
         raise click.UsageError("--made names a snapshot that is there: --ds, --first and --plan are for making one")
@@ -67,22 +67,21 @@ def publish(  # noqa: PLR0913  # click's options
 
 
 def _is_planned(  # what is asked for
-    table: str, made: str, ds: dt.datetime | None, first: dt.datetime | None, *, plan: bool, config: Config
+    table: str, made: str, days: tuple[dt.datetime | None, ...], config: Config, output: str, *, plan: bool
 ) -> bool:
-    """Print the plan of the job if that is wanted, else run it; return whether it was."""
+    """Print the plan of the job if that is wanted, else run it; return whether it was. ``days``: ds, first."""
     from jobs.snapshot_features import Config as JobConfig  # noqa: PLC0415  # it loads pyspark
     from yarnmill.sparksubmit.plan import render  # noqa: PLC0415  # likewise
     from yarnmill.sparksubmit.submit import prepare, run_job  # noqa: PLC0415  # likewise
 
-    job = JobConfig(
-        output=made,
-        tables=config.storage.tables,
-        table=table,
-        ds=None if ds is None else ds.date(),
-        first=None if first is None else first.date(),
-    )
+    ds, first = (None if day is None else day.date() for day in days)
+    job = JobConfig(output=made, tables=config.storage.tables, table=table, ds=ds, first=first)
     if plan:
-        click.echo(render(prepare("snapshot_features", job, config)), nl=False)
+        submission = prepare("snapshot_features", job, config)
+        if output == "json":
+            print_json(submission)
+        else:
+            click.echo(render(submission), nl=False)
         return True
     run_job("snapshot_features", job, config, say)
     return False

@@ -93,6 +93,18 @@ def test_the_model_is_stood_in_for(simulating: "Merlin") -> None:
     assert simulating.send("POST", ADDRESS, body)["response"] == {"predictions": [0.5]}
 
 
+def test_several_lookups_may_have_one_key(simulating: "Merlin") -> None:
+    twice = config()
+    stage = twice["transformerConfig"]["preprocess"]["inputs"][1]["feast"]
+    price, odd = stage[0]["features"]
+    stage[:1] = [{**stage[0], "features": [price]}, {**stage[0], "features": [odd]}]
+    twice["transformerConfig"]["preprocess"]["transformations"] = []
+    twice["transformerConfig"]["preprocess"]["outputs"] = []
+    found = simulating.send("POST", ADDRESS, {"payload": PAYLOAD, "config": twice})
+    assert [row["price"] for row in found["response"]["instances"]] == [330.0, 1.5]
+    assert [row["odd"] for row in found["response"]["instances"]] == [1.0, 0.0]
+
+
 def test_a_transformer_as_it_is_declared_here_is_simulated_too(simulating: "Merlin") -> None:
     ours = """
 inputs:
