@@ -55,8 +55,8 @@ class TfServing:
         """
         document = parse_object(body)
         if decoder.transformer is not None:
-            columns, rows, sources = decoder.transformer(document)
-            return PredictCall(columns, rows, by_row=True, sources=sources)
+            columns, rows, uses = decoder.transformer(document)
+            return PredictCall(columns, rows, by_row=True, uses=uses)
         return decode_call(document, decoder)
 
     def render(self, outputs: Outputs, call: PredictCall, _model: str, _version: int) -> Answer:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from photon.entities import NO_TEXT
+from serving.dialect import FeatureUse
 from serving.refusals import ModelUnavailableError
 from serving.transformer.definition import LookedUp, Lookup
 from serving.transformer.kinds import BAG, INTEGER, NUMBER, TEXT, Columns, Kind, Kinds, Values
@@ -79,8 +80,8 @@ class TableLookup:
         """The columns that it makes."""
         return ((one.target, BAG if one.dtype == "bag" else NUMBER) for one in self._wanted)
 
-    def look_up(self, columns: Columns, snapshot: Snapshot, now_s: float) -> None:
-        """Add the features' columns to those of the keys.
+    def look_up(self, columns: Columns, snapshot: Snapshot, now_s: float) -> FeatureUse:
+        """Add the features' columns to those of the keys; return how many of the keys were known.
 
         Parameters
         ----------
@@ -109,6 +110,8 @@ class TableLookup:
                 columns[one.target] = values[:, place]
         for one in self._bags:
             columns[one.target] = as_objects(features.bags(one.name, found))
+        known = int(np.count_nonzero(found >= 0))
+        return FeatureUse(snapshot.source, self.table, known, len(found) - known)
 
     def _keys(self, columns: Columns) -> dict[str, Values]:
         keys = {key: _key_texts(columns[column]) for key, column in self._lookup.entities.items()}
@@ -182,8 +185,3 @@ def _key_texts(column: Values) -> Values:
         return column
     values: list[Any] = column.tolist()
     return as_objects([NO_TEXT if value is None else value for value in values]) if None in values else column
-
-
-def sources_of(snapshots: Mapping[str, Snapshot]) -> tuple[str, ...]:
-    """Return what features were taken from, for people."""
-    return tuple(one.source for one in snapshots.values())

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from serving.dialect import sources_of
 from serving.transformer.kinds import Columns
 from serving.transformer.transformer import Transformer
 from yarnmill.flavours.predictor import Column, Predictor
@@ -52,7 +53,7 @@ def simulate(transformer: Transformer, document: dict[str, Any], model: Predicto
     made = transformer(document, watch)
     outputs = None if model is None else {name: plain(values) for name, values in model.predict(made.columns).items()}
     asked = {name: plain(column) for name, column in made.columns.items()}
-    return Simulation(rows=made.rows, sources=made.sources, steps=tuple(steps), asked=asked, outputs=outputs)
+    return Simulation(rows=made.rows, sources=sources_of(made.uses), steps=tuple(steps), asked=asked, outputs=outputs)
 
 
 def plain(column: Column) -> list[Any]:

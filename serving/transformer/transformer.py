@@ -9,13 +9,14 @@ import numpy as np
 
 from serving.columns import CellError, column_decoder
 from serving.decoding import SignatureDecoder
+from serving.dialect import FeatureUse
 from serving.refusals import BadRequestError
 from serving.transformer.definition import Input, Transformation, TransformerDefinition
 from serving.transformer.encoders import encoded
 from serving.transformer.expressions import compile_expression
 from serving.transformer.jsonpath import parse_json_path
 from serving.transformer.kinds import BAG, INTEGER, NUMBER, TEXT, Columns, Computed, Kind, Values
-from serving.transformer.lookups import Snapshot, Snapshots, TableLookup, sources_of
+from serving.transformer.lookups import Snapshot, Snapshots, TableLookup
 from serving.transformer.outputs import Output, signature_of
 from yarnmill.bundle.manifest import TRANSFORMER_NAME, Field, Signature
 from yarnmill.errors import ConfigurationError
@@ -29,11 +30,11 @@ Watch = Callable[[str, str, Columns], None]
 
 
 class Transformed(NamedTuple):
-    """What a model is to be asked, how many rows that is, and the snapshots that features were taken from."""
+    """What a model is to be asked, how many rows that is, and the lookups of features."""
 
     columns: dict[str, Column]
     rows: int
-    sources: tuple[str, ...]
+    uses: tuple[FeatureUse, ...]
 
 
 class Transformer:
@@ -114,11 +115,12 @@ class Transformer:
         if watch is not None:
             watch("inputs", "", dict(columns))
         used: dict[str, Snapshot] = {}
+        uses: list[FeatureUse] = []
         now_s = self._clock()
         for lookup in self._lookups:
             # One snapshot for the whole request, whatever is deployed meanwhile.
             snapshot = used.get(lookup.table) or used.setdefault(lookup.table, self._snapshots(lookup.table))
-            lookup.look_up(columns, snapshot, now_s)
+            uses.append(lookup.look_up(columns, snapshot, now_s))
             if watch is not None:
                 watch("lookups", snapshot.source, {name: columns[name] for name, _ in lookup.kinds})
         for column, made in self._steps:
@@ -128,7 +130,7 @@ class Transformer:
         asked = {one.field.name: one.column(columns, rows) for one in self._outputs}
         if self._rest is not None:
             asked = self._rest.filled(asked, rows)
-        return Transformed(asked, rows, sources_of(used))
+        return Transformed(asked, rows, tuple(uses))
 
     def _read(self, document: dict[str, Any]) -> tuple[Columns, int]:
         columns: Columns = {}

@@ -62,6 +62,9 @@ def test_entities_are_all_that_a_request_brings(transformed: FlaskClient, path: 
     assert answer.json == {"predictions": [33 + 330 + 1 + 0.5, 36 + 360 + 0.5, 1.5]}
     assert answer.headers["X-Feature-Snapshots"] == "shop.goods/1 ds=2026-01-31"
     assert answer.headers["X-Model-Version"] == "1"
+    metrics = transformed.get("/metrics").text
+    assert 'yarnmill_feature_lookups_total{outcome="known",table="shop.goods"} 2.0' in metrics
+    assert 'yarnmill_feature_lookups_total{outcome="unknown",table="shop.goods"} 1.0' in metrics
 
 
 def test_a_model_without_a_transformer_says_nothing_of_snapshots(transformed: FlaskClient, platform: Any) -> None:

@@ -51,7 +51,11 @@ def test_all_rows_at_once_are_the_same_as_each_alone(
     rows = [{"goods": goods} if amount is None else {"goods": goods, "amount": amount} for goods, amount in basket]
     found = asked(BASKET + OUTPUTS, {"client": client, "basket": rows}, *FIELDS)
     assert found.rows == len(basket)
-    assert found.sources == ("shop.clients/3 ds=2026-01-31", "shop.goods/7 ds=2026-01-31")
+    known = sum(goods in GOODS for goods, _ in basket)
+    assert found.uses == (
+        ("shop.clients/3 ds=2026-01-31", "shop.clients", int(client in CLIENTS), int(client not in CLIENTS)),
+        ("shop.goods/7 ds=2026-01-31", "shop.goods", known, len(basket) - known),
+    )
     spent, words = CLIENTS.get(client, (None, None))
     for row, (goods, amount) in enumerate(basket):
         price, odd = GOODS.get(goods, (5.0, 0.0))
