@@ -150,3 +150,27 @@ def test_more_pairs_than_a_number_tells_apart_are_refused(tmp_path: Path, monkey
     (tmp_path / "bundle").mkdir()
     with pytest.raises(BadDataError, match="more pairs of id, other"):
         prepare_features(output, tmp_path / "bundle")
+
+
+def test_a_table_of_bags_in_which_nothing_stands_is_a_snapshot_too(
+    spark: "SparkSession", shop: "Shop", tmp_path: Path
+) -> None:
+    bags = parse_feature_table(
+        """
+namespace: shop
+name: bags
+meaning: Bags alone.
+event_time: since
+keys: [{name: client, dtype: string, meaning: Who.}]
+features: [{name: words, dtype: bag, owner: me, meaning: Words.}]
+""",
+        source="bags.yaml",
+    )
+    schema = arrow_schema(bags)
+    columns = [["ann", "bob", None], [shop.minute(1)] * 3, [[], None, [("lost", 1.0)]]]
+    arrays = [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)]
+    write_partition(shop.root, bags, shop.day, pa.Table.from_arrays(arrays, schema=schema), "0" * 64)
+    write_definition(shop.root, bags)
+    found = taken(spark, shop, tmp_path, table="shop.bags")
+    assert found.entities == 2  # what names no entity is of none
+    assert found.predict({"client": np.array(["bob", "ann", "lost"])})["words"].tolist() == [{}, {}, {}]
