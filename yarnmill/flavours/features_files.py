@@ -1,6 +1,6 @@
 """From a feature snapshot, which is Parquet, to the arrays of :mod:`yarnmill.flavours.features`.
 
-Everything is read once, in batches, and appended: of a hundred million entities no more than a batch is in memory.
+Everything is read in batches and appended: of a hundred million entities some batches are in memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
