@@ -26,6 +26,7 @@ JOBS: Final = {
     "import_training_examples": "Make a training set of Photon ML's training examples.",
     "name_and_term_feature_bags": "Photon ML's NameAndTermFeatureBagsDriver: list the features of Avro records.",
     "score": "Score rows with any number of models.",
+    "snapshot_features": "Take what is known of each entity of a feature table, for serving.",
     "train_glmix": "Train a GLMix model: a global effect and one per entity.",
 }
 """Every job by its name, which is also its module in this package, with one line of meaning."""

@@ -195,7 +195,9 @@ def _floats(array: Keys) -> Floats:
 
 
 def mapped(path: Path) -> Keys:
-    """Return a saved array, memory-mapped."""
-    # An empty file cannot be mapped, and a model without a single entity is still a model.
-    array: Keys = np.load(path, allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False) if array.size else array
+    """Return a saved array, memory-mapped: nothing but its header is read."""
+    try:
+        array: Keys = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # an empty file cannot be mapped, and a model without a single entity is still a model
+        array = np.load(path, allow_pickle=False)
+    return array

@@ -34,7 +34,7 @@ def positions(sorted_values: Keys, wanted: Keys) -> Longs:
         return np.where(fits, narrow, -1)
     found = np.searchsorted(sorted_values, wanted)
     inside = np.minimum(found, len(sorted_values) - 1)
-    return np.where(sorted_values[inside] == wanted, inside, -1).astype(np.int64)
+    return np.where(sorted_values[inside] == wanted, inside, -1).astype(np.int64, copy=False)
 
 
 def score_effect(effect: Effect, rows: SparseRows, ids: Keys | None) -> Floats:

@@ -1,7 +1,7 @@
 """From the rows or columns of a request to the columns that a predictor takes, by a signature compiled once."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from serving.columns import CellError, ColumnDecoder, column_decoder
 from serving.refusals import BadRequestError, shown
 from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.flavours.predictor import Column
+
+if TYPE_CHECKING:
+    from serving.transformer.transformer import Transformer
 
 _ABSENT: Final = object()
 
@@ -41,9 +44,12 @@ class SignatureDecoder:
     ----------
     signature
         What the model takes.
+    transformer
+        What stands before the model for bodies of free JSON; None: nothing does.
     """
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, transformer: "Transformer | None" = None) -> None:
+        self.transformer = transformer
         self._inputs = [_Input(field) for field in signature.inputs]
         self._names = frozenset(field.name for field in signature.inputs)
         self._only = self._inputs[0] if len(self._inputs) == 1 else None

@@ -33,13 +33,31 @@ class Form(NamedTuple):
     json_bytes: str | None
 
 
+class FeatureUse(NamedTuple):
+    """One lookup of a request: the snapshot by its name for people, its table, and how many keys it knew or did not."""
+
+    source: str
+    table: str
+    known: int
+    unknown: int
+
+
+def sources_of(uses: tuple[FeatureUse, ...]) -> tuple[str, ...]:
+    """Return the snapshots, each once."""
+    return tuple(dict.fromkeys(one.source for one in uses))
+
+
 class PredictCall(msgspec.Struct, frozen=True):
-    """A decoded request: the columns, their rows, whether it came by row, and what its dialect needs to answer it."""
+    """A decoded request: the columns, their rows, whether it came by row, and what its dialect needs to answer it.
+
+    ``uses`` are the lookups of features that a transformer took some of it from.
+    """
 
     columns: dict[str, Column]
     rows: int
     by_row: bool
     reply: Any = None
+    uses: tuple[FeatureUse, ...] = ()
 
 
 class Answer(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Final, Literal
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
+from serving.dialect import FeatureUse
 from serving.slots import Snapshot
 from yarnmill.drift.comparison import VersionDrift
 from yarnmill.httpserver.series import render_series
@@ -142,6 +143,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._features = Counter(
+            "yarnmill_feature_lookups",
+            "Entities looked up in snapshots of feature tables, by whether anything was known of them.",
+            ["table", "outcome"],
+            registry=registry,
+        )
         self._control_refused = Counter(
             "yarnmill_control_refused",
             "Requests of the control API refused by who asked.",
@@ -153,6 +160,7 @@ class Metrics:
         self._children: dict[str, _Children] = {}
         self._watched: frozenset[str] = frozenset()
         self._counted: dict[tuple[str, int], Counter] = {}
+        self._looked_up: dict[str, tuple[Counter, Counter]] = {}
 
     def watch(self, models: Iterable[str]) -> None:
         """Count these models under labels of their own from now on."""
@@ -202,6 +210,17 @@ class Metrics:
             self._mirror_seconds.labels(label).observe(seconds)
         if difference is not None:
             self._differences.labels(label).observe(difference)
+
+    def count_features(self, uses: Iterable[FeatureUse]) -> None:
+        """Count the entities that a request's transformer looked up."""
+        for one in uses:
+            label = self._label(one.table)
+            children = self._looked_up.get(label)
+            if children is None:
+                known, unknown = (self._features.labels(label, outcome) for outcome in ("known", "unknown"))
+                children = self._looked_up[label] = known, unknown
+            children[0].inc(one.known)
+            children[1].inc(one.unknown)
 
     def count_log(self, table: str, outcome: LogOutcome, rows: int) -> None:
         """Count rows for a table of the prediction log: how they ended."""

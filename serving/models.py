@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,12 +18,16 @@ from serving.decoding import SignatureDecoder
 from serving.refusals import ModelUnavailableError, UnknownModelError
 from serving.slots import Answering, ServedModel, Slot, Snapshot, same_rule
 from serving.source import Endpoint, Source
-from yarnmill.bundle.manifest import Signature
+from yarnmill.bundle.manifest import TRANSFORMER_NAME, Signature
 from yarnmill.drift.reference import REFERENCE_NAME, Reference, parse_reference
 from yarnmill.errors import BadDataError, YarnMillError
 from yarnmill.flavours.open import memory_of, open_predictor
 from yarnmill.flavours.predictor import Predictor
 from yarnmill.registry.records import Route
+
+if TYPE_CHECKING:
+    from serving.transformer.lookups import Snapshot as FeatureSnapshot
+    from serving.transformer.transformer import Transformer
 
 _LONGEST_PAUSE_S: Final = 30.0
 _log = logging.getLogger(__name__)
@@ -283,15 +287,30 @@ class ModelTable:
             predictor = open_predictor(bundle.folder, allow_code=self._allow_code)
             memory_bytes = memory_of(bundle.folder)
             reference = _reference(bundle.folder, predictor.signature)
+            transformer = self._transformer(bundle.folder, predictor.signature)
         return ServedModel(
             model=model,
             version=route.version,
             bundle_id=route.bundle_id,
             predictor=self._prepare(model, predictor),
-            decoder=SignatureDecoder(predictor.signature),
+            decoder=SignatureDecoder(predictor.signature, transformer),
             memory_bytes=memory_bytes,
             reference=reference,
         )
+
+    def _transformer(self, folder: Path, signature: Signature) -> "Transformer | None":
+        if not (folder / TRANSFORMER_NAME).is_file():
+            return None
+        # Whoever has no transformer need not load it, nor what it needs.
+        from serving.transformer.bundled import open_transformer  # noqa: PLC0415
+
+        return open_transformer(folder, signature, self.features)
+
+    def features(self, table: str) -> "FeatureSnapshot":
+        """Return the snapshot of a feature table that answers here; ModelUnavailableError if none does."""
+        from serving.transformer.deployed import deployed_snapshot  # noqa: PLC0415  # likewise
+
+        return deployed_snapshot(table, self.answering)
 
     def _failed(self, slot: Slot, opened: tuple[ServedModel, ...], failure: str) -> Slot:
         pause = min(self._pause_s * 2**slot.attempts, _LONGEST_PAUSE_S)

@@ -15,7 +15,7 @@ from serving.documents import parse_object
 from serving.openapi.oip_shapes import InferBody, Inferred
 from serving.openapi.operation import Asking, Operation
 from serving.refusals import BadRequestError, RequestError, shown
-from serving.tensors import BYTES, DATATYPES, Tensor, column_of, datatype_of, raw_bytes
+from serving.tensors import BYTES, DATATYPES, Tensor, column_of, datatype_of, raw_bytes, texts_of
 from serving.tfserving import check_finite
 from yarnmill.bundle.manifest import Field, Signature
 
@@ -83,7 +83,7 @@ class OpenInference:
                 entry["parameters"] = {"binary_data_size": len(raw[-1])}
             else:
                 flat = values.ravel()
-                entry["data"] = flat.tolist() if datatype == BYTES else np.ascontiguousarray(flat)
+                entry["data"] = texts_of(values) if datatype == BYTES else np.ascontiguousarray(flat)
             entries.append(entry)
         document: dict[str, object] = {"model_name": model, "model_version": str(version), "outputs": entries}
         if reply.id is not None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from serving.decoding import SignatureDecoder
-from serving.dialect import Address, Dialect, Form, Outputs, PredictCall
+from serving.dialect import Address, Dialect, Form, Outputs, PredictCall, sources_of
 from serving.metrics import Metrics
 from serving.mlflow_scoring import MlflowScoring
 from serving.models import ModelTable, one_line
@@ -48,6 +48,9 @@ ROWS_KEY: Final = "yarnmill.rows"
 
 UNIT_HEADER: Final = "X-Unit-Id"
 """Names who or what a request is for: all requests of one unit are answered by the same version of an experiment."""
+
+SNAPSHOTS_HEADER: Final = "X-Feature-Snapshots"
+"""Names in an answer what its features were taken from, such as ``shop.clients/3 ds=2026-01-31``."""
 
 _UNIT_KEY: Final = "HTTP_X_UNIT_ID"
 _SESSION_KEY: Final = "yarnmill.session"
@@ -167,6 +170,9 @@ class PredictRoute:
 
                 self._shadow.offer(asked.experiment.mirror, body, decode, outputs, logged)
         headers = (("X-Model-Version", str(served.version)), *answer.headers)
+        if call.uses:
+            self._metrics.count_features(call.uses)
+            headers = (*headers, (SNAPSHOTS_HEADER, ", ".join(sources_of(call.uses))))
         return _Answer(200, answer.body, headers, answer.content_type)
 
     def _asked(self, address: Address, environ: "WSGIEnvironment") -> "_Asked":

@@ -164,9 +164,15 @@ def datatype_of(values: npt.NDArray[np.generic]) -> str:
     return _OF_DTYPE.get(values.dtype.newbyteorder("="), BYTES)
 
 
+def texts_of(values: npt.NDArray[np.generic]) -> list[str]:
+    """Return the texts of an output, bags as JSON."""
+    flat = values.ravel().tolist()
+    return [orjson.dumps(value).decode() if isinstance(value, Mapping) else str(value) for value in flat]
+
+
 def raw_bytes(values: npt.NDArray[np.generic]) -> bytes:
     """Return an output as raw bytes."""
     if datatype_of(values) != BYTES:
         return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
-    texts = [str(text).encode() for text in values.ravel().tolist()]
+    texts = [text.encode() for text in texts_of(values)]
     return b"".join(len(text).to_bytes(_LENGTH_BYTES, "little") + text for text in texts)

@@ -15,7 +15,7 @@ from serving.decoding import SignatureDecoder
 from serving.dialect import HEADERS, REFUSALS, Address, Answer, Form, Outputs, PredictCall, parse_address
 from serving.documents import parse_object
 from serving.openapi.operation import Asking, Operation
-from serving.openapi.shapes import ByColumn, ByRow, PredictedColumns, Predictions
+from serving.openapi.shapes import ByColumn, ByRow, Free, PredictedColumns, Predictions
 from serving.refusals import BadRequestError, ModelFailedError, RequestError, shown
 from yarnmill.bundle.manifest import Dtype, Field, Signature
 
@@ -23,7 +23,7 @@ _SIGNATURE_NAME: Final = "serving_default"
 _KEYS: Final = frozenset({"instances", "inputs", "signature_name"})
 _PREDICT: Final = Operation(
     answer=(Predictions, PredictedColumns),
-    body=(ByRow, ByColumn),
+    body=(ByRow, ByColumn, Free),
     headers=HEADERS,
     refusals=REFUSALS,
 )
@@ -49,8 +49,15 @@ class TfServing:
         return parse_address(path, self.asking.prefix, self.asking.suffix)
 
     def decode(self, body: bytes, _form: Form, decoder: SignatureDecoder) -> PredictCall:
-        """Return what a body asks for, whatever its Content-Type: clients in the wild send none."""
-        return decode_call(parse_object(body), decoder)
+        """Return what a body asks for, whatever its Content-Type: clients in the wild send none.
+
+        Where a transformer stands before the model, the body is what that makes of it.
+        """
+        document = parse_object(body)
+        if decoder.transformer is not None:
+            columns, rows, uses = decoder.transformer(document)
+            return PredictCall(columns, rows, by_row=True, uses=uses)
+        return decode_call(document, decoder)
 
     def render(self, outputs: Outputs, call: PredictCall, _model: str, _version: int) -> Answer:
         """Return the answer in the form the request had."""

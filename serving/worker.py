@@ -126,7 +126,9 @@ class Worker:
             access_log=access_log,
         )
         return ControlPages(
-            control_pages(self._control, judge), has_tokens=rules is not None, console=pages.console_pages(found)
+            control_pages(self._control, judge, self._follower.table.features),
+            has_tokens=rules is not None,
+            console=pages.console_pages(found),
         )
 
     def load_first(self, go_on: Callable[[], bool] = lambda: True) -> None:

@@ -56,6 +56,7 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
             pa.field("latency_s", pa.float64(), nullable=False),
             pa.field("features", VALUES),
             pa.field("outputs", VALUES),
+            pa.field("snapshots", pa.string()),
         ]
     ),
     "labels": pa.schema(
@@ -68,7 +69,8 @@ SCHEMAS: Final[dict[Table, pa.Schema]] = {
     ),
 }
 """``arm``: ``experiment`` if the version was chosen by a rule with several, ``mirror`` if it got a copy of what another
-one answered, ``named`` if the address names it, else ``main``. A label's ``time`` is what its sender says, else when it
+one answered, ``named`` if the address names it, else ``main``. ``snapshots`` are what a transformer took features from,
+such as ``shop.clients/3 ds=2026-01-31``, null without one. A label's ``time`` is what its sender says, else when it
 came.
 """
 

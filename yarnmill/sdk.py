@@ -11,6 +11,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,6 +79,7 @@ class Platform:
         flavour: Flavour | None = None,
         metrics: Mapping[str, float] = {},  # only read
         labels: Mapping[str, str] = {},  # only read
+        transformer: str | Path | None = None,
     ) -> ModelVersion:
         """Make a model the next version of ``name``; the same model again is the same version.
 
@@ -96,20 +98,30 @@ class Platform:
             How the training run's model was trained; needed for a URL alone.
         metrics, labels
             Of the version.
+        transformer
+            File that declares what stands between a request and the model, such as lookups of features.
 
         Raises
         ------
         ConfigurationError
-            If this is no such model, or what is needed with it is not given.
+            If this is no such model, or what is needed with it is not given, or the transformer does not fit it.
         BadDataError
             If what was stored does not answer the example as the model does.
         """
         from yarnmill.lifecycle.publish import publish, work_folder  # noqa: PLC0415  # what opens models loads their libraries
 
+        store = partial(
+            publish,
+            model=name,
+            config=self.config,
+            progress=self._progress,
+            labels=dict(labels),
+            transformer=None if transformer is None else Path(transformer),
+        )
         if isinstance(model, str):
             if flavour is None:
                 raise ConfigurationError("flavour: missing", expected="how the model of this training run was trained")
-            published = publish(model, name, flavour, self.config, self._progress, labels=dict(labels))
+            published = store(model, flavour=flavour)
             return self.registry.versions.get(name, published.version)
         if example is None:
             raise ConfigurationError("example: missing", expected="some rows that the model can answer")
@@ -117,7 +129,7 @@ class Platform:
 
         with work_folder(self.config) as folder:
             found = write_estimator(Path(folder), model, example, metrics, reference)
-            published = publish(folder, name, found, self.config, self._progress, labels=dict(labels))
+            published = store(folder, flavour=found)
         return self.registry.versions.get(name, published.version)
 
     def deploy(self, version: ModelVersion | str) -> ModelEndpoint:

@@ -11,6 +11,7 @@ from serving.control.alerts import add_alerts
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
 from serving.control.projects import add_projects
+from serving.control.simulating import add_simulation
 from serving.control.sites import refuse_other_sites
 from serving.control.traffic import add_traffic
 from serving.control.unoffered import add_unoffered
@@ -18,6 +19,7 @@ from serving.control.versions import add_versions
 from serving.openapi.operation import operation_of
 from serving.refusals import RequestError, UnauthorizedError, error_text
 from serving.responses import json_response
+from serving.transformer.lookups import Snapshots
 from yarnmill.errors import (
     ClusterUnavailableError,
     ConfigurationError,
@@ -35,7 +37,7 @@ _STATUSES: Final[tuple[tuple[type[YarnMillError], HTTPStatus], ...]] = (
 _log = logging.getLogger(__name__)
 
 
-def control_pages(control: Control, access: Access) -> Blueprint:
+def control_pages(control: Control, access: Access, snapshots: Snapshots) -> Blueprint:
     """Return the routes below ``/merlin/v1``: the rest of ``/v1`` is TensorFlow Serving's.
 
     Parameters
@@ -44,6 +46,8 @@ def control_pages(control: Control, access: Access) -> Blueprint:
         What they act on.
     access
         Judges each request first.
+    snapshots
+        Gives the snapshots that are deployed: what a simulated transformer looks into.
     """
     pages = Blueprint("merlin", __name__, url_prefix="/merlin/v1")
     add_projects(pages, control, access)
@@ -51,6 +55,7 @@ def control_pages(control: Control, access: Access) -> Blueprint:
     add_deployments(pages, control)
     add_traffic(pages, control)
     add_alerts(pages, control)
+    add_simulation(pages, snapshots)
     add_unoffered(pages)
     pages.before_request(lambda: refuse_other_sites(is_open=access.is_open))
     pages.before_request(lambda: _judge(control, access))

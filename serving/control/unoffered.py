@@ -47,11 +47,6 @@ UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
     f"{_MODEL}/schemas": ("GET PUT", *_NO_SCHEMA),
     f"{_MODEL}/schemas/<{ROW}:schema_id>": ("GET DELETE", *_NO_SCHEMA),
     "/logs": ("GET", *_NO_LOGS),
-    "/standard_transformer/simulate": (
-        "POST",
-        "there are no transformers",
-        "yarnmill jobs run build_training_set, which joins features",
-    ),
 }
 """Addresses with their methods, the reason, and what there is instead."""
 

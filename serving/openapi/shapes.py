@@ -127,6 +127,10 @@ class ByColumn(Taken, frozen=True, kw_only=True):
     signature_name: Literal["serving_default", ""] = "serving_default"
 
 
+class Free(msgspec.Struct, frozen=True, kw_only=True):
+    """Whatever the transformer that stands before a model reads, if one does."""
+
+
 class Predictions(Shown, frozen=True, kw_only=True):
     """A value for each row, or an object of outputs if the model has several."""
 

@@ -58,6 +58,7 @@ class Prediction(NamedTuple):
     latency_s: float
     features: Mapping[str, Column]
     outputs: Outputs
+    sources: tuple[str, ...] = ()
 
 
 class Label(NamedTuple):

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from serving.dialect import Outputs, PredictCall
+from serving.dialect import Outputs, PredictCall, sources_of
 from serving.metrics import Metrics
 from serving.predictionlog.entries import Asking, Label, Labels, Prediction, labels_bytes, prediction_bytes
 from serving.predictionlog.rows import label_groups, prediction_groups
@@ -40,7 +40,16 @@ class PredictionLog:
             return
         held_bytes = prediction_bytes(call.columns, outputs, asking.body_bytes)
         entry = Prediction(
-            time.time(), call.rows, held_bytes, asking, served.model, served.version, latency_s, call.columns, outputs
+            time.time(),
+            call.rows,
+            held_bytes,
+            asking,
+            served.model,
+            served.version,
+            latency_s,
+            call.columns,
+            outputs,
+            sources_of(call.uses),
         )
         if not self._predictions.offer(entry):
             self._metrics.count_log("predictions", "dropped", call.rows)

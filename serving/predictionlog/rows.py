@@ -98,6 +98,7 @@ def _prediction_batch(alike: Sequence[Prediction]) -> pa.RecordBatch:
         "latency_s": _repeated([entry.latency_s for entry in alike], counts),
         "features": values_of([entry.features for entry in alike], rows),
         "outputs": values_of([entry.outputs for entry in alike], rows),
+        "snapshots": _repeated([", ".join(entry.sources) or None for entry in alike], counts),
     }
     schema = SCHEMAS["predictions"]
     arrays = [_array(columns[field.name], field.type) for field in schema]

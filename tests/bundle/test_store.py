@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from yarnmill import fs
-from yarnmill.blobs import BlobStore, open_store
+from yarnmill.blobs import BlobInfo, BlobStore, open_store
 from yarnmill.bundle.manifest import Manifest, bundle_id, manifest_bytes
 from yarnmill.bundle.pack import verify_bundle
 from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
@@ -124,10 +124,21 @@ def test_a_cached_bundle_that_lost_bytes_is_fetched_again(
     assert [path.name for path in cache.iterdir()] == [stored]
 
 
-def test_many_fetch_one_bundle_at_once(store: BlobStore, stored: str, cache: Path) -> None:
+def test_many_fetch_one_bundle_at_once_and_its_bytes_come_once(
+    store: BlobStore, stored: str, manifest: Manifest, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded: list[str] = []
+    download = store.download
+
+    def counted(blob_id: str, path: Path) -> BlobInfo:
+        downloaded.append(blob_id)
+        return download(blob_id, path)
+
+    monkeypatch.setattr(store, "download", counted)
     with ThreadPoolExecutor(8) as pool:
         folders = set(pool.map(lambda _: fetch_bundle(store, stored, cache), range(8)))
     assert folders == {cache / stored}
+    assert sorted(downloaded) == sorted([stored, *(file.sha256 for file in manifest.files)])
     verify_bundle(cache / stored)
     assert [path.name for path in cache.iterdir()] == [stored]
 

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from photon.local import LocalData, fit
-from photon.model import EffectRecord, ModelRecord, RandomEffect, load_model, random_effect_from_entities, save_model
+from photon.model import (
+    EffectRecord,
+    ModelRecord,
+    RandomEffect,
+    load_model,
+    mapped,
+    random_effect_from_entities,
+    save_model,
+)
 from photon.rows import SparseRows
 from photon.scoring import contributions, margins, positions, score_effect
 from photon.settings import FitSettings
@@ -100,3 +108,14 @@ def test_contributions_and_offsets_add_up_to_the_margins(glmix_data: LocalData, 
     assert list(parts) == ["global", "per_user", "per_film"]
     expected = margins(model, glmix_data.shards, glmix_data.ids, glmix_data.offsets)
     np.testing.assert_allclose(glmix_data.offsets + sum(parts.values()), expected, atol=1e-12)
+
+
+def test_of_a_mapped_array_nothing_is_read_but_what_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "large.npy"
+    with path.open("wb") as stream:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (1 << 37,)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.truncate(stream.tell() + (8 << 37))  # a tebibyte that takes no room
+    assert mapped(path)[-3:].tolist() == [0.0, 0.0, 0.0]
+    np.save(tmp_path / "empty.npy", np.zeros((0, 3)))
+    assert mapped(tmp_path / "empty.npy").shape == (0, 3)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import onnx.parser
 import pytest
 from flask.testing import FlaskClient
 from registered import let_answer
+from snapshots import DAY, Features, Rows, write_snapshot
 
 from examples import add_example
 from serving.app import create_app
@@ -25,12 +27,14 @@ from serving.metrics import Metrics
 from serving.models import ModelTable
 from serving.source import RegistrySource
 from yarnmill.blobs import open_store
-from yarnmill.bundle.manifest import Field, Lineage, Signature
+from yarnmill.bundle.manifest import TRANSFORMER_NAME, Field, Flavour, Lineage, Signature
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import put_bundle
 from yarnmill.drift.reference import REFERENCE_NAME, Reference
+from yarnmill.flavours.features_files import features_example, prepare_features
 from yarnmill.records import canonical_json
 from yarnmill.registry import Candidate, Registry
+from yarnmill.tables import KeyDtype
 
 SIGNATURE = Signature(
     inputs=(Field(name="user_id", dtype="int64"), Field(name="features", dtype="float32", shape=(2,))),
@@ -79,6 +83,7 @@ class Platform(msgspec.Struct, frozen=True):
         divisor: float = 1.0,
         reference: Reference | None = None,
         graph: str = GRAPH,
+        transformer: str | None = None,
     ) -> tuple[int, str]:
         """Register a version that adds ``bias``; return its number and its bundle's id."""
         folder = self.home / "work" / f"{model}-{bias}-{divisor}"
@@ -88,10 +93,29 @@ class Platform(msgspec.Struct, frozen=True):
         add_example("onnx", folder, SIGNATURE, asked)
         if reference is not None:
             (folder / REFERENCE_NAME).write_bytes(canonical_json(reference))
+        if transformer is not None:
+            (folder / TRANSFORMER_NAME).write_text(transformer)
+        return self.register(model, folder, "onnx", SIGNATURE, f"{model}-{bias}")
+
+    def publish_snapshot(
+        self, table: str, key: tuple[str, KeyDtype], features: Features, rows: Rows, ds: dt.date = DAY
+    ) -> tuple[int, str]:
+        """Register a snapshot of a feature table as :mod:`snapshots` makes it; return its version and bundle."""
+        folder = Path(tempfile.mkdtemp(dir=self.home))
+        output = write_snapshot(folder / "output", table, key, features, rows, ds=ds)
+        (folder / "bundle").mkdir()
+        signature = prepare_features(output, folder / "bundle")
+        add_example("features", folder / "bundle", signature, features_example(folder / "bundle", signature))
+        return self.register(table, folder / "bundle", "features", signature, folder.name)
+
+    def register(
+        self, model: str, folder: Path, flavour: Flavour, signature: Signature, run_id: str
+    ) -> tuple[int, str]:
+        """Pack a folder and make it a version; return its number and its bundle's id."""
         manifest = pack(
             folder,
-            flavour="onnx",
-            signature=SIGNATURE,
+            flavour=flavour,
+            signature=signature,
             lineage=Lineage(inputs=(), code_version="0", run_id=model, application_id="", configuration={}),
             metrics={},
             environment={},
@@ -103,15 +127,15 @@ class Platform(msgspec.Struct, frozen=True):
                 model=model,
                 bundle_id=bundle_id,
                 blobs_url=self.blobs_url,
-                flavour="onnx",
-                run_id=f"{model}-{bias}",
+                flavour=flavour,
+                run_id=run_id,
             )
         )
         return version.version, bundle_id
 
-    def deploy(self, model: str, bias: float, *, divisor: float = 1.0, reference: Reference | None = None) -> int:
-        """Publish a version and let it answer; return its number."""
-        version, _ = self.publish(model, bias, divisor=divisor, reference=reference)
+    def deploy(self, model: str, bias: float, **more: Any) -> int:
+        """Publish a version and let it answer; return its number. What more there is goes to :meth:`publish`."""
+        version, _ = self.publish(model, bias, **more)
         self.answer(model, version)
         return version
 

@@ -106,6 +106,7 @@ def test_an_answer_is_logged_as_it_was_asked_and_given(platform: "Platform", ope
         "unit": "anna",
         "features": {"numbers": {"features[0]": 1.0, "features[1]": 2.0}, "integers": {"user_id": 7}, "texts": {}},
         "outputs": {"numbers": {"score": 10.5}, "integers": {}, "texts": {}},
+        "snapshots": None,
     }
     assert (second["row_id"], second["outputs"]["numbers"]) == (1, {"score": 8.5})
     (file,) = files_below(Path(logged.url))

@@ -1,6 +1,7 @@
 """The reader of the prediction log: which hours it looks at, which rows it gives, what it says of what is not there."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ ANSWER = {
     "latency_s": 0.1,
     "features": VALUES,
     "outputs": VALUES,
+    "snapshots": "t.t/1 ds=2026-02-28",
 }
 
 
@@ -48,6 +50,17 @@ def labels(url: str, *rows: tuple[str, float, dt.timedelta]) -> None:
 
 def hours(count: float) -> dt.timedelta:
     return dt.timedelta(hours=count)
+
+
+def test_files_of_a_time_without_snapshots_are_read_beside_others(tmp_path: Path) -> None:
+    url = str(tmp_path)
+    answers(url, {})
+    older = pa.Table.from_pylist([{**ANSWER, "session_id": "t"}], SCHEMAS["predictions"]).drop_columns(["snapshots"])
+    with fs.open_write(fs.join(hour_url(url, "predictions", NOON), "older.parquet")) as stream:
+        pq.write_table(older, stream)
+    rows = [row for batch in read_predictions(url, "m", Span(NOON)) for row in batch.to_pylist()]
+    found = {row["session_id"]: row["snapshots"] for row in rows}
+    assert found == {"s": "t.t/1 ds=2026-02-28", "t": None}
 
 
 def test_rows_come_back_as_they_were_written(root: str) -> None:

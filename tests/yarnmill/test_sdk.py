@@ -11,6 +11,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import xgboost
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -158,6 +159,27 @@ def test_two_versions_share_the_requests(platform: Platform) -> None:
         platform.predict("nobody", MATRIX[:1])
     with pytest.raises(BadDataError, match=r"inputs\.features\[0\]"):
         platform.predict("shared", MATRIX[:1, :2])
+
+
+@pytest.mark.programs
+def test_a_model_is_published_with_its_transformer(platform: Platform, tmp_path: Path) -> None:
+    path = tmp_path / "transformer.yaml"
+    path.write_text("""
+inputs: [{name: x, json_path: "$.rows[*]", dtype: float64}]
+outputs: {features: [x, x, x]}
+""")
+    model = LogisticRegression().fit(MATRIX, TARGET)
+    platform.deploy(platform.publish(model, "behind", example=MATRIX[:3], transformer=path))
+
+    def ask() -> requests.Response:
+        return requests.post(f"{platform._tier}/v1/models/behind:predict", json={"rows": [0.5, -1]}, timeout=10)  # noqa: SLF001
+
+    assert eventually(lambda: ask().status_code == 200)
+    expected = probability(model, np.repeat(np.array([[0.5], [-1]], np.float32), 3, axis=1))
+    np.testing.assert_allclose(ask().json()["predictions"], expected, rtol=1e-5)
+    path.write_text(path.read_text().replace("[x, x, x]", "[x]"))
+    with pytest.raises(ConfigurationError, match=r"outputs\.features: x is a number"):
+        platform.publish(model, "behind", example=MATRIX[:3], transformer=str(path))
 
 
 def test_what_is_no_model_or_lacks_something_is_refused(home: Path) -> None:

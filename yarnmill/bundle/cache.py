@@ -18,7 +18,7 @@ from typing import Final, Self
 from yarnmill.bundle.pack import read_manifest
 from yarnmill.errors import YarnMillError
 
-_LEFTOVERS: Final = (".tmp", ".damaged", ".evicted")
+_LEFTOVERS: Final = (".tmp", ".damaged", ".evicted", ".fetching")
 
 
 class HeldBundle:
@@ -77,6 +77,37 @@ def hold_fresh(cache: Path, name: str) -> HeldBundle:
         held = hold(folder)
         if held is not None:  # else it was taken for a leftover before it was locked
             return held
+
+
+@contextmanager
+def fetching(cache: Path, name: str) -> Iterator[None]:
+    """Let one at a time fetch a bundle: the workers of a machine want the same one at the same moment.
+
+    Whoever has waited looks first whether it is there by now. Where folders cannot be locked, several fetch it.
+    """
+    folder = cache / f".{name}.fetching"
+    descriptor = _alone_in(folder)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+        os.close(descriptor)
+
+
+def _alone_in(folder: Path) -> int:
+    """Make a folder and lock it for this caller alone; return it open."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # removed between the two calls
+            continue
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_at(descriptor, folder):
+            return descriptor
+        os.close(descriptor)
 
 
 @contextmanager

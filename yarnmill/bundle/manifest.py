@@ -12,13 +12,16 @@ from typing import Final, Literal
 from yarnmill.records import Record, canonical_json, parse_json, to_plain
 
 MANIFEST_NAME: Final = "bundle.json"
+TRANSFORMER_NAME: Final = "transformer.yaml"
+"""The file that declares what stands between a request and the model, if anything does."""
 SCHEMA_VERSION: Final = 3
 """Version 2 has an example among its files, and comparisons; 3 inputs that may be missing. Older bundles stay as they
 are."""
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
-Flavour = Literal["glmix", "onnx", "tensorflow", "torch", "sklearn", "xgboost", "lightgbm", "python"]
+Flavour = Literal["glmix", "onnx", "tensorflow", "torch", "sklearn", "xgboost", "lightgbm", "python", "features"]
+"""``features``: a snapshot of a feature table, which takes entity keys and gives features."""
 Dtype = Literal["int64", "int32", "float32", "float64", "string", "bag"]
 """``bag``: a mapping of terms to values a row; its shape is empty."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from yarnmill import fs
 from yarnmill.blobs import BlobStore, parse_blob_id
-from yarnmill.bundle.cache import HeldBundle, hold, hold_fresh, make_room, mark_used, moving, put_aside
+from yarnmill.bundle.cache import HeldBundle, fetching, hold, hold_fresh, make_room, mark_used, moving, put_aside
 from yarnmill.bundle.manifest import MANIFEST_NAME, BundleFile, Manifest, manifest_bytes, parse_manifest
 from yarnmill.bundle.pack import has_all_files, read_manifest
 from yarnmill.errors import BadDataError, YarnMillError
@@ -90,16 +90,27 @@ def fetch_held(
     whole = cache / parse_blob_id(bundle_id)
     target = whole.with_name(f"{bundle_id}-{_named(without)}") if without else whole
     while True:
-        held = _hold_ready(whole, ()) or _hold_ready(target, without)
+        held = _held_in(whole, target, without)
         if held is not None:
-            mark_used(held.folder)
             return held
-        with hold_fresh(cache, bundle_id) as fresh:
-            try:
-                _download(store, bundle_id, fresh.folder, without, limit_bytes)
-                _publish(fresh.folder, target, without)
-            finally:
-                shutil.rmtree(fresh.folder, ignore_errors=True)
+        with fetching(cache, target.name):
+            held = _held_in(whole, target, without)  # by whoever fetched it before
+            if held is not None:
+                return held
+            with hold_fresh(cache, bundle_id) as fresh:
+                try:
+                    _download(store, bundle_id, fresh.folder, without, limit_bytes)
+                    _publish(fresh.folder, target, without)
+                finally:
+                    shutil.rmtree(fresh.folder, ignore_errors=True)
+
+
+def _held_in(whole: Path, target: Path, without: Collection[str]) -> HeldBundle | None:
+    """Hold a bundle that is there, whole or without some files."""
+    held = _hold_ready(whole, ()) or _hold_ready(target, without)
+    if held is not None:
+        mark_used(held.folder)
+    return held
 
 
 def _put_file(store: BlobStore, folder: Path, file: BundleFile) -> None:

@@ -18,13 +18,14 @@ _COMMANDS: Final = {
     "doctor": ("yarnmill.cli.doctor", "Check this machine, with the command that mends each lack."),
     "env": ("yarnmill.cli.env", "Python environments for the nodes."),
     "experiments": ("yarnmill.cli.experiments", "Versions that share requests: what they do, ramps that go back."),
+    "features": ("yarnmill.cli.features", "Snapshots of feature tables, for features at request time."),
     "jobs": ("yarnmill.cli.jobs", "Send Spark jobs: join, train, score."),
     "mlflow": ("yarnmill.cli.mlflow", "MLflow's tracking server beside the registry."),
     "models": ("yarnmill.cli.models", "Models, which version answers, promotion, retention."),
     "oozie": ("yarnmill.cli.oozie", "Render and check workflow definitions."),
     "runs": ("yarnmill.cli.runs", "Everything that ran, with parameters and metrics."),
     "serve": ("yarnmill.cli.serve", "The serving tier: models over REST."),
-    "serving": ("yarnmill.cli.serving", "Tokens of the serving tier's control API."),
+    "serving": ("yarnmill.cli.serving", "Try a transformer; tokens of the serving tier's control API."),
     "versions": ("yarnmill.cli.versions", "Versions of models: list, show, search, label."),
 }
 

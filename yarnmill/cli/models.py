@@ -58,6 +58,12 @@ def list_models(output: str, config: Config) -> None:
 @click.option("--flavour", required=True, type=click.Choice(get_args(Flavour)), help="How the model was trained.")
 @click.option("--onnx", "as_onnx", is_flag=True, help="Convert a model of scikit-learn, XGBoost or LightGBM to ONNX.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the version.")
+@click.option(
+    "--transformer",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="YAML of what stands between a request and the model: lookups of features, encoders, expressions.",
+)
 @click.option("--properties", is_flag=True, help="Print key=value lines, which a workflow's shell action captures.")
 @output_option
 @with_config
@@ -68,6 +74,7 @@ def publish(  # noqa: PLR0913  # click's options
     flavour: Flavour,
     as_onnx: bool,
     labels: tuple[str, ...],
+    transformer: Path | None,
     properties: bool,
     output: str,
     config: Config,
@@ -77,7 +84,9 @@ def publish(  # noqa: PLR0913  # click's options
     from yarnmill.lifecycle.publish import publish as publish_output  # noqa: PLC0415
 
     named = parse_labels(labels)
-    published = publish_output(output_url, model, flavour, config, say, as_onnx=as_onnx, labels=named)
+    published = publish_output(
+        output_url, model, flavour, config, say, as_onnx=as_onnx, labels=named, transformer=transformer
+    )
     if properties:
         click.echo(f"model={published.model}\nversion={published.version}\nbundle_id={published.bundle_id}")
         return

@@ -1,10 +1,11 @@
-"""``yarnmill serving``: who may use the control API of a tier."""
+"""``yarnmill serving``: transformers tried, and who may use the control API of a tier."""
 
 from pathlib import Path
 
 import click
 
 from yarnmill.cli.options import output_option, with_config
+from yarnmill.cli.serving_simulate import simulate
 from yarnmill.cli.tokens import end_of, print_tokens, ttl_option
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
@@ -16,7 +17,10 @@ _tokens_option = click.option(
 
 @click.group()
 def serving() -> None:
-    """Who may use the control API of a serving tier."""
+    """Try a transformer; say who may use the control API of a serving tier."""
+
+
+serving.add_command(simulate)
 
 
 @serving.group()

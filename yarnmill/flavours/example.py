@@ -96,6 +96,8 @@ def largest_difference(found: npt.NDArray[np.generic], expected: npt.NDArray[np.
     """Return max |found - expected| / max(1, |expected|); 1 for another text, infinity for another shape or NaN."""
     if found.shape != expected.shape:
         return float("inf")
+    if expected.dtype.kind == "O":  # bags, whose terms have no order
+        return float((found != expected).any())
     if expected.dtype.kind not in "fiub":
         return float((found.astype(np.str_) != expected.astype(np.str_)).any())
     one, other = found.astype(np.float64), expected.astype(np.float64)
@@ -114,6 +116,8 @@ def _column(field: Field, cells: Cells, where: str) -> Column:
 
 
 def _array(field: Field, cells: Cells, where: str) -> npt.NDArray[np.generic]:
+    if field.dtype == "bag":  # as an output; the bags of an input are mappings in a list
+        return np.array(cells, dtype=object)
     dtype: Any = np.str_ if field.dtype == "string" else field.dtype
     try:
         array = np.array(cells, dtype=None if field.dtype == "string" else dtype)

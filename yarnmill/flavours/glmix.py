@@ -5,7 +5,7 @@ arrays an effect (:mod:`photon.model`) and the index maps of the bags as sorted 
 features as the feature tables do; which columns they are is the bundle's own business.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,7 @@ from photon.scoring import margins, means, positions
 from yarnmill import fs
 from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.errors import BadDataError, NotFoundError
+from yarnmill.flavours.keys import fixed_width, text_widths, wanted_keys
 from yarnmill.flavours.predictor import Column
 from yarnmill.records import Record, canonical_json, parse_json
 from yarnmill.tables import FeatureDtype
@@ -42,7 +43,6 @@ from yarnmill.trainingset import INTERCEPT, TrainingSet, index_url, read_trainin
 
 FEATURES_NAME: Final = "features.json"
 INDEX_NAME: Final = "index"
-_BYTES_OF_CHARACTER: Final = 4  # in NumPy's fixed-width text
 
 
 class ShardFeatures(Record, frozen=True, kw_only=True):
@@ -236,8 +236,8 @@ class GlmixPredictor:
         }
         self._bag_names = tuple(one.name for one in features.features if one.dtype == "bag")
         randoms = [effect for effect in self._model.effects if isinstance(effect, RandomEffect)]
-        self._id_widths = _widths((effect.entity, effect.entities) for effect in randoms)
-        self._term_widths = _widths((bag.name, bag.terms) for own in self._bags.values() for bag in own)
+        self._id_widths = text_widths((effect.entity, effect.entities) for effect in randoms)
+        self._term_widths = text_widths((bag.name, bag.terms) for own in self._bags.values() for bag in own)
         self._output = signature.outputs[0].name
 
     @property
@@ -248,7 +248,7 @@ class GlmixPredictor:
     def predict(self, columns: Mapping[str, Column]) -> dict[str, npt.NDArray[np.generic]]:
         """Return every output for a batch; see :class:`yarnmill.flavours.predictor.Predictor`."""
         shards, rows = self.shards(columns), len(next(iter(columns.values())))
-        ids = {key: _ids(columns[key], width) for key, width in self._id_widths.items()}
+        ids = {key: wanted_keys(columns[key], width) for key, width in self._id_widths.items()}
         return {self._output: means(self._model, margins(self._model, shards, ids, np.zeros(rows)))}
 
     def shards(self, columns: Mapping[str, Column]) -> dict[str, SparseRows]:
@@ -287,29 +287,6 @@ def _open_bag(folder: Path, shard: str, bag: str) -> _Bag:
     return _Bag(bag, terms, columns.astype(np.int64, copy=False))
 
 
-def _widths(named: Iterable[tuple[str, Keys]]) -> dict[str, int]:
-    """Return the length of the longest text under each name, 0 for integers."""
-    widths: dict[str, int] = {}
-    for name, keys in named:
-        width = keys.dtype.itemsize // _BYTES_OF_CHARACTER if keys.dtype.kind == "U" else 0
-        widths[name] = max(widths.get(name, 0), width)
-    return widths
-
-
-def _fixed_width(texts: Sequence[str], longest: int) -> Keys:
-    """Return text as an array no wider than tells it from all known keys.
-
-    NumPy gives every element the width of the longest one: a single huge key among many in a request would
-    take all memory. One character more than any known key has is enough to be none of them.
-    """
-    return np.array(texts, dtype=f"U{longest + 1}")
-
-
-def _ids(column: Column, longest: int) -> Keys:
-    ids = np.asarray(column)
-    return ids if ids.dtype.kind in "iu" else _fixed_width(ids.tolist(), longest)
-
-
 @dataclass(frozen=True, slots=True)
 class _Entries:
     """The entries of a bag over a batch: distinct terms, and for each entry its row, term and value."""
@@ -328,7 +305,7 @@ def _flatten(bags: Column, longest: int) -> _Entries:
     values = [value for bag in given for value in (bag.values() if isinstance(bag, Mapping) else [1.0] * len(bag))]
     return _Entries(
         row_of=np.repeat(np.arange(len(given)), lengths),
-        terms=_fixed_width(list(codes), longest),
+        terms=fixed_width(list(codes), longest),
         term_of=np.array(term_of, dtype=np.int64),
         values=np.array(values, dtype=np.float64),
     )

@@ -64,16 +64,19 @@ def open_predictor(bundle_folder: Path, *, allow_code: bool = False) -> Predicto
 def memory_of(bundle_folder: Path) -> int:
     """Return about how many bytes of memory the opened model of a bundle takes for itself; errors as reading it has.
 
-    Models of GLMix are mapped, so all processes of a machine share their pages and the kernel may drop them.
+    Models of GLMix and snapshots of features are mapped, so all processes of a machine share their pages, and the
+    kernel may drop them.
     """
     manifest = read_manifest(bundle_folder)
-    if manifest.flavour == "glmix":
+    if manifest.flavour in {"glmix", "features"}:
         return _LEAST_MEMORY
     files = sum(file.size_bytes for file in manifest.files)
     return _LEAST_MEMORY + files + (_PROCESS_MEMORY if manifest.flavour == "python" else 0)
 
 
-def open_model(flavour: Flavour, folder: Path, signature: Signature, *, allow_code: bool = False) -> Predictor:
+def open_model(  # noqa: PLR0911  # one a flavour
+    flavour: Flavour, folder: Path, signature: Signature, *, allow_code: bool = False
+) -> Predictor:
     """Open the files of a model that need not be a bundle yet; errors as :func:`open_predictor`."""
     if (folder / "model.onnx").is_file() and flavour in MODEL_FILES:
         flavour = "onnx"  # converted when it was packed; the native form is kept, and answers no more
@@ -99,6 +102,10 @@ def open_model(flavour: Flavour, folder: Path, signature: Signature, *, allow_co
             from yarnmill.flavours.lightgbm import LightgbmPredictor  # noqa: PLC0415
 
             return LightgbmPredictor(folder, signature)
+        case "features":
+            from yarnmill.flavours.features import FeaturesPredictor  # noqa: PLC0415
+
+            return FeaturesPredictor(folder, signature)
         case "python":
             from yarnmill.flavours.python import PythonPredictor  # noqa: PLC0415
 

@@ -73,6 +73,10 @@ def prepare(
             from yarnmill.flavours.glmix import prepare_glmix  # noqa: PLC0415  # each flavour loads its own libraries
 
             signature = prepare_glmix(output_url, folder)
+        case "features":
+            from yarnmill.flavours.features_files import prepare_features  # noqa: PLC0415  # likewise
+
+            signature = prepare_features(output_url, folder)
         case "onnx" | "torch" | "tensorflow":
             signature = _prepare_onnx(output_url, folder)
         case "sklearn" | "xgboost" | "lightgbm":
@@ -150,6 +154,10 @@ def _asked(flavour: Flavour, output_url: str, folder: Path, signature: Signature
         from yarnmill.flavours.glmix_example import glmix_example  # noqa: PLC0415  # likewise
 
         return _Asked(glmix_example(folder, signature))
+    if flavour == "features":
+        from yarnmill.flavours.features_files import features_example  # noqa: PLC0415  # likewise
+
+        return _Asked(features_example(folder, signature))
     data = _expected_bytes(url, "some rows of the data: its inputs, and the native form's outputs if it has one")
     example = parse_example(data, signature, source=url)
     if flavour in _FORMS and not example.outputs and (folder / NATIVE_NAME).exists():

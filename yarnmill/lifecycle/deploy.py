@@ -5,11 +5,13 @@ answered before goes on answering.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from yarnmill.blobs import open_store
+from yarnmill.bundle.manifest import TRANSFORMER_NAME, Signature
 from yarnmill.bundle.store import fetch_held
 from yarnmill.config import Config
-from yarnmill.errors import YarnMillError
+from yarnmill.errors import NotFoundError, YarnMillError
 from yarnmill.flavours.example import check_example
 from yarnmill.flavours.open import open_predictor
 from yarnmill.registry import ModelEndpoint, Registry, Rule
@@ -117,7 +119,7 @@ def bring(  # what, where, with what
 def carry_out(registry: Registry, deployment: Deployment, config: Config) -> None:
     """Do what a deployment that has begun asks for, and note how it ended; errors as :func:`deploy`."""
     try:
-        _try(deployment, config)
+        _try(registry, deployment, config)
     except BaseException as problem:
         # Ctrl-C too: whoever looks sees why it did not come to answer.
         reason = problem.what if isinstance(problem, YarnMillError) else f"{type(problem).__name__}: {problem}"
@@ -126,8 +128,22 @@ def carry_out(registry: Registry, deployment: Deployment, config: Config) -> Non
     registry.deployments.started(deployment)
 
 
-def _try(deployment: Deployment, config: Config) -> None:
+def _try(registry: Registry, deployment: Deployment, config: Config) -> None:
     cache, store = config.home_path / "cache" / "bundles", open_store(deployment.blobs_url)
     with fetch_held(store, deployment.bundle_id, cache, limit_bytes=config.bundles.limit_bytes) as held:
         predictor = open_predictor(held.folder, allow_code=config.bundles.allow_code)
         check_example(predictor, held.folder)
+        if (held.folder / TRANSFORMER_NAME).is_file():
+            _check_features(registry, held.folder, predictor.signature, deployment.environment)
+
+
+def _check_features(registry: Registry, folder: Path, signature: Signature, environment: str) -> None:
+    """Raise NotFoundError if a transformer looks into a feature table of which no snapshot answers there."""
+    from serving.transformer.bundled import open_transformer, unavailable  # noqa: PLC0415  # most models have none
+
+    for table in open_transformer(folder, signature, unavailable).tables:
+        endpoint = registry.endpoints.present(table, environment)
+        if endpoint is None or not endpoint.routes:
+            raise NotFoundError(
+                f"features {table}: no snapshot answers in {environment}", mend=f"yarnmill features publish {table}"
+            )

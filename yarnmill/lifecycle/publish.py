@@ -36,6 +36,7 @@ _LIBRARIES: Final[dict[Flavour, tuple[str, ...]]] = {
     "xgboost": ("numpy", "xgboost-cpu", "xgboost"),
     "lightgbm": ("lightgbm", "numpy"),
     "python": (),
+    "features": ("numpy",),
 }
 """What has to be installed to answer for a model of each flavour."""
 
@@ -58,6 +59,8 @@ def publish(  # noqa: PLR0913  # each by name
     *,
     as_onnx: bool = False,
     labels: dict[str, str] | None = None,
+    project: str = "default",
+    transformer: Path | None = None,
 ) -> Published:
     """Make the output of a training run the next version of ``model``; the same output again changes nothing.
 
@@ -77,6 +80,10 @@ def publish(  # noqa: PLR0913  # each by name
         Convert the model to ONNX; see :func:`yarnmill.flavours.prepare.prepare`.
     labels
         Labels of the version, where it is new.
+    project
+        Project of the model, where it is new.
+    transformer
+        File that declares what stands between a request and the model; None: nothing does.
 
     Raises
     ------
@@ -90,18 +97,21 @@ def publish(  # noqa: PLR0913  # each by name
     parse_model_name(model)
     report = _successful_report(output_url)
     registry = Registry(config.registry_url)
-    # Converted it is another bundle of the same run.
-    version = None if as_onnx else _published_before(registry, model, flavour, report)
+    # Converted, or behind a transformer, it is another bundle of the same run.
+    is_plain = not as_onnx and transformer is None
+    version = _published_before(registry, model, flavour, report) if is_plain else None
     if version is not None:
         progress(f"{model}: run {report.run_id} is version {version.version}; up to date")
         created = False
     else:
         with work_folder(config) as folder:
             progress(f"{model}: packing {output_url}")
-            manifest = _pack(output_url, flavour, Path(folder), report, config, as_onnx=as_onnx)
+            manifest = _pack(
+                output_url, flavour, Path(folder), report, config, as_onnx=as_onnx, transformer=transformer
+            )
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
             known = registry.versions.find_bundle(model, id_of(manifest_bytes(manifest)))
-            version = store_and_register(registry, model, Path(folder), manifest, config, labels)
+            version = store_and_register(registry, model, Path(folder), manifest, config, labels, project=project)
             created = known is None
         progress(f"{model}: version {version.version} {'registered' if created else 'is this bundle; up to date'}")
     track_pending(registry, Tracking(config.tracking_uri), progress)
@@ -116,7 +126,7 @@ def _published_before(registry: Registry, model: str, flavour: Flavour, report: 
 
 
 def _candidate(
-    model: str, bundle_id: str, manifest: Manifest, config: Config, labels: dict[str, str] | None
+    model: str, bundle_id: str, manifest: Manifest, config: Config, labels: dict[str, str] | None, project: str
 ) -> Candidate:
     lineage = manifest.lineage
     return Candidate(
@@ -127,6 +137,7 @@ def _candidate(
         run_id=lineage.run_id,
         application_id=lineage.application_id,
         metrics=manifest.metrics,
+        project=project,
         labels=labels or {},
         inputs=lineage.inputs,
         code_version=lineage.code_version,
@@ -136,18 +147,20 @@ def _candidate(
     )
 
 
-def store_and_register(  # what, of what, where
+def store_and_register(  # noqa: PLR0913  # what, of what, where
     registry: Registry,
     model: str,
     folder: Path,
     manifest: Manifest,
     config: Config,
     labels: dict[str, str] | None = None,
+    *,
+    project: str = "default",
 ) -> ModelVersion:
     """Put a packed folder into the blob store and make it a version of a model; both again change nothing."""
     store = open_store(config.storage.blobs)
     bundle_id = put_bundle(store, folder, manifest)
-    version = registry.versions.register(_candidate(model, bundle_id, manifest, config, labels))
+    version = registry.versions.register(_candidate(model, bundle_id, manifest, config, labels, project))
     if not all(store.exists(blob) for blob in blobs_of(bundle_id, manifest)):
         # Someone retired a version that shares a file, between our look and our registration.
         put_bundle(store, folder, manifest)
@@ -159,10 +172,21 @@ def pack_output(output_url: str, flavour: Flavour, folder: Path, config: Config,
     return _pack(output_url, flavour, folder, _successful_report(output_url), config, as_onnx=as_onnx)
 
 
-def _pack(
-    output_url: str, flavour: Flavour, folder: Path, report: RunReport, config: Config, *, as_onnx: bool
+def _pack(  # noqa: PLR0913  # what, of what, how
+    output_url: str,
+    flavour: Flavour,
+    folder: Path,
+    report: RunReport,
+    config: Config,
+    *,
+    as_onnx: bool,
+    transformer: Path | None = None,
 ) -> Manifest:
     prepared = prepare(flavour, output_url, folder, allow_code=config.bundles.allow_code, as_onnx=as_onnx)
+    if transformer is not None:
+        from serving.transformer.bundled import add_transformer  # noqa: PLC0415  # most models have none
+
+        add_transformer(transformer, folder, prepared.signature)
     return pack(
         folder,
         flavour=flavour,

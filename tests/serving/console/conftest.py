@@ -118,7 +118,9 @@ def opening(platform: "Platform", table: ModelTable, moment: Moment) -> Iterator
             config=config,
             access_log=access_log,
         )
-        pages = ControlPages(control_pages(control, access), has_tokens=guarded, console=console_pages(console))
+        pages = ControlPages(
+            control_pages(control, access, table.features), has_tokens=guarded, console=console_pages(console)
+        )
         app = create_app(table, metrics, max_body_bytes=100_000, control=pages, profiles=profiles)
         table.refresh()
         return Desk(app.test_client(), console, moment, tokens)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 from registered import let_answer, let_run
+from snapshots import CLIENTS, GOODS
 from waiting import eventually
 from werkzeug.test import TestResponse
 
@@ -103,7 +104,7 @@ def config_of(platform: "Platform") -> Config:
 
 
 def merlin_of(table: ModelTable, control: Control, access: Access | None = None) -> Merlin:
-    blueprint = control_pages(control, access or Access(None, lambda _reason: None))
+    blueprint = control_pages(control, access or Access(None, lambda _reason: None), table.features)
     pages = ControlPages(blueprint, has_tokens=access is not None)
     app = create_app(table, Metrics(), max_body_bytes=100_000, control=pages)
     return Merlin(app.test_client(), control.registry)
@@ -190,5 +191,27 @@ def asked(
     let_run(platform.registry, "rater", 2)
     control = Control(config, partial(carry_out, config=config))
     yield merlin_of(platform.open_table(lambda: 0.0), control)
+    control.stop()
+    platform.registry.close()
+
+
+@pytest.fixture(scope="module")
+def simulating(
+    tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path, str], Platform]"
+) -> Iterator[Merlin]:
+    """Return a client of a tier where snapshots of two feature tables answer. Shared: only to be asked."""
+    platform = platform_in(tmp_path_factory.mktemp("simulating"), "")
+    goods = [("price", "float64", None), ("odd", "float64", 0.0)]
+    clients = [("spent", "float64", -1.0), ("words", "bag", None)]
+    for table, key, features, rows in (
+        ("shop.goods", ("goods", "int64"), goods, GOODS),
+        ("shop.clients", ("client", "string"), clients, CLIENTS),
+    ):
+        let_answer(platform.registry, table, platform.publish_snapshot(table, key, features, rows)[0])
+    config = config_of(platform)
+    control = Control(config, partial(carry_out, config=config))
+    models = platform.open_table(lambda: 0.0)
+    models.refresh()
+    yield merlin_of(models, control)
     control.stop()
     platform.registry.close()

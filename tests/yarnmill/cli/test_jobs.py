@@ -224,3 +224,20 @@ def test_a_job_on_yarn_succeeds_once_and_its_failure_gives_the_cause(hdfs: str, 
     run_id = next(tag for tag in status.tags if tag != "yarnmill")
     assert read_report(attempt_url(job.output, run_id)).application_id == application_id
     assert read_report(job.output) == report
+
+
+def test_features_are_snapshotted_on_yarn_and_answer(job_on_hdfs: Job, hdfs: str) -> None:
+    places = [f"storage.{name}={fs.join(hdfs, name)}" for name in ("tables", "runs", "blobs")]
+    settings = ["--home", str(job_on_hdfs.home), *SMALL, *(word for place in places for word in ("--set", place))]
+    command = [sys.executable, "-m", "yarnmill.cli.main", "features"]
+    publish = [*command, "publish", "shop.clients", *settings]
+    done = subprocess.run(publish, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "shop.clients: version 1 answers in production" in done.stdout
+    again = subprocess.run(publish, capture_output=True, text=True, check=False)
+    assert "snapshot_features: up to date" in again.stderr
+    listed = subprocess.run(
+        [*command, "ls", "--output", "json", *settings], capture_output=True, text=True, check=True
+    ).stdout
+    (only,) = json.loads(listed)
+    assert (only["table"], only["version"], only["ds"], only["entities"]) == ("shop.clients", 1, DAY.isoformat(), 2)
