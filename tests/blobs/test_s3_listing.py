@@ -126,3 +126,9 @@ def test_packed_blobs_are_listed_with_the_others(face: "Face", s3: Any, bucket: 
     assert keys(page) == [*(f"p/{number:02}" for number in range(20)), "p/99"]
     assert prefixes(s3.list_objects_v2(Bucket=bucket, Delimiter="/")) == ["a/", "b/", "d/", "p/"]
     assert bucket in {each["Name"] for each in s3.list_buckets()["Buckets"]}
+
+
+def test_a_bucket_is_deleted_when_nothing_is_in_it(s3: Any, bucket: str) -> None:
+    assert refused(s3.delete_bucket, Bucket=bucket) == (409, "BucketNotEmpty")
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in NAMES]})
+    assert s3.delete_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204

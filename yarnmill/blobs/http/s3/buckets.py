@@ -1,5 +1,6 @@
 """The operations of a bucket beside its listing: a container is there as soon as somebody names it."""
 
+from http import HTTPStatus
 from typing import Final
 
 from flask import Response
@@ -7,7 +8,7 @@ from flask import Response
 from yarnmill.blobs.http.headers import Answer
 from yarnmill.blobs.http.s3.calls import Call, check_key
 from yarnmill.blobs.http.s3.documents import Element, parse_elements
-from yarnmill.blobs.http.s3.listing import xml_answer
+from yarnmill.blobs.http.s3.listing import Query, page_of, xml_answer
 from yarnmill.blobs.http.s3.objects import delete_key
 from yarnmill.blobs.http.s3.payload import Payload
 from yarnmill.blobs.http.s3.refusals import S3Error
@@ -25,6 +26,15 @@ def create_bucket(call: Call) -> Response:
     """Do nothing: the bucket is there."""
     call.require("write")
     return Answer(headers={"Location": f"/{call.container}"})
+
+
+def delete_bucket(call: Call) -> Response:
+    """Do nothing if the bucket is empty, for then it is none: a client that removes all there is ends with this."""
+    call.require("delete")
+    page = page_of(call.store, call.account, call.container, Query(prefix="", delimiter="", after="", most=1))
+    if page.blobs:
+        raise S3Error("BucketNotEmpty", f"{call.container} has keys", mend="delete them first")
+    return Answer(status=HTTPStatus.NO_CONTENT)
 
 
 def bucket_location(call: Call) -> Response:

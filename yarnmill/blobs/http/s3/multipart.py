@@ -44,10 +44,8 @@ def create_upload(call: Call) -> Response:
 def put_part(call: Call) -> Response:
     """Store a part."""
     call.require("write")
-    number = parse_integer(request.args, "partNumber", least=1, most=uploads.MOST_PARTS)
-    if number is None or call.header("x-amz-copy-source"):
-        raise S3Error("NotImplemented", "x-amz-copy-source: parts are not copied here", expected="the bytes of a part")
-    _found(call)
+    number = part_number()
+    upload_of(call)
     payload = Payload(call.caller)
     info = uploads.put_part(call.store, call.account, _upload_id(), number, payload.stream())
     return Answer(headers={"ETag": etag(info), **payload.echoes})
@@ -56,7 +54,7 @@ def put_part(call: Call) -> Response:
 def list_parts(call: Call) -> Response:
     """Answer a page of the parts that were put, of each number the last."""
     call.require("write")
-    _found(call)
+    upload_of(call)
     after = parse_integer(request.args, "part-number-marker") or 0
     most = min(parse_integer(request.args, "max-parts", least=1) or 1000, 1000)
     last = {part.number: part.info for part in uploads.parts_of(call.store, call.account, _upload_id())}
@@ -87,7 +85,7 @@ def _part(number: int, info: BlobInfo) -> list[tuple[str, str]]:
 def abort_upload(call: Call) -> Response:
     """Give an upload up, and delete its parts."""
     call.require("write")
-    _found(call)
+    upload_of(call)
     uploads.forget(call.store, call.account, _upload_id())
     return Answer(status=HTTPStatus.NO_CONTENT)
 
@@ -107,7 +105,7 @@ def complete_upload(call: Call) -> Response:
         if live(call.store, call.name) is not None:
             refuse_if_wanted_absent(call)
             raise taken(call)
-        upload = _found(call)
+        upload = upload_of(call)
         blobs = [info.id for info in _chosen(call, wanted)]
     except YarnMillError:
         if (made := making.found()) is None:
@@ -156,7 +154,16 @@ def _upload_id() -> str:
     return request.args["uploadId"]
 
 
-def _found(call: Call) -> uploads.Upload:
+def part_number() -> int:
+    """Return the number of the part that a request is of; S3Error if it names none."""
+    number = parse_integer(request.args, "partNumber", least=1, most=uploads.MOST_PARTS)
+    if number is None:
+        raise S3Error("InvalidArgument", "partNumber: is not there", expected=f"1 to {uploads.MOST_PARTS}")
+    return number
+
+
+def upload_of(call: Call) -> uploads.Upload:
+    """Return the upload that a request is of; S3Error if there is none of that id for its key."""
     return uploads.find(call.store, call.account, call.container, call.key, _upload_id())
 
 

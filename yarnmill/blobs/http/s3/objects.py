@@ -15,6 +15,7 @@ from yarnmill.blobs.http.headers import Answer, user_headers, value_of
 from yarnmill.blobs.http.ranges import parse_range
 from yarnmill.blobs.http.reading import NO_PAGE, closed_with_answer, send_part
 from yarnmill.blobs.http.s3.calls import Call, live
+from yarnmill.blobs.http.s3.documents import Element, document
 from yarnmill.blobs.http.s3.payload import Payload
 from yarnmill.blobs.http.s3.refusals import S3Error
 from yarnmill.errors import ConflictError, NotFoundError
@@ -28,7 +29,6 @@ _NOT_KEPT: Final = (
     "content-disposition",
     "content-language",
     "expires",
-    "x-amz-copy-source",
     "x-amz-grant-",
     "x-amz-object-lock-",
     "x-amz-server-side-encryption",
@@ -48,7 +48,7 @@ def put_object(call: Call) -> Response:
     stream = payload.stream()
     if (known := live(call.store, call.name)) is not None:
         refuse_if_wanted_absent(call)
-        if payload.said_sha256 not in {None, known.sha256} or not _is_alike(known, attributes):
+        if payload.said_sha256 not in {None, known.sha256} or not is_alike(known, attributes):
             raise taken(call)
     else:
         try:
@@ -56,7 +56,7 @@ def put_object(call: Call) -> Response:
         except ConflictError:  # it was deleted, or somebody else put it meanwhile
             refuse_if_wanted_absent(call)
             known = live(call.store, call.name)
-            if known is None or not _is_alike(known, attributes):
+            if known is None or not is_alike(known, attributes):
                 raise
     while stream.read(READ_BYTES):  # what the store has not read: what its hash is, the payload knows at its end
         pass
@@ -114,7 +114,8 @@ def _utf8(name: str, value: str) -> str:
         raise S3Error("InvalidArgument", f"{name}: not UTF-8", expected="text in UTF-8") from None
 
 
-def _is_alike(known: BlobInfo, attributes: Attributes) -> bool:
+def is_alike(known: BlobInfo, attributes: Attributes) -> bool:
+    """Return whether a blob was put with the same type and metadata."""
     said = known.attributes or Attributes()
     return (said.content_type, dict(said.user)) == (attributes.content_type, dict(attributes.user))
 
@@ -184,6 +185,13 @@ def _is_wanted(info: BlobInfo) -> bool:
     if request.if_none_match:
         return not request.if_none_match.contains_weak(info.sha256)
     return request.if_modified_since is None or made > request.if_modified_since
+
+
+def object_tagging(call: Call) -> Response:
+    """Answer no tags, which a client asks for before it copies in parts: none are kept."""
+    call.require("read")
+    call.store.stat(call.name.id)
+    return Answer(document(Element("Tagging", [Element("TagSet", [])])), mimetype="application/xml")
 
 
 def delete_object(call: Call) -> Response:

@@ -22,6 +22,7 @@ _STATUS: Final = {
     "AuthorizationHeaderMalformed": 400,
     "AuthorizationQueryParametersError": 400,
     "BadDigest": 400,
+    "BucketNotEmpty": 409,
     "EntityTooLarge": 400,
     "IncompleteBody": 400,
     "InternalError": 500,

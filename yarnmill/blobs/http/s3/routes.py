@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response, request
 
 from yarnmill.blobs import BlobStore
 from yarnmill.blobs.http.access import Access
-from yarnmill.blobs.http.s3 import buckets, listing, multipart, objects
+from yarnmill.blobs.http.s3 import buckets, copying, listing, multipart, objects
 from yarnmill.blobs.http.s3.calls import Call, check_key
 from yarnmill.blobs.http.s3.identity import identified
 from yarnmill.blobs.http.s3.refusals import S3Error, add_s3_refusals
@@ -18,13 +18,19 @@ Operation = Callable[[Call], Response]
 
 _METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE")
 
+
+def _or_copied(put: Operation, copy: Operation) -> Operation:
+    return lambda call: copy(call) if call.header(copying.SOURCE) else put(call)
+
+
 _OF_KEY: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", ""): objects.get_object,
     ("HEAD", ""): objects.get_object,
-    ("PUT", ""): objects.put_object,
+    ("PUT", ""): _or_copied(objects.put_object, copying.copy_object),
     ("DELETE", ""): objects.delete_object,
+    ("GET", "tagging"): objects.object_tagging,
     ("GET", "uploadId"): multipart.list_parts,
-    ("PUT", "uploadId"): multipart.put_part,
+    ("PUT", "uploadId"): _or_copied(multipart.put_part, copying.copy_part),
     ("POST", "uploads"): multipart.create_upload,
     ("POST", "uploadId"): multipart.complete_upload,
     ("DELETE", "uploadId"): multipart.abort_upload,
@@ -33,6 +39,7 @@ _OF_BUCKET: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", ""): listing.list_objects,
     ("HEAD", ""): buckets.head_bucket,
     ("PUT", ""): buckets.create_bucket,
+    ("DELETE", ""): buckets.delete_bucket,
     ("GET", "location"): buckets.bucket_location,
     ("GET", "versioning"): buckets.bucket_versioning,
     ("POST", "delete"): buckets.delete_objects,
