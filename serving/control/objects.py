@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from yarnmill.registry.records import EndpointStatus
+from yarnmill.registry.records import EndpointStatus, JobStatus
 
 ModelType = Literal["xgboost", "tensorflow", "sklearn", "pytorch", "pyfunc", "custom"]
 """Of Merlin's types those that one of our flavours is; its client takes no others than its own."""
@@ -121,6 +121,36 @@ class ModelEndpoint(MerlinObject, frozen=True, kw_only=True):
     protocol: Literal["HTTP_JSON"]
     updated_at: dt.datetime
     url: str | None = None
+
+
+class PredictionJob(MerlinObject, frozen=True, kw_only=True):
+    """A prediction in a batch; ``config`` says where its rows and its answers are."""
+
+    id: int
+    name: str
+    version_id: int
+    model_id: int
+    project_id: int
+    config: dict[str, str]
+    status: JobStatus
+    error: str
+    created_at: dt.datetime
+    updated_at: dt.datetime
+
+
+class Paging(MerlinObject, frozen=True, kw_only=True):
+    """Which page of how many, and how many entries there are."""
+
+    total: int
+    page: int
+    pages: int
+
+
+class PredictionJobs(MerlinObject, frozen=True, kw_only=True):
+    """A page of prediction jobs."""
+
+    results: list[PredictionJob]
+    paging: Paging
 
 
 AlertMetric = Literal["throughput", "latency", "error_rate"]

@@ -1,5 +1,7 @@
 """``yarnmill jobs``: send Spark jobs to YARN, or print what would be sent."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,8 +11,11 @@ from jobs.job import JOBS, JobConfig, load_job
 from jobs.shipped_code import code_archive, code_version
 from yarnmill import fs
 from yarnmill.cli.options import config_options, loaded_config, output_option, plan_option, print_json, print_table
+from yarnmill.config import Config
 from yarnmill.errors import NotFoundError
+from yarnmill.lifecycle.predicting import noted_predictions
 from yarnmill.records import parse_yaml_mapping
+from yarnmill.registry import Registry
 from yarnmill.report import RunReport
 from yarnmill.sparksubmit.plan import render
 from yarnmill.sparksubmit.submit import prepare, run_job
@@ -58,11 +63,28 @@ def run(  # noqa: PLR0913  # options of a command
         else:
             click.echo(render(submission), nl=False)
         return
-    report, _ran = run_job(name, config, settings, lambda message: click.echo(message, err=True))
+    with _noted(name, config, settings) as tell:
+        report, _ran = run_job(name, config, settings, _say)
+        tell(report)
     if output == "json":
         print_json(report)
     else:
         _print_report(report)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def _noted(name: str, config: JobConfig, settings: Config) -> AbstractContextManager[Callable[[RunReport], None]]:
+    """Have the registry know of predictions with its versions."""
+    from jobs.score import Config as ScoreConfig  # noqa: PLC0415  # it loads what scores
+
+    if not isinstance(config, ScoreConfig):
+        return nullcontext(lambda _report: None)
+    said = {"training_set": config.training_set, "output": config.output}
+    bundles = [one.bundle_id for one in config.models]
+    return noted_predictions(lambda: Registry(settings.registry_url), bundles, name, said, _say)
 
 
 @jobs.command("ship")

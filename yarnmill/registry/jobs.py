@@ -8,7 +8,7 @@ from yarnmill.errors import ConflictError, NotFoundError
 from yarnmill.registry import rows
 from yarnmill.registry.database import Database, Session
 from yarnmill.registry.records import JobStatus, PredictionJob
-from yarnmill.registry.schema import MODEL, PREDICTION_JOB
+from yarnmill.registry.schema import MODEL, PREDICTION_JOB, PROJECT, VERSION
 
 _NEXT: Final[dict[JobStatus, frozenset[JobStatus]]] = {
     "pending": frozenset({"running", "failed", "terminated"}),
@@ -70,12 +70,50 @@ class PredictionJobs:
 
         return self._database.change(move)
 
-    def find(self, model: str | None = None) -> list[PredictionJob]:
-        """Return prediction jobs, all or those of a model, newest first."""
-        query = rows.PREDICTION_JOBS.order_by(PREDICTION_JOB.c.id.desc())
+    def get(self, job_id: int) -> PredictionJob:
+        """Return a prediction job; NotFoundError if there is none of that id."""
         with self._database.reading() as session:
-            found = session.execute(query if model is None else query.where(MODEL.c.name == model))
+            return _job(session, job_id)
+
+    def find(  # what narrows it, each by name
+        self,
+        model: str | None = None,
+        *,
+        version: int | None = None,
+        project: str | None = None,
+        offset: int = 0,
+        most: int | None = None,
+    ) -> list[PredictionJob]:
+        """Return prediction jobs, newest first: all, those of a model or of one of its versions, or of a project.
+
+        Parameters
+        ----------
+        model, version, project
+            Whose.
+        offset, most
+            How many are passed over, and how many are returned after them.
+        """
+        query = rows.PREDICTION_JOBS.where(*_of(model, version, project)).order_by(PREDICTION_JOB.c.id.desc())
+        with self._database.reading() as session:
+            found = session.execute(query.offset(offset).limit(most))
             return [rows.record_of(row, PredictionJob) for row in found]
+
+    def count(self, model: str | None = None, *, version: int | None = None, project: str | None = None) -> int:
+        """Return how many :meth:`find` would return without ``offset`` and ``most``."""
+        counted = rows.PREDICTION_JOBS.where(*_of(model, version, project)).subquery()
+        with self._database.reading() as session:
+            return int(session.execute(sa.select(sa.func.count()).select_from(counted)).scalar() or 0)
+
+
+def _of(model: str | None, version: int | None, project: str | None) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    if model is not None:
+        conditions.append(MODEL.c.name == model)
+    if version is not None:
+        conditions.append(VERSION.c.number == version)
+    if project is not None:
+        conditions.append(MODEL.c.project_id.in_(sa.select(PROJECT.c.id).where(PROJECT.c.name == project)))
+    return conditions
 
 
 def _job(session: Session, job_id: int) -> PredictionJob:

@@ -101,6 +101,12 @@ class Versions:
         """Return the version of a model that is this bundle, or None."""
         return self._find(MODEL.c.name == model, VERSION.c.bundle_id == bundle_id)
 
+    def with_bundle(self, bundle_id: str) -> list[ModelVersion]:
+        """Return the versions that are this bundle: of each model one at most, ordered by model."""
+        query = rows.VERSIONS.where(VERSION.c.bundle_id == bundle_id).order_by(MODEL.c.name)
+        with self._database.reading() as session:
+            return [rows.record_of(row, ModelVersion) for row in session.execute(query)]
+
     def label(
         self, model: str, number: int, labels: dict[str, str | None], *, expected: int | None = None
     ) -> ModelVersion:

@@ -1,0 +1,99 @@
+"""Predictions in batches as Merlin's clients list them: those that `yarnmill jobs run score` told the registry of."""
+
+from typing import Final
+
+from flask import Blueprint, Response, request
+
+from serving.control import objects
+from serving.control.bodies import ROW
+from serving.control.control import Control
+from serving.control.rendering import answer
+from serving.openapi.operation import Operation, described
+from serving.refusals import BadRequestError
+from yarnmill.errors import NotFoundError
+from yarnmill.registry.records import PredictionJob
+
+_MOST: Final = 100
+_SIZE: Final = 10
+_LAST_PAGE: Final = 10**6
+_OF_VERSION: Final = f"/models/<{ROW}:model_id>/versions/<{ROW}:number>"
+_OF_PROJECT: Final = f"/projects/<{ROW}:project_id>"
+_PAGING: Final = {"page": "Which page, from 1.", "page_size": f"How many at most, up to {_MOST}; {_SIZE} without it."}
+
+
+def add_jobs(pages: Blueprint, control: Control) -> None:
+    """Add the addresses of prediction jobs."""
+
+    @pages.get(f"{_OF_VERSION}/jobs")
+    @described(Operation(answer=list[objects.PredictionJob]))
+    def jobs_of_version(model_id: int, number: int) -> Response:
+        """List the newest predictions with a version."""
+        model = control.registry.versions.get(control.model(model_id).name, number).model
+        found = control.registry.jobs.find(model, version=number, most=_MOST)
+        return answer(_objects(control, found))
+
+    @pages.get(f"{_OF_VERSION}/jobs-by-page")
+    @described(Operation(answer=objects.PredictionJobs, query=_PAGING, refusals=(400,)))
+    def pages_of_version(model_id: int, number: int) -> Response:
+        """Answer a page of the predictions with a version, newest first."""
+        model = control.registry.versions.get(control.model(model_id).name, number).model
+        page, size = _number("page", 1, _LAST_PAGE), _number("page_size", _SIZE, _MOST)
+        found = control.registry.jobs.find(model, version=number, offset=(page - 1) * size, most=size)
+        return _page(control, found, page, size, control.registry.jobs.count(model, version=number))
+
+    @pages.get(f"{_OF_VERSION}/jobs/<{ROW}:job_id>")
+    @described(Operation(answer=objects.PredictionJob))
+    def job(model_id: int, number: int, job_id: int) -> Response:
+        """Answer one prediction."""
+        model, found = control.model(model_id), control.registry.jobs.get(job_id)
+        if (found.model, found.version) != (model.name, number):
+            raise NotFoundError(f"{model.name}/{number} has no prediction job {job_id}")
+        return answer(_objects(control, [found])[0])
+
+    @pages.get(f"{_OF_PROJECT}/jobs")
+    @described(Operation(answer=list[objects.PredictionJob]))
+    def jobs_of_project(project_id: int) -> Response:
+        """List the newest predictions with a project's models."""
+        project = control.registry.projects.with_id(project_id).name
+        return answer(_objects(control, control.registry.jobs.find(project=project, most=_MOST)))
+
+    @pages.get(f"{_OF_PROJECT}/jobs-by-page")
+    @described(Operation(answer=objects.PredictionJobs, query=_PAGING, refusals=(400,)))
+    def pages_of_project(project_id: int) -> Response:
+        """Answer a page of the predictions with a project's models, newest first."""
+        project = control.registry.projects.with_id(project_id).name
+        page, size = _number("page", 1, _LAST_PAGE), _number("page_size", _SIZE, _MOST)
+        found = control.registry.jobs.find(project=project, offset=(page - 1) * size, most=size)
+        return _page(control, found, page, size, control.registry.jobs.count(project=project))
+
+
+def _number(name: str, default: int, most: int) -> int:
+    text = request.args.get(name, "") or str(default)
+    if not (text.isascii() and text.isdecimal() and len(text) < 8 and 1 <= int(text) <= most):
+        raise BadRequestError(f"{name}: {text[:40]!r}", expected=f"a number from 1 to {most}")
+    return int(text)
+
+
+def _page(control: Control, found: list[PredictionJob], page: int, size: int, total: int) -> Response:
+    paging = objects.Paging(total=total, page=page, pages=-(-total // size))
+    return answer(objects.PredictionJobs(results=_objects(control, found), paging=paging))
+
+
+def _objects(control: Control, found: list[PredictionJob]) -> list[objects.PredictionJob]:
+    models = {name: control.registry.versions.model(name) for name in {one.model for one in found}}
+    projects = {name: control.registry.projects.get(name).id for name in {one.project for one in models.values()}}
+    return [
+        objects.PredictionJob(
+            id=one.id,
+            name=one.name,
+            version_id=one.version,
+            model_id=models[one.model].id,
+            project_id=projects[models[one.model].project],
+            config={**one.configuration, "application_id": one.application_id},
+            status=one.status,
+            error=one.message,
+            created_at=one.created_at,
+            updated_at=one.finished_at or one.created_at,
+        )
+        for one in found
+    ]
