@@ -97,8 +97,10 @@ def fetching(cache: Path, name: str) -> Iterator[None]:
 
 def _alone_in(folder: Path) -> int:
     """Make a folder and lock it for this caller alone; return it open."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # exist_ok would look again, and it may be gone by then
+            folder.mkdir()
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # removed between the two calls
