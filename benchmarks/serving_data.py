@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.parser
+from closed_loop import cpu_s
 
 from yarnmill.blobs import open_store
 from yarnmill.bundle.example import write_example
@@ -100,8 +101,7 @@ class Tier:
 
     def cpu_s(self) -> float:
         """Return the CPU seconds of all the worker's threads so far."""
-        fields = Path(f"/proc/{self.worker}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s([self.worker])
 
     def memory_mib(self) -> float:
         """Return what the worker has in memory."""

@@ -37,9 +37,7 @@ def add_jobs(pages: Blueprint, control: Control) -> None:
     def pages_of_version(model_id: int, number: int) -> Response:
         """Answer a page of the predictions with a version, newest first."""
         model = control.registry.versions.get(control.model(model_id).name, number).model
-        page, size = _number("page", 1, _LAST_PAGE), _number("page_size", _SIZE, _MOST)
-        found = control.registry.jobs.find(model, version=number, offset=(page - 1) * size, most=size)
-        return _page(control, found, page, size, control.registry.jobs.count(model, version=number))
+        return _page(control, model=model, version=number)
 
     @pages.get(f"{_OF_VERSION}/jobs/<{ROW}:job_id>")
     @described(Operation(answer=objects.PredictionJob))
@@ -62,9 +60,7 @@ def add_jobs(pages: Blueprint, control: Control) -> None:
     def pages_of_project(project_id: int) -> Response:
         """Answer a page of the predictions with a project's models, newest first."""
         project = control.registry.projects.with_id(project_id).name
-        page, size = _number("page", 1, _LAST_PAGE), _number("page_size", _SIZE, _MOST)
-        found = control.registry.jobs.find(project=project, offset=(page - 1) * size, most=size)
-        return _page(control, found, page, size, control.registry.jobs.count(project=project))
+        return _page(control, project=project)
 
 
 def _number(name: str, default: int, most: int) -> int:
@@ -74,7 +70,13 @@ def _number(name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def _page(control: Control, found: list[PredictionJob], page: int, size: int, total: int) -> Response:
+def _page(
+    control: Control, *, model: str | None = None, version: int | None = None, project: str | None = None
+) -> Response:
+    page, size = _number("page", 1, _LAST_PAGE), _number("page_size", _SIZE, _MOST)
+    jobs = control.registry.jobs
+    found = jobs.find(model, version=version, project=project, offset=(page - 1) * size, most=size)
+    total = jobs.count(model, version=version, project=project)
     paging = objects.Paging(total=total, page=page, pages=-(-total // size))
     return answer(objects.PredictionJobs(results=_objects(control, found), paging=paging))
 

@@ -1,17 +1,15 @@
 """The registry's alerts as rules: what Prometheus' own test of rules makes of them over series as a tier has them."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prometheus import prometheus_program
 
 from serving.alertrules import render_rules
 from serving.metrics import Metrics
-from yarnmill.building import user_cache
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import load_config
 from yarnmill.records import convert
@@ -54,11 +52,7 @@ SERIES = {
 
 @pytest.fixture
 def promtool() -> str:
-    cached = user_cache() / "prometheus" / "usr" / "bin"  # where `make prometheus` puts it
-    program = shutil.which("promtool", path=f"{os.environ['PATH']}:{cached}")
-    if program is None:
-        pytest.skip("no Prometheus here: make prometheus")
-    return program
+    return prometheus_program("promtool")
 
 
 def test_each_condition_is_raised_by_the_series_that_meet_it(promtool: str, tmp_path: Path) -> None:

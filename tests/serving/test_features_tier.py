@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+from shop import CLIENTS, DAY, GOODS, START
 from waiting import eventually
 
 from examples import add_example
@@ -27,7 +28,6 @@ from yarnmill.partitions import arrow_schema, write_partition
 from yarnmill.tables import (
     FeatureTable,
     ObservationTable,
-    parse_feature_table,
     parse_observation_table,
     write_definition,
 )
@@ -58,32 +58,6 @@ keys:
 """,
     source="visits.yaml",
 )
-CLIENTS = parse_feature_table(
-    """
-namespace: shop
-name: clients
-meaning: Clients.
-event_time: since
-keys: [{name: client, dtype: string, meaning: Who.}]
-features:
-  - {name: spent, dtype: float64, owner: me, meaning: Money., default: -1.0}
-  - {name: words, dtype: bag, owner: me, meaning: Words.}
-""",
-    source="clients.yaml",
-)
-GOODS = parse_feature_table(
-    """
-namespace: shop
-name: goods
-meaning: Goods.
-event_time: since
-keys: [{name: goods, dtype: int64, meaning: What.}]
-features: [{name: price, dtype: float64, owner: me, meaning: Price., default: 0.0}]
-""",
-    source="goods.yaml",
-)
-DAY = dt.date(2026, 1, 31)
-START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 NAMES = [f"c{number}" for number in range(8)] + ["ünde", "nobody yet"]
 WORDS = ["red", "blue", "grün"]
 

@@ -1,9 +1,7 @@
 """Counters of several tiers as a real Prometheus has scraped them: added up, through restarts, and read by a ramp."""
 
 import json
-import os
 import re
-import shutil
 import socketserver
 import subprocess
 import threading
@@ -17,10 +15,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 import requests
 import yaml
+from prometheus import prometheus_program
 from waiting import eventually
 
 from serving.metrics import Metrics
-from yarnmill.building import user_cache
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.errors import ConfigurationError
 from yarnmill.experiments.sources import Prometheus
@@ -42,10 +40,7 @@ def start_prometheus(tmp_path: Path) -> StartPrometheus:
 
     The first scrape comes five seconds after the start: so often it takes up new targets, and nothing sets that.
     """
-    cached = user_cache() / "prometheus" / "usr" / "bin"  # where `make prometheus` puts it
-    program = shutil.which("prometheus", path=f"{os.environ['PATH']}:{cached}")
-    if program is None:
-        pytest.skip("no Prometheus here: make prometheus")
+    program = prometheus_program("prometheus")
 
     @contextmanager
     def start(jobs: Mapping[str, Sequence[str]]) -> Iterator[str]:

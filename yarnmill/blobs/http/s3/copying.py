@@ -14,9 +14,8 @@ from yarnmill.blobs.http.s3.calls import Call, check_key, live
 from yarnmill.blobs.http.s3.documents import Element
 from yarnmill.blobs.http.s3.listing import iso_time, xml_answer
 from yarnmill.blobs.http.s3.multipart import part_number, upload_of
-from yarnmill.blobs.http.s3.objects import etag, is_alike, refuse_if_wanted_absent, said_attributes, taken
+from yarnmill.blobs.http.s3.objects import etag, is_alike, put_anew, refuse_if_wanted_absent, said_attributes, taken
 from yarnmill.blobs.http.s3.refusals import S3Error
-from yarnmill.errors import ConflictError
 
 SOURCE: Final = "x-amz-copy-source"
 
@@ -50,13 +49,7 @@ def copy_object(call: Call) -> Response:
         if known is not None:
             refuse_if_wanted_absent(call)
         else:
-            try:
-                known = call.store.put(source.blob.part(), attributes, name=call.name)
-            except ConflictError:  # it was deleted, or somebody else put it meanwhile
-                refuse_if_wanted_absent(call)
-                known = live(call.store, call.name)
-                if known is None:
-                    raise
+            known = put_anew(call, source.blob.part(), attributes)
     if known.sha256 != before.sha256 or not is_alike(known, attributes):
         raise taken(call)
     return _answer("CopyObjectResult", known)

@@ -4,7 +4,7 @@ import base64
 import datetime as dt
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Final
+from typing import IO, Final
 
 from flask import Response, request
 from werkzeug.http import http_date
@@ -51,18 +51,30 @@ def put_object(call: Call) -> Response:
         if payload.said_sha256 not in {None, known.sha256} or not is_alike(known, attributes):
             raise taken(call)
     else:
-        try:
-            known = call.store.put(stream, attributes, name=call.name)
-        except ConflictError:  # it was deleted, or somebody else put it meanwhile
-            refuse_if_wanted_absent(call)
-            known = live(call.store, call.name)
-            if known is None or not is_alike(known, attributes):
-                raise
+        known = put_anew(call, stream, attributes)
     while stream.read(READ_BYTES):  # what the store has not read: what its hash is, the payload knows at its end
         pass
     if known.sha256 != payload.sha256:
         raise taken(call)
     return Answer(headers={"ETag": etag(known), **payload.echoes})
+
+
+def put_anew(call: Call, stream: IO[bytes], attributes: Attributes) -> BlobInfo:
+    """Store a blob under the key of a call, where none is; what somebody else put alike meanwhile stands for it.
+
+    Raises
+    ------
+    ConflictError
+        If another blob has or had the key.
+    """
+    try:
+        return call.store.put(stream, attributes, name=call.name)
+    except ConflictError:  # it was deleted, or somebody else put it meanwhile
+        refuse_if_wanted_absent(call)
+        known = live(call.store, call.name)
+        if known is None or not is_alike(known, attributes):
+            raise
+        return known
 
 
 def taken(call: Call) -> S3Error:
