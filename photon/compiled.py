@@ -9,6 +9,7 @@ which are atomic operations at every touch of an array and would cost as much as
 
 import hashlib
 import inspect
+import secrets
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, TypeVar, cast
@@ -39,8 +40,24 @@ def compiled_and_kept(*sources: ModuleType) -> Callable[[F], F]:
         digest = hashlib.sha256("".join(inspect.getsource(source) for source in sources).encode()).hexdigest()
         function.__qualname__ = f"{function.__qualname__}_{digest[:16]}"
         try:
-            return cast("F", njit(**_OPTIONS, cache=True)(function))
+            return cast("F", _kept_apart(njit(**_OPTIONS, cache=True)(function)))
         except RuntimeError:  # no folder to keep it in, as in a container without a home
             return cast("F", njit(**_OPTIONS)(function))
 
     return decorate
+
+
+def _kept_apart(function: Any) -> Any:  # noqa: ANN401  # numba's own
+    """Give each piece of code that is kept a file of its own.
+
+    numba numbers them by what its index has. Two processes that compile for different types at once take the same
+    number, and the code of one loss function would then be run for another; there is no public way to name them.
+    """
+    cache_file = function._cache._cache_file  # noqa: SLF001
+    numbered = cache_file._data_name  # noqa: SLF001
+
+    def name(number: int) -> str:
+        return f"{numbered(number).removesuffix('.nbc')}-{secrets.token_hex(8)}.nbc"
+
+    cache_file._data_name = name  # noqa: SLF001
+    return function
