@@ -64,7 +64,7 @@ test: env horovod browser kerberos prometheus  ## all tests: unit, Spark, cluste
 	@$(BIN)/python -m pytest --durations=25 -n 2 --dist loadgroup
 
 test-unit: $(VENV)/.complete  ## the quick tests alone
-	@$(BIN)/python -m pytest -m "not slow and not programs and not spark and not cluster and not training and not secured and not e2e" --durations=5 -n 2
+	@$(BIN)/python -m pytest -m "not slow and not programs and not spark and not cluster and not training and not secured and not e2e" --durations=5 -n 2 --dist worksteal
 
 # Tests that look at pages need one; pytest alone skips them without it.
 browser:  ## install Chromium if there is no browser for the tests (Debian, as root)

@@ -87,12 +87,16 @@ def _slowness(item: pytest.Item) -> int:
 @pytest.fixture(scope="module", autouse=True)
 def _what_a_module_leaves_open_is_its_own_failure() -> Iterator[None]:
     yield
-    gc.collect()  # else a file that nobody closed fails whatever test Python happens to collect garbage in
+    _collect_garbage()  # else a file that nobody closed fails whatever test Python happens to collect garbage in
 
 
 def pytest_collection_finish() -> None:
+    _collect_garbage()
+
+
+def _collect_garbage() -> None:
     gc.collect()
-    gc.freeze()  # what is imported by now stays: looking through it again costs a fifth of the quick tests' time
+    gc.freeze()  # what is left was imported or is shared: looking through it each time is a third of the quick tests
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,7 @@ def test_nothing_becomes_of_what_is_not_there(store: FileSystemBlobStore) -> Non
     assert not fs.exists(fs.join(store.url, "states"))
 
 
+@pytest.mark.slow
 def test_a_blob_is_gone_at_its_end(store: FileSystemBlobStore) -> None:
     blob_id = put(store, b"x", Attributes(expires_at_ms=now_ms() + 3000))
     assert read(store, blob_id) == b"x"

@@ -87,6 +87,7 @@ def test_crcs_have_their_check_values(kind: type[_Crc], check: str) -> None:
     assert crc.digest().hex() == check
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 300_000), max_size=4), st.integers(0, 255))
 def test_a_crc_is_that_of_the_whole_however_it_is_cut(sizes: list[int], seed: int) -> None:
     data = hashlib.shake_128(bytes([seed])).digest(sum(sizes))

@@ -115,6 +115,7 @@ def test_a_few_rows_are_no_reason_for_an_alert(reference: Reference) -> None:
         assert max(one.distance.psi for one in found.values() if one.distance) > 0.2
 
 
+@pytest.mark.slow
 def test_alerts_without_a_reason_are_as_seldom_as_alpha_says(reference: Reference) -> None:
     rules = Rules(psi=0.0, missing=0.0, new=0.0, alpha=0.1)
     alerts = sum(

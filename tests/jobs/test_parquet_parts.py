@@ -19,6 +19,7 @@ def as_rows(cut: tuple[Range, ...]) -> list[pa.RecordBatch]:
     return [pa.RecordBatch.from_pylist([to_plain(one)]) for one in cut]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("range_bytes", [1, 700, 5000, 1 << 20])
 def test_ranges_of_any_size_give_every_row_once(tmp_path: Path, range_bytes: int) -> None:
     table = pa.table({"uid": range(ROWS), "shards": [{"user": one, "item": -one} for one in range(ROWS)]})

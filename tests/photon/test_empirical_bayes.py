@@ -106,6 +106,7 @@ def test_an_entity_s_posterior_is_the_inverse_of_its_hessian(wide: int) -> None:
     assert seen == 6
 
 
+@pytest.mark.slow
 def test_draws_have_the_exact_covariances(glmix_data: LocalData, glmix_settings: FitSettings) -> None:
     start = {"per_user": Covariance(np.eye(3) * 0.5), "per_film": Covariance(np.array([0.3]))}
     correlates = {"per_user": True, "per_film": False}
@@ -156,6 +157,7 @@ def one_way(entities: int, rows: int, seed: int) -> tuple[LocalData, FitSettings
     return data, FitSettings(task="linear", coordinates=coordinates), (between - within) / rows, within
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [None, 300])
 def test_balanced_groups_have_the_variances_of_the_analysis_of_variance(draws: int | None) -> None:
     data, settings, between, within = one_way(30, 5, 1)

@@ -81,6 +81,7 @@ def test_where_every_entity_has_rows_the_start_changes_no_optimum(
     np.testing.assert_allclose(one.margins, other.margins, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_estimation_begins_at_the_earlier_model(data: LocalData, glmix_settings: FitSettings) -> None:
     settings = estimating(glmix_settings, "logistic")
     plain, variances, _ = found(data, settings)
@@ -90,6 +91,7 @@ def test_an_estimation_begins_at_the_earlier_model(data: LocalData, glmix_settin
     np.testing.assert_allclose(warm.mode(prior).value, nothing.mode(prior).value, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["covariance", "variances"])
 def test_entities_without_a_row_that_trains_keep_their_coefficients(
     data: LocalData, glmix_settings: FitSettings, first: GlmixModel, kind: str

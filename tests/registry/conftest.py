@@ -3,13 +3,12 @@
 import datetime as dt
 import functools
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from registered import Let, let_answer, let_run
+from registered import Let, fresh_sqlite, let_answer, let_run
 
 from yarnmill.registry import Candidate, Registry
 from yarnmill.registry.engine import open_engine
@@ -70,22 +69,12 @@ def _create(postgres: str, name: str) -> str:
     return postgres.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
 
 
-@pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated database to copy: Alembic takes ten times as long as most tests."""
-    path = tmp_path_factory.mktemp("registry") / "deep" / "registry.db"
-    Registry(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.programs)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a fresh database on each kind in turn: one behaviour suite runs over both."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("migrated_postgres"))
-    copy: Path = request.getfixturevalue("migrated_sqlite")
-    shutil.copy(copy, tmp_path / "registry.db")
-    return f"sqlite:///{tmp_path / 'registry.db'}"
+    return fresh_sqlite(tmp_path / "registry.db")
 
 
 @pytest.fixture

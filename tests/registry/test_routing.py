@@ -121,6 +121,7 @@ def test_shares_to_a_hundredth_of_a_percent_add_up() -> None:
     assert str(thirds) == "1: 33.33 %, 2: 33.33 %, 3: 33.34 %"
 
 
+@pytest.mark.slow
 def test_of_all_who_promote_over_one_revision_one_wins(registry: Registry, url: str) -> None:
     together = threading.Barrier(16)
 

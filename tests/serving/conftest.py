@@ -18,7 +18,7 @@ import onnx
 import onnx.parser
 import pytest
 from flask.testing import FlaskClient
-from registered import let_answer
+from registered import fresh_sqlite, let_answer
 from snapshots import DAY, Features, Rows, write_snapshot
 
 from examples import add_example
@@ -165,7 +165,7 @@ class Tier(msgspec.Struct, frozen=True):
 
 def new_platform(home: Path, registry_url: str = "") -> Platform:
     home.mkdir(exist_ok=True)
-    registry_url = registry_url or f"sqlite:///{home / 'registry.db'}"
+    registry_url = registry_url or fresh_sqlite(home / "registry.db")
     return Platform(home=home, blobs_url=(home / "blobs").as_uri(), registry_url=registry_url)
 
 

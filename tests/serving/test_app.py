@@ -185,6 +185,7 @@ BODIES = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(BODIES)
 def test_no_body_makes_it_fail(rater: FlaskClient, body: bytes | str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ shares_of_versions = st.lists(st.integers(1, 10_000), min_size=1, max_size=6).ma
 )
 
 
+@pytest.mark.slow
 def test_units_are_divided_by_the_shares() -> None:
     shares = {1: 9_000, 2: 900, 3: 99, 4: 1}
     arms = Arms("rater", shares)

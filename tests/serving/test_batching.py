@@ -189,6 +189,7 @@ def test_everybody_gets_their_own_rows(requested: list[int], rows: int, wait_s: 
     assert max(asking.model.calls) <= max(rows, *requested)
 
 
+@pytest.mark.slow
 def test_versions_are_not_mixed_while_they_are_swapped_and_bad_requests_are_refused_alone(platform: "Platform") -> None:
     metrics = Metrics()
     together = {"rater": BatchingSettings(rows=8, wait=Seconds(0.001))}

@@ -61,6 +61,7 @@ def test_a_unit_is_always_answered_by_the_same_version(
         assert answer.json == {"predictions": [1.0 + version]}
 
 
+@pytest.mark.slow
 def test_experiments_on_parts_of_one_layer_share_no_unit(
     platform: "Platform", table: ModelTable, client: "FlaskClient", two: tuple[int, int]
 ) -> None:

@@ -148,6 +148,7 @@ SOME = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(
     st.binary(max_size=100) | JSON.map(json.dumps) | st.lists(SOME, max_size=3).map(lambda x: json.dumps({"labels": x}))
 )

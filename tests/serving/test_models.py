@@ -1,5 +1,7 @@
 """The table follows the registry, keeps what works, and says what does not."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,17 @@ from serving.refusals import ModelUnavailableError, UnknownModelError
 
 if TYPE_CHECKING:
     from conftest import Clock, Platform
+
+
+@contextmanager
+def broken_registry(platform: "Platform") -> Iterator[None]:
+    """Have something else where the registry is."""
+    database, away = platform.home / "registry.db", platform.home / "away.db"
+    database.rename(away)
+    database.mkdir()
+    yield
+    database.rmdir()
+    away.rename(database)
 
 
 def score(table: ModelTable, model: str, version: int | None = None) -> float:
@@ -108,21 +121,17 @@ def test_a_new_deployment_does_not_wait_for_the_pause_of_a_refused_one(platform:
 def test_a_silent_registry_leaves_everything_as_it_was(platform: "Platform", table: ModelTable) -> None:
     platform.deploy("rater", 1.0)
     table.refresh()
-    away = platform.home / "away.db"
-    (platform.home / "registry.db").rename(away)
-    (platform.home / "registry.db").mkdir()
-    table.refresh()
-    assert "registry" in table.snapshot.trouble
-    assert score(table, "rater") == 2.0
-    (platform.home / "registry.db").rmdir()
-    away.rename(platform.home / "registry.db")
+    with broken_registry(platform):
+        table.refresh()
+        assert "registry" in table.snapshot.trouble
+        assert score(table, "rater") == 2.0
     table.refresh()
     assert table.snapshot.trouble == ""
 
 
 def test_without_registry_and_memory_nothing_is_ready(platform: "Platform", table: ModelTable) -> None:
-    (platform.home / "registry.db").mkdir()
-    table.refresh()
+    with broken_registry(platform):
+        table.refresh()
     assert not table.snapshot.is_ready
     assert table.snapshot.trouble
     with pytest.raises(ModelUnavailableError):
@@ -134,10 +143,9 @@ def test_a_damaged_memory_of_endpoints_hurts_nobody(platform: "Platform", table:
     remembered = platform.home / "cache" / "serving" / "endpoints.json"
     remembered.parent.mkdir(parents=True)
     remembered.write_text(damage)
-    (platform.home / "registry.db").mkdir()
-    table.refresh()
+    with broken_registry(platform):
+        table.refresh()
     assert table.snapshot.slots == {}
-    (platform.home / "registry.db").rmdir()
     platform.deploy("rater", 1.0)
     table.refresh()
     assert score(table, "rater") == 2.0

@@ -235,6 +235,7 @@ SHAPES: dict[str, tuple[list[Field], list[dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_waits_takes_no_more_than_is_counted(shape: str) -> None:
     inputs, rows = SHAPES[shape]
@@ -275,6 +276,7 @@ def test_one_models_rows_lie_together_in_few_row_groups(open_logged: Open) -> No
     assert read.num_rows == 1200
 
 
+@pytest.mark.slow
 def test_what_there_is_no_room_for_is_dropped_and_counted(platform: "Platform", open_logged: Open) -> None:
     platform.deploy("rater", 0.5)
     logged = open_logged(memory=Mebibytes(1), most_rows=10**6)
@@ -292,6 +294,7 @@ def test_what_there_is_no_room_for_is_dropped_and_counted(platform: "Platform", 
     assert logged.counted('yarnmill_log_rows_total{outcome="written",table="predictions"}') == 1500 - dropped
 
 
+@pytest.mark.slow
 def test_a_store_that_is_down_loses_nothing_that_there_is_room_for(
     platform: "Platform", open_logged: Open, tmp_path: Path
 ) -> None:

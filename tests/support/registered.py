@@ -1,12 +1,29 @@
-"""Candidates that differ, and what brings versions to answer."""
+"""A fresh registry, candidates that differ, and what brings versions to answer."""
 
+import functools
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from yarnmill.registry import Candidate, Registry, Rule
 
 Let = Callable[..., None]
+
+
+def fresh_sqlite(path: Path) -> str:
+    """Write an empty registry; return its URL. A copy, for Alembic takes ten times as long as most tests."""
+    path.write_bytes(_migrated())
+    return f"sqlite:///{path}"
+
+
+@functools.cache
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "deep" / "registry.db"
+        Registry(f"sqlite:///{path}").close()
+        return path.read_bytes()
 
 
 def bundle(candidate: Candidate, number: int, model: str | None = None, **more: object) -> Candidate:

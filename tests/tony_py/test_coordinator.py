@@ -64,6 +64,7 @@ def registration(index: int, container: str = "") -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_48_at_once_pass_the_barrier_together(coordinator: Coordinator, certificates: Path, gang: Gang) -> None:
     def join(index: int) -> dict[str, object]:
         mine = channel(coordinator, certificates)
@@ -197,6 +198,7 @@ def test_what_comes_late_is_known_as_late(coordinator: Coordinator, certificates
     mine.close()
 
 
+@pytest.mark.slow
 def test_a_broken_connection_is_noticed_while_its_heartbeat_waits(
     coordinator: Coordinator, certificates: Path, gang: Gang
 ) -> None:

@@ -46,6 +46,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
     return host, port
 
 
+@pytest.mark.slow
 def test_a_resource_manager_that_comes_back_is_waited_for(address: tuple[str, int]) -> None:
     said: list[str] = []
 
@@ -63,6 +64,7 @@ def test_a_resource_manager_that_comes_back_is_waited_for(address: tuple[str, in
     assert "does not answer" in said[0]
 
 
+@pytest.mark.slow
 def test_patience_has_an_end_that_says_how_to_come_back(
     address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_each_process_has_its_place_and_its_own_way_to_the_rendezvous(environmen
     assert {env["HOROVOD_GLOO_IFACE"] for env in environments} == {"lo"}
 
 
+@pytest.mark.slow
 def test_bytes_come_back_as_they_were_set_and_all_wait_for_all(environments: list[dict[str, str]]) -> None:
     values = [bytes(range(256)) + bytes([rank]) for rank in range(4)]
 
@@ -91,6 +92,7 @@ def test_bytes_come_back_as_they_were_set_and_all_wait_for_all(environments: lis
         assert list(pool.map(connect, range(4))) == [values] * 4
 
 
+@pytest.mark.slow
 def test_a_key_of_a_smaller_scope_that_is_not_there_is_not_waited_for_long(environments: list[dict[str, str]]) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         ask(environments[0], "GET", "/local_worker-0/1")

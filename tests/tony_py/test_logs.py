@@ -1,6 +1,8 @@
 from pathlib import Path
 from threading import Thread
 
+import pytest
+
 from tony_py.logs import Lines, LogFile, is_of_task, parse_logs
 from tony_py.tailing import LocalLogs, follow_logs
 
@@ -77,6 +79,7 @@ def test_tasks_are_asked_for_by_name_or_type() -> None:
     assert not is_of_task("worker:2", ["worker:1", "ps"])
 
 
+@pytest.mark.slow
 def test_files_that_grow_are_followed_line_by_line(tmp_path: Path) -> None:
     first = tmp_path / "container_000001_worker_0"
     second = tmp_path / "container_000002_parameter-server_1"

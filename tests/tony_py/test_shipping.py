@@ -239,6 +239,7 @@ def fingerprint_of(made: Application, config: Config, tmp_path: Path) -> str:
     return launch.fingerprint
 
 
+@pytest.mark.slow
 def test_content_decides_and_not_where_it_lies_or_how_it_is_run(
     application: Make, config: Config, tmp_path: Path, packed: Path
 ) -> None:

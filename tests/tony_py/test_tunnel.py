@@ -52,6 +52,7 @@ def far_port(certificates: Path) -> Iterator[int]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_tunnel_may_end_at_any_moment_of_a_connection(
     far_port: int, certificates: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

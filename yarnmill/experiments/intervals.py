@@ -77,16 +77,23 @@ def share_interval(successes: float, trials: float, alpha: float) -> Interval:
     if trials <= 0:
         return Interval(estimate=math.nan, lower=0.0, upper=1.0)
     failures = trials - successes
+    return Interval(
+        estimate=successes / trials,
+        lower=_lower_end(successes, failures, alpha),
+        upper=1.0 - _lower_end(failures, successes, alpha),
+    )
+
+
+def _lower_end(successes: float, failures: float, alpha: float) -> float:
+    if not successes:
+        return 0.0
     mixture = betaln(successes + 0.5, failures + 0.5) - betaln(0.5, 0.5) + math.log(alpha)
 
     def excess(share: float) -> float:
         """Return how far the mixture is above the likelihood of a share, over the limit: negative where it covers."""
         return float(mixture - xlogy(successes, share) - xlog1py(failures, -share))
 
-    found = successes / trials
-    lower = bisect(excess, 0.0, found, xtol=_SMALLEST, rtol=_EXACT) if successes else 0.0
-    upper = bisect(excess, found, 1.0, xtol=_SMALLEST, rtol=_EXACT) if failures else 1.0
-    return Interval(estimate=found, lower=float(lower), upper=float(upper))
+    return float(bisect(excess, 0.0, successes / (successes + failures), xtol=_SMALLEST, rtol=_EXACT))
 
 
 def share_difference(one: tuple[float, float], other: tuple[float, float], alpha: float) -> Interval:

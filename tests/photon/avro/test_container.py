@@ -63,6 +63,7 @@ def test_what_is_written_is_read_by_another_reader_and_by_ours() -> None:
     assert read_header(stream).schema["name"] == f"{NAMESPACE}.TrainingExampleAvro"
 
 
+@pytest.mark.slow
 def test_a_big_file_is_searched_across_buffers() -> None:
     data = container(40_000, "null", 16_000)
     assert len(data) > 3 << 20

@@ -85,6 +85,7 @@ def test_a_random_search_fills_its_ranges_evenly() -> None:
     assert other.trials[0].strengths != found.trials[0].strengths
 
 
+@pytest.mark.slow
 def test_a_bayesian_search_beats_a_random_one() -> None:
     ranges = (space("global", (1e-4, 1e4)), space("user", (1e-4, 1e4)))
     values: dict[str, list[float]] = {"random": [], "bayesian": []}

@@ -262,6 +262,7 @@ def test_htmx_is_the_file_that_is_said(shown: "Desk") -> None:
     assert shown.client.get("/console").location == "http://localhost/console/"
 
 
+@pytest.mark.slow
 def test_changes_and_deployments_are_leafed_through(desk: "Desk") -> None:
     for _ in range(30):
         let_run(desk.registry, "rater", 3)

@@ -36,6 +36,7 @@ log_rows = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(log_rows, max_size=40))
 def test_a_unit_is_one_observation_and_a_session_stands_for_one_that_has_no_name(rows: list[dict[str, Any]]) -> None:
     labels: dict[int, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))

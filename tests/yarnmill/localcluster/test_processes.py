@@ -92,6 +92,7 @@ def test_what_it_prints_is_appended_to_its_file(spawn: Callable[..., int], tmp_p
     assert (tmp_path / "out").read_text() == "one\ntwo\n"
 
 
+@pytest.mark.slow
 def test_stop_is_polite_first_and_firm_then(spawn: Callable[..., int], layout: Layout, tmp_path: Path) -> None:
     spawn(*STUBBORN, *marks(layout.root, "namenode"))
     while (tmp_path / "out").read_text() != "deaf\n":

@@ -27,6 +27,7 @@ def report(root: str) -> RunReport:
     return found
 
 
+@pytest.mark.slow
 def test_every_table_stands_with_its_definition_and_complete_partitions(root: str, report: RunReport) -> None:
     for table in load_definitions():
         partitions = complete_partitions(root, table)
@@ -43,6 +44,7 @@ def test_a_rerun_writes_nothing(root: str, report: RunReport) -> None:
     assert again == report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hurt", ["_SUCCESS", ""])
 def test_a_partition_that_was_lost_or_interrupted_is_repaired_alone(root: str, report: RunReport, hurt: str) -> None:
     table = load_definitions().users
