@@ -18,7 +18,7 @@ from tony_py.fitting import refuse_impossible
 from tony_py.following import follow
 from tony_py.index import Index, entry_of, index_url
 from tony_py.packing import prepare
-from tony_py.plan import QUICK_JAVA, TAG, Launch, Upload, plan, render_plan
+from tony_py.plan import TAG, Launch, Upload, plan, render_plan
 from tony_py.resolving import resolved
 from tony_py.skeinspec import SkeinApplication
 from tony_py.uploading import is_uploaded, upload
@@ -26,6 +26,7 @@ from tony_py.viewing import Lines, Progress, View
 from yarnmill import fs, kerberos, yarn
 from yarnmill.config import Config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, ConflictError
+from yarnmill.javaoptions import QUICK_JAVA
 from yarnmill.records import Record
 from yarnmill.report import REPORT_NAME, RunReport, find_finished, read_report
 from yarnmill.scheduler import read_cluster

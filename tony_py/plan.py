@@ -18,6 +18,7 @@ from tony_py.layout import (
     secret_file,
 )
 from tony_py.skeinspec import SkeinAcls, SkeinApplication, SkeinFile, SkeinMaster, SkeinResources, SkeinService
+from yarnmill.javaoptions import QUICK_JAVA
 from yarnmill.records import Record, render_yaml
 
 TAG: Final = "tony_py"
@@ -26,9 +27,6 @@ TAG: Final = "tony_py"
 LAUNCH_FILE: Final = "tony_launch.json"
 _DRIVER_CODE: Final = "tony_driver.zip"
 _PULSE_MEMORY_MIB: Final = 64
-QUICK_JAVA: Final = "-XX:TieredStopAtLevel=1"
-"""For a Java process that does little: it starts in half the CPU time, and the better compiler would never pay off."""
-
 _MASTER_ENV: Final = {"JDK_JAVA_OPTIONS": f"--add-opens=java.base/java.util=ALL-UNNAMED {QUICK_JAVA}"}
 """Without the first the overview of Skein's master, which leads to all pages, is an error 500 from Java 17 on."""
 

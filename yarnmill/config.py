@@ -56,6 +56,7 @@ class ClusterSettings(Record, frozen=True, kw_only=True):
     nodemanager_vcores: Annotated[int, msgspec.Meta(ge=1)]
     nodemanager_gpus: Annotated[int, msgspec.Meta(ge=0)]
     daemon_heap: Mebibytes
+    quick_java: bool
     secure: bool
     start_timeout: Seconds
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from yarnmill.config import ClusterSettings
+from yarnmill.javaoptions import QUICK_JAVA
 from yarnmill.localcluster import realm
 from yarnmill.localcluster.layout import Layout
 from yarnmill.records import Record
@@ -80,7 +81,7 @@ def java_options(layout: Layout, launch: Launch) -> list[str]:
         f"-Xms{min(32, int(launch.settings.daemon_heap))}m",
         f"-Xmx{int(launch.settings.daemon_heap)}m",
         "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
+        QUICK_JAVA,
         "-Xss512k",
         "--add-opens=java.base/java.lang=ALL-UNNAMED",
         "-Djava.net.preferIPv4Stack=true",
@@ -149,4 +150,6 @@ def daemon_environment(layout: Layout, launch: Launch, environment: Mapping[str,
         "SPARK_LOCAL_HOSTNAME": "localhost",
         # glibc's arenas, one a thread, cost a JVM tens of MiB.
         "MALLOC_ARENA_MAX": "2",
+        # Goes on to the containers that set none of their own (yarn.nodemanager.env-whitelist).
+        **({"JDK_JAVA_OPTIONS": QUICK_JAVA} if launch.settings.quick_java else {}),
     }

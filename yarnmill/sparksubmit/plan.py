@@ -16,9 +16,11 @@ from photon.spark.session_settings import SESSION_SETTINGS
 from yarnmill.archives import keep
 from yarnmill.config import SparkSettings
 from yarnmill.errors import ConfigurationError
+from yarnmill.javaoptions import QUICK_JAVA
 from yarnmill.records import Record, canonical_json
 
 _CONFIG_NAME: Final = "job.json"
+_CLIENT_JAVA: Final = f"{QUICK_JAVA} -XX:+UseSerialGC"  # it sends, waits and ends
 _DRIVER_OVERHEAD_MIB: Final = 512  # beside the driver's heap: its Python, with NumPy and Arrow
 
 
@@ -32,14 +34,14 @@ class Container(Record, frozen=True, kw_only=True):
 
 
 class SparkSubmission(Record, frozen=True, kw_only=True):
-    """A spark-submit, complete: the command, what it adds to the environment, and what it asks of YARN."""
+    """A spark-submit, complete: the command, what it adds to ``SPARK_SUBMIT_OPTS``, and what it asks of YARN."""
 
     job: str
     output: str
     fingerprint: str
     run_id: str
     command: tuple[str, ...]
-    environment: dict[str, str]
+    java_options: str
     containers: tuple[Container, ...]
 
 
@@ -77,7 +79,7 @@ def plan(  # what a run is made of
         fingerprint=fingerprint,
         run_id=run_id,
         command=tuple(command),
-        environment={"SPARK_SUBMIT_OPTS": f"-Dlog4j2.configurationFile={log4j.path}"},
+        java_options=f"{_CLIENT_JAVA} -Dlog4j2.configurationFile={log4j.path}",
         containers=_containers(settings),
     )
 
@@ -131,8 +133,7 @@ def _containers(settings: SparkSettings) -> tuple[Container, ...]:
 
 def render(submission: SparkSubmission) -> str:
     """Return the plan as shell text that does the same when pasted: one option a line."""
-    words = [*(f"{key}={shlex.quote(value)}" for key, value in submission.environment.items())]
-    lines = [" ".join([*words, shlex.quote(submission.command[0])])]
+    lines = [f'SPARK_SUBMIT_OPTS="$SPARK_SUBMIT_OPTS {submission.java_options}" {shlex.quote(submission.command[0])}']
     rest = list(submission.command[1:])
     while rest and rest[0].startswith("--"):
         lines.append(f"  {rest.pop(0)} {shlex.quote(rest.pop(0))}")

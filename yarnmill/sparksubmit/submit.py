@@ -37,6 +37,7 @@ _ERRORS: Final[dict[int, type[YarnMillError]]] = {
     for error in (ConfigurationError, NotFoundError, ConflictError, ClusterUnavailableError, BadDataError)
 }
 _KEPT_LINES: Final = 30
+_JAVA_OPTIONS: Final = "SPARK_SUBMIT_OPTS"
 
 
 class _Ended(NamedTuple):
@@ -118,7 +119,8 @@ def _run(submission: SparkSubmission, progress: Progress) -> _Ended:
     last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
     with subprocess.Popen(
         submission.command,
-        env={**os.environ, **submission.environment},
+        # A secured cluster's shell names its realm there.
+        env={**os.environ, _JAVA_OPTIONS: f"{os.environ.get(_JAVA_OPTIONS, '')} {submission.java_options}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

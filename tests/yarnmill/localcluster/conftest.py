@@ -18,6 +18,7 @@ def settings() -> ClusterSettings:
         nodemanager_vcores=4,
         nodemanager_gpus=2,
         daemon_heap=Mebibytes(256),
+        quick_java=True,
         secure=False,
         start_timeout=Seconds(180),
     )

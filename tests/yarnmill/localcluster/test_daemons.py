@@ -3,6 +3,7 @@ from collections import Counter
 import msgspec
 
 from yarnmill.config import ClusterSettings
+from yarnmill.javaoptions import QUICK_JAVA
 from yarnmill.localcluster.daemons import Launch, class_path, command_line, daemon_environment, daemons_of, port_names
 from yarnmill.localcluster.layout import Layout
 
@@ -46,3 +47,10 @@ def test_the_callers_shell_does_not_reach_the_containers(layout: Layout, launch:
     assert environment["PATH"].startswith(f"{layout.bin}:/java/bin:")
     assert "/evil" not in "".join(environment.values())
     assert not {"PYTHONPATH", "http_proxy"} & set(environment)
+
+
+def test_containers_compile_quickly_unless_they_are_to_run_for_hours(layout: Layout, launch: Launch) -> None:
+    assert daemon_environment(layout, launch, {})["JDK_JAVA_OPTIONS"] == QUICK_JAVA
+    settings = msgspec.structs.replace(launch.settings, quick_java=False)
+    launch = msgspec.structs.replace(launch, settings=settings)
+    assert "JDK_JAVA_OPTIONS" not in daemon_environment(layout, launch, {})

@@ -33,8 +33,7 @@ def test_equal_requests_make_equal_plans_whose_files_are_all_there() -> None:
 def test_a_printed_plan_is_shell_that_says_the_same() -> None:
     submission = planned()
     words = shlex.split(render(submission).replace("\\\n", " "))
-    environment = [f"{key}={value}" for key, value in submission.environment.items()]
-    assert words == [*environment, *submission.command]
+    assert words == [f"SPARK_SUBMIT_OPTS=$SPARK_SUBMIT_OPTS {submission.java_options}", *submission.command]
 
 
 def test_containers_are_heap_and_overhead() -> None:

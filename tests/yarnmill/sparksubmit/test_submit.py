@@ -23,7 +23,7 @@ def submission(output: str, run_id: str, fingerprint: str) -> SparkSubmission:
         fingerprint=fingerprint,
         run_id=run_id,
         command=("spark-submit",),
-        environment={},
+        java_options="",
         containers=(),
     )
 
