@@ -7,6 +7,7 @@ import numpy as np
 
 from serving.columns import CellError, ColumnDecoder, column_decoder
 from serving.refusals import BadRequestError, shown
+from serving.typedrows import typed_rows
 from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.flavours.predictor import Column
 
@@ -50,6 +51,8 @@ class SignatureDecoder:
 
     def __init__(self, signature: Signature, transformer: "Transformer | None" = None) -> None:
         self.transformer = transformer
+        self.typed = typed_rows(signature) if transformer is None else None
+        """Reads the most usual bodies at one go; None if they have no one form."""
         self._inputs = [_Input(field) for field in signature.inputs]
         self._names = frozenset(field.name for field in signature.inputs)
         self._only = self._inputs[0] if len(self._inputs) == 1 else None

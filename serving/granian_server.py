@@ -98,7 +98,9 @@ def run_granian(
         Finalize(None, worker.stop, exitpriority=1)  # Granian's workers end as multiprocessing's do
         worker.load_first()
         ready.count_one()
-        return LoggedApplication(worker.app, access_log, LOGGED)
+        logged = LoggedApplication(worker.app.wsgi_app, access_log, LOGGED)
+        Finalize(None, logged.flush, exitpriority=0)
+        return logged
 
     host, port = listener.getsockname()[:2]
     server = _Server(

@@ -53,6 +53,9 @@ class TfServing:
 
         Where a transformer stands before the model, the body is what that makes of it.
         """
+        found = None if decoder.typed is None else decoder.typed.decode(body)
+        if found is not None:
+            return PredictCall(*found, by_row=True)
         document = parse_object(body)
         if decoder.transformer is not None:
             columns, rows, uses = decoder.transformer(document)
@@ -111,15 +114,21 @@ def render_answer(outputs: Outputs, *, by_row: bool) -> bytes:
     ModelFailedError
         If an output is not finite: JSON has no form for it, and a caller no use.
     """
-    for name, values in outputs.items():
-        check_finite(name, values)
+    answer = _dumps(_answer_of(outputs, by_row=by_row))
+    if b"null" in answer:  # which is how NaN and infinity are written
+        for name, values in outputs.items():
+            check_finite(name, values)
+    return answer
+
+
+def _answer_of(outputs: Outputs, *, by_row: bool) -> dict[str, object]:
     if len(outputs) == 1:
         (only,) = outputs.values()
-        return _dumps({"predictions" if by_row else "outputs": _plain(only)})
+        return {"predictions" if by_row else "outputs": _plain(only)}
     if not by_row:
-        return _dumps({"outputs": {name: _plain(values) for name, values in outputs.items()}})
+        return {"outputs": {name: _plain(values) for name, values in outputs.items()}}
     rows = zip(*(values.tolist() for values in outputs.values()), strict=True)
-    return _dumps({"predictions": [dict(zip(outputs, row, strict=True)) for row in rows]})
+    return {"predictions": [dict(zip(outputs, row, strict=True)) for row in rows]}
 
 
 def check_finite(name: str, values: npt.NDArray[np.generic]) -> None:

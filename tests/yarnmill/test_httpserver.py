@@ -3,12 +3,14 @@
 import datetime as dt
 import json
 import socket
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from yarnmill.errors import ConfigurationError, ConflictError
-from yarnmill.httpserver.lines import Answered, render_line, write_line
+from yarnmill.httpserver.lines import Answered, LoggedApplication, render_line, write_line
 from yarnmill.httpserver.listener import address_of, bind
 
 
@@ -65,3 +67,37 @@ def test_the_access_log_has_no_body_no_query_and_no_header() -> None:
 def test_a_full_disk_costs_a_line_and_no_answer() -> None:
     with Path("/dev/full").open("ab", buffering=0) as full:
         write_line(full, b"line\n")
+
+
+def no_start(*_: object) -> Any:  # noqa: ANN401
+    """Be WSGI's own."""
+
+
+def answering(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    environ["model"] = "rater"
+    start_response("200 OK", [])
+    return [b"yes"]
+
+
+def test_lines_are_written_together_and_soon_enough(tmp_path: Path) -> None:
+    target = tmp_path / "access.log"
+    logged = LoggedApplication(answering, str(target), {"model": "model"})
+    for number in range(200):
+        assert logged({"PATH_INFO": f"/{number}", "wsgi.input": None}, no_start) == [b"yes"]
+    assert len(target.read_bytes().splitlines()) >= 128
+    while len(lines := target.read_bytes().splitlines()) < 200:
+        time.sleep(0.01)
+    said = [json.loads(line) for line in lines]
+    assert [one["path"] for one in said] == [f"/{number}" for number in range(200)]
+    assert {(one["status"], one["answer_bytes"], one["model"]) for one in said} == {(200, 3, "rater")}
+
+
+def test_lines_that_wait_are_written_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "access.log"
+    logged = LoggedApplication(answering, str(target), {})
+    list(logged({"PATH_INFO": "/" + "x" * 9000}, no_start))
+    list(logged({"PATH_INFO": "/last"}, no_start))
+    logged.flush()
+    assert [len(json.loads(line)["path"]) for line in target.read_bytes().splitlines()] == [9001, 5]
+    logged.flush()
+    assert len(target.read_bytes().splitlines()) == 2

@@ -2,8 +2,11 @@
 
 import datetime as dt
 import os
+import select
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 STANDARD_ERROR: Final = "-"
+_KEYS: Final = ("REMOTE_ADDR", "REQUEST_METHOD", "PATH_INFO", "CONTENT_LENGTH", "HTTP_USER_AGENT")
+_MOST_WAITING: Final = 64
+_LATE_S: Final = 0.2
 
 
 class Answered(NamedTuple):
@@ -59,7 +65,7 @@ def render_line(
 
 
 def write_line(stream: IO[Any], line: bytes) -> None:
-    """Write a line past a stream's buffer, at one go: the lines of several processes do not mix.
+    """Write a line, or a few, past a stream's buffer, at one go: the lines of several processes do not mix.
 
     A full disk costs the line, not the answer.
     """
@@ -69,6 +75,9 @@ def write_line(stream: IO[Any], line: bytes) -> None:
 
 class LoggedApplication:
     """A WSGI application that writes the line of each request itself, for servers that cannot.
+
+    A few lines are written together, a fifth of a second late at most: one alone costs a small request a tenth of its
+    time. A process that is killed takes the last ones with it.
 
     Parameters
     ----------
@@ -83,12 +92,17 @@ class LoggedApplication:
     def __init__(self, application: "WSGIApplication", target: str, extra: Mapping[str, str]) -> None:
         self._application = application
         self._extra = tuple(extra.items())
+        self._keys = (*_KEYS, *extra)
         self._stream: IO[bytes] = (
             sys.stderr.buffer if target == STANDARD_ERROR else Path(target).open("ab", buffering=0)  # noqa: SIM115  # as long as the process
         )
+        self._waiting: deque[tuple[dict[str, Any], Answered, dt.datetime]] = deque()
+        self._writing = threading.Lock()
+        self._arrived = threading.Event()
+        threading.Thread(target=self._write_late, name="access log", daemon=True).start()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answer, and write the line."""
+        """Answer, and have the line written."""
         started, statuses = time.perf_counter(), list[str]()
 
         def note(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:  # noqa: ANN401  # WSGI's own
@@ -97,5 +111,31 @@ class LoggedApplication:
 
         body = b"".join(self._application(environ, note))
         answered = Answered(int(statuses[-1][:3]), len(body), time.perf_counter() - started)
-        write_line(self._stream, render_line(environ, answered, self._extra, dt.datetime.now(dt.UTC)))
+        # The environment itself would keep the request's body.
+        said = {key: environ[key] for key in self._keys if key in environ}
+        self._waiting.append((said, answered, dt.datetime.now(dt.UTC)))
+        if len(self._waiting) >= _MOST_WAITING:
+            self.flush()
+        elif not self._arrived.is_set():
+            self._arrived.set()
         return [body]
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        with self._writing:
+            block = b""
+            while self._waiting:
+                said, answered, now = self._waiting.popleft()
+                line = render_line(said, answered, self._extra, now)
+                if len(block) + len(line) > select.PIPE_BUF:
+                    write_line(self._stream, block)
+                    block = b""
+                block += line
+            if block:
+                write_line(self._stream, block)
+
+    def _write_late(self) -> None:
+        while self._arrived.wait():
+            time.sleep(_LATE_S)
+            self._arrived.clear()
+            self.flush()
