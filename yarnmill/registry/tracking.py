@@ -74,6 +74,11 @@ class Tracking:
                 client.delete_run(run.info.run_id)  # its writer died in the middle
             return _write_run(client, experiment_id, version, manifest)
 
+    def forget(self, tracking_run_id: str) -> None:
+        """Delete a run, as MLflow deletes: it can be restored there; errors as :meth:`record`."""
+        with open_tracking(self._uri) as client:
+            client.delete_run(tracking_run_id)
+
     def runs(self) -> list[TrackedRun]:
         """Return every run of every experiment, newest first; errors as :meth:`record`."""
         with open_tracking(self._uri) as client:
@@ -92,10 +97,11 @@ def track_pending(registry: Registry, tracking: Tracking, warn: Callable[[str], 
         try:
             manifest = read_bundle_manifest(open_store(version.blobs_url), version.bundle_id)
             tracking_run_id = tracking.record(version, manifest)
+            if registry.versions.mark_tracked(version, tracking_run_id) != tracking_run_id:
+                tracking.forget(tracking_run_id)  # both of us had found none, and the other was quicker
         except YarnMillError as problem:
             warn(f"{version.model} version {version.version} is registered but not in MLflow yet: {problem.what}")
             continue
-        registry.versions.mark_tracked(version, tracking_run_id)
         done += 1
     return done
 

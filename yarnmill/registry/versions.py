@@ -129,13 +129,19 @@ class Versions:
             query = rows.VERSIONS.where(behind, VERSION.c.retired_at.is_(None)).order_by(VERSION.c.id)
             return [rows.record_of(row, ModelVersion) for row in session.execute(query)]
 
-    def mark_tracked(self, version: ModelVersion, tracking_run_id: str) -> None:
-        """Note that MLflow has a version, as it is in ``version``, under a run; NotFoundError if there is none such."""
+    def mark_tracked(self, version: ModelVersion, tracking_run_id: str) -> str:
+        """Note that MLflow has a version, as it is in ``version``, under a run, and return the run that it has.
 
-        def mark(session: Session) -> None:
+        It is another one if somebody else noted theirs since ``version`` was looked at: the first stays. Raises
+        NotFoundError if there is no such version, or it is retired.
+        """
+
+        def mark(session: Session) -> str:
             session.model_id(version.model, lock=True)
             found = session.version_id(version.model, version.version)
             before = session.execute(sa.select(VERSION.c.tracking_run_id).where(VERSION.c.id == found)).scalar()
+            if before not in {None, version.tracking_run_id, tracking_run_id}:
+                return str(before)
             values = {"tracking_run_id": tracking_run_id, "tracked_revision": version.revision}
             newer = VERSION.c.tracked_revision < version.revision
             session.execute(sa.update(VERSION).where(VERSION.c.id == found, newer).values(values))
@@ -143,8 +149,9 @@ class Versions:
                 number = version.version
                 now: dict[str, AuditValue] = {"version": number, "tracking_run_id": tracking_run_id}
                 session.note("track", version.model, {"version": number, "tracking_run_id": before}, now)
+            return tracking_run_id
 
-        self._database.change(mark)
+        return self._database.change(mark)
 
     def _find(self, *conditions: sa.ColumnElement[bool]) -> ModelVersion | None:
         query = rows.VERSIONS.where(*conditions, VERSION.c.retired_at.is_(None))

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,8 +15,8 @@ from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config, load_config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
-from yarnmill.lifecycle.publish import publish
-from yarnmill.registry import Registry
+from yarnmill.lifecycle.publish import pack_output, publish, store_and_register
+from yarnmill.registry import Registry, tracking
 from yarnmill.registry.tracking import Tracking, track_pending
 
 pytestmark = pytest.mark.programs
@@ -88,6 +89,29 @@ def test_mlflow_being_down_loses_nothing(output: str, config: Config, home: Path
     assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 1
     assert registry.versions.untracked() == []
     assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 0
+    assert [each.run_id for each in Tracking(config.tracking_uri).runs()] == [REPORT.run_id]
+
+
+def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
+    output: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, mlflow = Registry(config.registry_url), Tracking(config.tracking_uri)
+    (tmp_path / "work").mkdir()
+    manifest = pack_output(output, "torch", tmp_path / "work", config)
+    store_and_register(registry, "rater", tmp_path / "work", manifest, config)
+    said: list[str] = []
+    write = tracking._write_run
+
+    def write_late(*arguments: Any) -> str:
+        """Write when the other, who found no run either, has written its own."""
+        monkeypatch.setattr(tracking, "_write_run", write)
+        assert track_pending(registry, mlflow, said.append) == 1
+        return write(*arguments)
+
+    monkeypatch.setattr(tracking, "_write_run", write_late)
+    track_pending(registry, mlflow, said.append)
+    assert [each.tracking_run_id for each in mlflow.runs()] == [registry.versions.get("rater", 1).tracking_run_id]
+    assert (registry.versions.untracked(), said) == ([], [])
 
 
 def test_what_did_not_succeed_is_not_published(train: Train, root: str, config: Config) -> None:
