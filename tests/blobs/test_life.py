@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from racing import said_until_killed
 
 from yarnmill import fs
-from yarnmill.blobs import Attributes, FileSystemBlobStore, parse_name
+from yarnmill.blobs import Attributes, BlobName, FileSystemBlobStore, parse_name
 from yarnmill.blobs import collect as collecting
 from yarnmill.blobs.collect import Garbage, collect, garbage
 from yarnmill.blobs.scrub import scrub
@@ -136,6 +136,25 @@ def test_only_what_ended_long_ago_is_collected(store: FileSystemBlobStore) -> No
         with pytest.raises(GoneError, match="collected"):
             store.undelete(blob_id)
     assert collected(store) == []
+
+
+@pytest.mark.parametrize("name", [None, parse_name("ml/models/m")])
+def test_what_has_expired_is_collected_also_if_its_put_died_when_it_was_there(
+    store: FileSystemBlobStore, name: BlobName | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = fs.rename
+
+    def move_and_die(*places: str) -> None:
+        move(*places)
+        raise SystemExit
+
+    monkeypatch.setattr(fs, "rename", move_and_die)
+    with pytest.raises(SystemExit):
+        store.put(io.BytesIO(b"x"), Attributes(expires_at_ms=now_ms() - 1), name=name)
+    monkeypatch.setattr(fs, "rename", move)
+    (blob_id,) = store.ids()
+    assert collected(store) == [blob_id]
+    assert list(store.ids()) == []
 
 
 def test_what_was_restored_since_the_plan_stays(store: FileSystemBlobStore) -> None:
