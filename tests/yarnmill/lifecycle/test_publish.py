@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
 from trained import REPORT, Train
 
 from yarnmill.blobs import open_store
@@ -16,7 +18,7 @@ from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config, load_config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
 from yarnmill.lifecycle.publish import pack_output, publish, store_and_register
-from yarnmill.registry import Registry, tracking
+from yarnmill.registry import Registry
 from yarnmill.registry.tracking import Tracking, track_pending
 
 pytestmark = pytest.mark.programs
@@ -100,15 +102,15 @@ def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
     manifest = pack_output(output, "torch", tmp_path / "work", config)
     store_and_register(registry, "rater", tmp_path / "work", manifest, config)
     said: list[str] = []
-    write = tracking._write_run
+    create = MlflowClient.create_run
 
-    def write_late(*arguments: Any) -> str:
-        """Write when the other, who found no run either, has written its own."""
-        monkeypatch.setattr(tracking, "_write_run", write)
+    def create_late(*arguments: Any, **more: Any) -> Run:
+        """Begin a run when the other, who found none either, has written its own."""
+        monkeypatch.setattr(MlflowClient, "create_run", create)
         assert track_pending(registry, mlflow, said.append) == 1
-        return write(*arguments)
+        return create(*arguments, **more)
 
-    monkeypatch.setattr(tracking, "_write_run", write_late)
+    monkeypatch.setattr(MlflowClient, "create_run", create_late)
     track_pending(registry, mlflow, said.append)
     assert [each.tracking_run_id for each in mlflow.runs()] == [registry.versions.get("rater", 1).tracking_run_id]
     assert (registry.versions.untracked(), said) == ([], [])
