@@ -197,13 +197,19 @@ def _register(session: Session, candidate: Candidate) -> ModelVersion:
 
 
 def _values(session: Session, candidate: Candidate) -> dict[str, Any]:
-    parent = sa.select(VERSION.c.id).where(VERSION.c.bundle_id == candidate.parent).order_by(VERSION.c.id).limit(1)
     return {
         **{name: getattr(candidate, name) for name in _SAME},
-        "parent_id": None if candidate.parent is None else session.execute(parent).scalar(),
+        "parent_id": None if candidate.parent is None else _parent_id(session, candidate.parent),
         "created_at": session.now,
         "created_by": session.actor,
     }
+
+
+def _parent_id(session: Session, bundle_id: str) -> int | None:
+    """Return the version that is a bundle; its model is held, so that it is not retired before its child is there."""
+    query = sa.select(VERSION.c.id).join(MODEL, MODEL.c.id == VERSION.c.model_id)
+    first = query.where(VERSION.c.bundle_id == bundle_id).order_by(VERSION.c.id).limit(1)
+    return session.execute(first.with_for_update(read=True, of=MODEL)).scalar()
 
 
 def _restore(session: Session, candidate: Candidate, found: rows.Row) -> None:
