@@ -150,11 +150,19 @@ def test_the_commands_tell_the_same_story(
     assert "application_1_0001" in shown("runs", "list")
     assert "model.onnx" in shown("bundle", "show", bundle_id)
     assert "largest difference 0)" in shown("bundle", "verify", bundle_id)
-    assert shown("bundle", "fetch", bundle_id, "--cache", str(tmp_path / "cache")).strip().endswith(bundle_id)
+    verified = json.loads(shown("bundle", "verify", bundle_id, "--output", "json"))
+    assert verified == {"bundle_id": bundle_id, "files": 3, "largest_difference": 0.0}
+    cache = str(tmp_path / "cache")
+    assert shown("bundle", "fetch", bundle_id, "--cache", cache) == f"{cache}/{bundle_id}\n"
+    fetched = json.loads(shown("bundle", "fetch", bundle_id, "--cache", cache, "--output", "json"))
+    assert fetched == {"bundle_id": bundle_id, "folder": f"{cache}/{bundle_id}"}
     assert (
         json.loads(shown("bundle", "show", str(tmp_path / "cache" / bundle_id), "--output", "json"))["flavour"]
         == "torch"
     )
     assert shown("bundle", "pack", output, str(tmp_path / "packed"), "--flavour", "torch").strip() == bundle_id
+    repacked = shown("bundle", "pack", output, str(tmp_path / "again"), "--flavour", "torch", "--output", "json")
+    assert json.loads(repacked) == {"bundle_id": bundle_id}
+    assert json.loads(shown("mlflow", "sync", "--output", "json")) == {"done": 0, "behind": 0}
     assert run(yarnmill, ["models", "deploy", "rater", "1", "--expected", "9", "--home", str(home)]) == 4
     assert run(yarnmill, ["models", "deploy", "rater", "2", "--home", str(home)]) == 3
