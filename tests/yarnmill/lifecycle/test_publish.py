@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,17 @@ def test_mlflow_being_down_loses_nothing(output: str, config: Config, home: Path
     assert registry.versions.untracked() == []
     assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 0
     assert [each.run_id for each in Tracking(config.tracking_uri).runs()] == [REPORT.run_id]
+
+
+def test_a_server_of_mlflow_that_is_away_is_told_at_once(output: str, home: Path, settings: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    away = load_config(None, [settings[1], f"registry.tracking=http://ana:secret@127.0.0.1:{port}"], home=str(home))
+    said: list[str] = []
+    assert publish(output, "rater", "torch", away, said.append).version == 1
+    assert said[-1].startswith("1 versions are registered but not in MLflow yet: MLflow at http://ana:***@127.0.0.1:")
+    back = load_config(None, [settings[1]], home=str(home))
+    assert track_pending(Registry(back.registry_url), Tracking(back.tracking_uri), said.append) == 1
 
 
 def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
