@@ -123,6 +123,7 @@ def test_what_an_older_registry_did_not_note_is_found_out_first(registry: Regist
 
 LIFE = """
 import random, sys
+from contextlib import suppress
 from pathlib import Path
 from yarnmill.blobs import open_store
 from yarnmill.bundle.store import blobs_of, put_bundle
@@ -148,6 +149,9 @@ for step in range(10_000):
         promote("rater", version.version, gate, config)
     except (ConflictError, NotFoundError) as problem:
         print("passed over", type(problem).__name__, flush=True)  # the other one was quicker
+    for one in registry.deployments.find("rater"):  # what runs stays
+        with suppress(ConflictError):  # it serves
+            registry.deployments.undeploy("rater", one.version)
     retire(registry, policy, registry.retention.plan(policy))
 """
 
@@ -173,5 +177,6 @@ def test_lives_killed_anywhere_are_whole_when_one_is_lived_again(tmp_path: Path)
         serving = {one.version for one in registry.deployments.find("rater") if one.status == "serving"}
         assert serving == {version for one in registry.endpoints.find() for version in one.rule.versions}
     assert len(versions) > 2
+    assert {"retire", "restore"} <= {entry.action for entry in registry.audit("rater")}
     assert all(verdict.passed for verdict in registry.verdicts.find("rater"))
     assert deploy("rater", kept[-1].version, config).rule.versions == (kept[-1].version,)
