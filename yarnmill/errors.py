@@ -84,6 +84,12 @@ class ClusterUnavailableError(YarnMillError):
     kind = "cluster unavailable"
 
 
+class StorageFullError(ClusterUnavailableError):
+    """A disk or a quota has no room left: running it again helps when somebody has made some."""
+
+    kind = "storage full"
+
+
 class JobFailedError(YarnMillError):
     """A job was started and ended without success."""
 

@@ -6,6 +6,7 @@ by one atomic act: bytes and trees are written beside their place and renamed in
 that is there is ever overwritten unless the caller says so.
 """
 
+import errno
 import io
 import os
 import re
@@ -32,6 +33,7 @@ from yarnmill.errors import (
     ConfigurationError,
     ConflictError,
     NotFoundError,
+    StorageFullError,
     YarnMillError,
 )
 from yarnmill.patience import Patience
@@ -48,6 +50,7 @@ _TAKEN: Final = (
     "must both be directories",
     "is not empty",
 )
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 # fsspec takes these for the end of a path, and would put the file elsewhere without a word.
 _NOT_ON_HDFS: Final = re.compile(r"[#?;]")
 
@@ -200,13 +203,14 @@ def _from_library(url: str, problem: Exception) -> YarnMillError:
         return BadDataError(
             f"{url}: HDFS has no sound copy of it ({first_line})", mend="hdfs fsck / -list-corruptfileblocks"
         )
-    if "SafeMode" in message:
-        return ClusterUnavailableError(f"{url}: HDFS is in safe mode", mend="wait, or hdfs dfsadmin -safemode leave")
+    if getattr(problem, "errno", None) in _FULL or "QuotaExceeded" in message:
+        return StorageFullError(f"{url}: {first_line}", mend="make room there, or ask for more")
     if not url.startswith("hdfs:"):
         return ConfigurationError(f"{url}: {first_line}", mend="check the disk and the permissions of its folder")
-    return ClusterUnavailableError(
-        f"{url}: HDFS does not answer ({first_line})", mend="yarnmill cluster status; yarnmill cluster up"
-    )
+    what, mend = f"does not answer ({first_line})", "yarnmill cluster status; yarnmill cluster up"
+    if "SafeMode" in message:
+        what, mend = "is in safe mode", "wait, or hdfs dfsadmin -safemode leave"
+    return ClusterUnavailableError(f"{url}: HDFS {what}", mend=mend)
 
 
 def exists(url: str | Path) -> bool:

@@ -64,12 +64,12 @@ def test_a_named_blob_lives_and_ends(
     shown = said(0, "stat", "ml/models/rank/1")
     assert shown.startswith(blob_id)
     assert {"  type: text/plain", "  owner: ana", "  meta stage: trial"} <= set(shown.splitlines())
-    said(0, "expire", blob_id, "never")
+    assert json.loads(said(0, "expire", blob_id, "never", "--output", "json"))["expires_at_ms"] is None
     assert "  expires: never" in said(0, "stat", blob_id)
     said(0, "rm", "ml/models/rank/1")
     assert "was deleted" in said(3, "get", blob_id, str(tmp_path / "copy"))
     assert said(0, "ls") == ""
-    said(0, "restore", blob_id)
+    assert json.loads(said(0, "restore", blob_id, "--output", "json"))["id"] == blob_id
     said(0, "get", "ml/models/rank/1", str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == b"weights"
 

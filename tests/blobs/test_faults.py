@@ -27,6 +27,8 @@ FULL = """
 import io, os, sys
 from pathlib import Path
 from yarnmill.blobs import open_store
+from yarnmill.blobs.http.app import create_app
+from yarnmill.blobs.http.tokens import fresh_rules
 from yarnmill.blobs.scrub import scrub
 from yarnmill.errors import YarnMillError
 from yarnmill.registry import Candidate, Registry
@@ -40,6 +42,11 @@ try:
     store.put(io.BytesIO(bytes(8 << 20)))
 except YarnMillError as problem:
     print(type(problem).__name__, problem.what)
+rules = fresh_rules()
+client = create_app(store, lambda: rules, is_open=True).test_client()
+said = {"x-ambry-service-id": "s", "x-ambry-content-type": "a/b"}
+paths = (("POST", "/"), ("PUT", "/named/ml/c/n"), ("PUT", "/s3/ml/c/k"))
+print(*(client.open(path, method=method, data=bytes(8 << 20), headers=said).status_code for method, path in paths))
 assert list(store.ids()) == [small] and scrub(store).damaged == ()
 filler = folder / "filler"
 with open(filler, "wb", buffering=0) as file:
@@ -80,8 +87,10 @@ def test_a_full_disk_is_told_and_damages_nothing(tmp_path: Path) -> None:
     if "unshare:" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no disk of one's own here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
-    blob, registry = done.stdout.splitlines()
+    blob, http, registry = done.stdout.splitlines()
+    assert blob.startswith("StorageFullError")
     assert "No space left on device" in blob
+    assert http == "507 507 507"
     assert "full" in registry
 
 

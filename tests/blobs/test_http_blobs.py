@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from waiting import eventually
 
 from yarnmill import fs
 from yarnmill.blobs import Attributes
@@ -157,7 +158,10 @@ def test_a_deleted_blob_is_gone_and_comes_back(face: "Face") -> None:
     path = face.put(DATA)
     assert face.call("DELETE", path).status_code == 202
     assert face.call("DELETE", path).status_code == 202
-    assert {face.call(method, path).status_code for method in ("GET", "HEAD")} == {410}
+    addresses = [path, f"{path}/BlobInfo", f"{path}/UserMetadata"]
+    assert {face.call(method, each).status_code for method in ("GET", "HEAD") for each in addresses} == {410}
+    signing = {"x-ambry-url-type": "GET", "x-ambry-blob-id": path}
+    assert face.call("GET", "/signedUrl", headers=signing).status_code == 410
     assert "was deleted" in face.call("GET", path).json()["error"]
     headers = {"x-ambry-blob-id": path, "x-ambry-service-id": "tests"}
     assert face.call("PUT", "/updateTtl", headers=headers).status_code == 410
@@ -166,13 +170,17 @@ def test_a_deleted_blob_is_gone_and_comes_back(face: "Face") -> None:
 
 
 def test_a_blob_expires_unless_it_is_made_permanent(face: "Face") -> None:
-    short, kept = face.put(DATA, ttl="2"), face.put(DATA, ttl="2")
-    headers = {"x-ambry-blob-id": kept.removeprefix("/"), "x-ambry-service-id": "tests"}
-    assert face.call("PUT", "/updateTtl", headers=headers).status_code == 200
-    assert "x-ambry-ttl" not in face.call("HEAD", kept).headers
-    time.sleep(2.1)
-    assert face.call("GET", short).status_code == 410
+    short, kept = face.put(DATA, ttl="1"), face.put(DATA, ttl="600")
+    assert face.call("HEAD", kept).headers["x-ambry-ttl"] == "600"
+    assert eventually(lambda: face.call("GET", short).status_code == 410, 60)
+    said = {"x-ambry-blob-id": kept.removeprefix("/"), "x-ambry-service-id": "tests"}
+    for act, ttl in (("undelete", "600"), ("updateTtl", None), ("undelete", None)):
+        if act == "undelete":
+            assert face.call("DELETE", kept).status_code == 202
+        assert face.call("PUT", f"/{act}", headers=said).status_code == 200
+        assert face.call("HEAD", kept).headers.get("x-ambry-ttl") == ttl
     assert face.call("GET", kept).content == DATA
+    assert face.call("PUT", "/undelete", headers={**said, "x-ambry-blob-id": short}).status_code == 410
     assert "x-ambry-ttl" not in face.call("HEAD", face.put(DATA, ttl="-1")).headers
 
 

@@ -40,7 +40,11 @@ def test_a_name_is_had_once(face: "Face", container: str) -> None:
     assert (head["x-ambry-target-account-name"], head["x-ambry-private"]) == ("ml", "true")
     assert head["x-ambry-target-container-name"] == container.rsplit("/", 1)[-1]
     assert face.call("DELETE", f"{container}/rank/1").status_code == 202
-    assert face.call("GET", f"{container}/rank/1").status_code == 410
+    addresses = [
+        f"{container}/rank/1",
+        *(made.headers["Location"] + more for more in ("", "/BlobInfo", "/UserMetadata")),
+    ]
+    assert {face.call(method, each).status_code for method in ("GET", "HEAD") for each in addresses} == {410}
     assert put(face, f"{container}/rank/1", b"third").status_code == 409
     named = {"x-ambry-blob-id": f"{container}/rank/1", "x-ambry-service-id": "tests"}
     assert face.call("PUT", "/undelete", headers=named).status_code == 200
@@ -125,11 +129,18 @@ def test_chunks_become_one_blob_in_the_order_that_is_said(face: "Face", containe
     assert (made.status_code, made.headers["x-ambry-blob-size"]) == (201, "1100001")
     whole = parts[2] + parts[0] + parts[1] + parts[0]
     assert face.call("GET", made.headers["Location"]).content == whole
+    for start, stop in ((499_999, 500_001), (700_000, 1_100_001), (799_999, 800_002)):  # across where they meet
+        answer = face.call("GET", made.headers["Location"], headers={"Range": f"bytes={start}-{stop - 1}"})
+        assert (answer.status_code, answer.content) == (206, whole[start:stop])
+    past = face.call("GET", made.headers["Location"], headers={"Range": "bytes=1100001-"})
+    assert (past.status_code, past.headers["Content-Range"]) == (416, "bytes */1100001")
     assert "x-ambry-ttl" not in face.call("HEAD", made.headers["Location"]).headers
     stitch = {"x-ambry-upload-named-blob-mode": "STITCH"}
     ids = [chunk(face, part, "t", **{"x-ambry-target-account-name": "ml", **_container(container)}) for part in parts]
     assert face.call("PUT", f"{container}/n", json={"signedChunkIds": ids}, headers=PUT | stitch).status_code == 201
     assert face.call("GET", f"{container}/n").content == b"".join(parts)
+    assert face.call("GET", f"{container}/n", headers={"Range": "bytes=-500001"}).content == parts[1] + parts[2]
+    assert face.call("GET", f"{container}/n", headers={"Range": "bytes=800001-"}).status_code == 416
 
 
 def _container(address: str) -> dict[str, str]:

@@ -151,6 +151,21 @@ def test_requests_that_come_together_are_all_answered(face: "Face") -> None:
     assert re.findall(r"HTTP/1.1 (\d+)", answers) == ["401", "200", "200", "200"]
 
 
+def test_the_answer_to_a_head_is_followed_by_the_next_answer(face: "Face") -> None:
+    """Read from the socket itself, for clients pass over a body that should not be there."""
+    address, path = urlsplit(face.url), face.put(b"precious")
+    said = f"Host: x\r\nAuthorization: Bearer {face.token}\r\n"
+    asked = [(path, ""), (f"{path}/BlobInfo", ""), (path, "Range: bytes=0-3\r\n"), (path, "Range: bytes=9-\r\n")]
+    asked += [(f"/{'0' * 32}", ""), ("/x", ""), ("/s3/ml/c/none", "")]
+    heads = "".join(f"HEAD {where} HTTP/1.1\r\n{said}{more}\r\n" for where, more in asked)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as client:
+        client.sendall(f"{heads}GET /healthCheck HTTP/1.1\r\n{said}Connection: close\r\n\r\n".encode())
+        *answers, body = b"".join(iter(lambda: client.recv(65_536), b"")).decode().split("\r\n\r\n")
+    statuses = [re.match(r"HTTP/1.1 (\d+)", answer) for answer in answers]
+    assert [status and status[1] for status in statuses] == ["200", "200", "206", "416", "404", "400", "400", "200"]
+    assert body == "GOOD"
+
+
 def test_fifty_readers_at_once_read_the_same(face: "Face") -> None:
     data = secrets.token_bytes(2_000_000)
     path = face.put(data)

@@ -122,6 +122,43 @@ def test_what_cannot_be_meant_is_refused(s3: Any) -> None:
     upload.complete(one, two)
 
 
+def begun_in(s3: Any, bucket: str, **said: Any) -> list[tuple[list[tuple[str, str]], list[str]]]:
+    """Return the pages of a bucket's uploads: keys with ids, and prefixes."""
+    pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, **said)
+    return [
+        (
+            [(each["Key"], each["UploadId"]) for each in page.get("Uploads", [])],
+            [each["Prefix"] for each in page.get("CommonPrefixes", [])],
+        )
+        for page in pages
+    ]
+
+
+def test_uploads_under_way_are_listed_by_key_in_pages(s3: Any) -> None:
+    bucket, keys = f"c{secrets.token_hex(4)}", ["b", "a/2", "a/1", "a/1", "ü/x"]
+    ids = [s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in keys]
+    s3.create_multipart_upload(Bucket=f"{bucket}x", Key="a/1")
+    for key, over in (("done", s3.complete_multipart_upload), ("given up", s3.abort_multipart_upload)):
+        said = {"Bucket": bucket, "Key": key}
+        said["UploadId"] = s3.create_multipart_upload(**said)["UploadId"]
+        part = {"PartNumber": 1, "ETag": s3.upload_part(**said, PartNumber=1, Body=b"x")["ETag"]}
+        over(**said, **({"MultipartUpload": {"Parts": [part]}} if key == "done" else {}))
+    there = sorted(zip(keys, ids, strict=True))
+    assert begun_in(s3, bucket) == [(there, [])]
+    for size in (1, 2, 3):
+        pages = begun_in(s3, bucket, PaginationConfig={"PageSize": size})
+        assert [len(page) for page, _ in pages[:-1]] == [size] * (len(pages) - 1)
+        assert [one for page, _ in pages for one in page] == there
+    assert begun_in(s3, bucket, Prefix="a/1") == [(there[:2], [])]
+    folded = begun_in(s3, bucket, Delimiter="/", PaginationConfig={"PageSize": 1})
+    assert folded == [([], ["a/"]), ([there[3]], []), ([], ["ü/"])]
+    assert begun_in(s3, bucket, Prefix="ü", EncodingType="url") == [([("%C3%BC/x", ids[4])], [])]
+    assert begun_in(s3, f"{bucket}y") == [([], [])]
+    for key, upload_id in there:  # as whoever tidies up does
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+    assert begun_in(s3, bucket) == [([], [])]
+
+
 def test_a_key_that_is_taken_is_not_uploaded_to(s3: Any) -> None:
     upload = Upload(s3)
     part = upload.put(1, b"late")

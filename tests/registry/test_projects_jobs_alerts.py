@@ -1,5 +1,7 @@
 """The smaller records: projects, prediction jobs, alerts."""
 
+from itertools import pairwise
+
 import pytest
 from registered import bundle
 
@@ -54,6 +56,12 @@ def test_a_prediction_job_moves_forward_only(registry: Registry, candidate: Cand
     with pytest.raises(ConflictError, match="is completed and cannot become failed"):
         registry.jobs.move(job.id, "failed")
     assert registry.jobs.find("rater") == [done]
+    trace = [one for one in registry.audit("rater") if one.action == "predict"]
+    assert [(one.actor, one.before.get("status"), one.after.get("status")) for one in trace] == [
+        ("ana", None, None),
+        ("ana", "pending", "running"),
+        ("ana", "running", "completed"),
+    ]
     with pytest.raises(NotFoundError, match="prediction job 999"):
         registry.jobs.move(999, "running")
     with pytest.raises(NotFoundError, match="rater has no version 2"):
@@ -73,7 +81,15 @@ def test_an_alert_is_set_changed_and_deleted(registry: Registry, candidate: Cand
     assert registry.alerts.find() == []
     with pytest.raises(NotFoundError, match="no alert slow"):
         registry.alerts.delete("rater", "slow")
-    assert [entry.action for entry in registry.audit("rater")][-3:] == ["set alert", "set alert", "delete alert"]
+    trace = registry.audit("rater")[-3:]
+    assert [(entry.actor, entry.action) for entry in trace] == [
+        ("ana", "set alert"),
+        ("ana", "set alert"),
+        ("ana", "delete alert"),
+    ]
+    on = {"alert": "slow", "condition": "latency_p99_s above 0.05 for 60 s, warning", "receiver": "team@example.com"}
+    seen = [{}, {**on, "enabled": True}, {**on, "enabled": False}, {}]
+    assert [(entry.before, entry.after) for entry in trace] == list(pairwise(seen))
 
 
 def test_a_verdict_keeps_what_was_judged(registry: Registry, candidate: Candidate) -> None:

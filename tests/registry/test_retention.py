@@ -1,14 +1,20 @@
 """Which versions go, what goes with them, and what never does."""
 
 import datetime as dt
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import psycopg
 import pytest
 from registered import Let, bundle
+from waiting import eventually
 
 from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import convert
 from yarnmill.registry import Candidate, Registry, Rule
+from yarnmill.registry.database import Session
 from yarnmill.registry.retention import Policy
 
 NEWEST = Policy(keep=1, served_within_days=7)
@@ -72,6 +78,42 @@ def test_what_a_kept_one_was_made_from_stays(registry: Registry, publish: Publis
     assert due(registry) == []
     publish(5)
     assert due(registry) == ["base/1", "base/2", "rater/1"]
+
+
+@pytest.mark.programs
+def test_what_somebody_registers_a_child_of_meanwhile_stays(
+    migrated_postgres: str, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only of two connections of a server: SQLite has one writer at a time."""
+    registry = Registry(migrated_postgres)
+    for number in (1, 2):
+        registry.versions.register(bundle(candidate, number, "base"))
+    plan = registry.retention.plan(NEWEST)
+    assert [one.version for one in plan] == [1]
+    is_about, may_go_on = threading.Event(), threading.Event()
+    note = Session.note
+
+    def note_late(session: Session, action: str, *told: Any) -> None:
+        note(session, action, *told)
+        if action == "register":
+            is_about.set()
+            may_go_on.wait(60)
+
+    monkeypatch.setattr(Session, "note", note_late)
+
+    def is_waiting() -> bool:
+        with psycopg.connect(migrated_postgres.replace("+psycopg", "")) as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            return connection.execute(query).fetchone() != (0,)
+
+    with ThreadPoolExecutor(2) as pool:
+        child = pool.submit(registry.versions.register, bundle(candidate, 3, "rater", parent=f"{1:064x}"))
+        assert is_about.wait(60)
+        retired = pool.submit(registry.retention.retire, NEWEST, plan)
+        assert eventually(lambda: retired.done() or is_waiting())
+        may_go_on.set()
+        assert (child.result().parent, retired.result()) == ("base/1", [])
+    registry.close()
 
 
 def test_the_label_keep_keeps(registry: Registry, publish: Publish) -> None:

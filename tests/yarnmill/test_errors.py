@@ -15,6 +15,7 @@ from yarnmill.errors import (
     GoneError,
     JobFailedError,
     NotFoundError,
+    StorageFullError,
     YarnMillError,
 )
 
@@ -25,6 +26,7 @@ CODES = {
     GoneError: 3,
     ConflictError: 4,
     ClusterUnavailableError: 10,
+    StorageFullError: 10,
     JobFailedError: 20,
     BadDataError: 21,
 }

@@ -69,7 +69,7 @@ def test_a_full_disk_costs_a_line_and_no_answer() -> None:
         write_line(full, b"line\n")
 
 
-def no_start(*_: object) -> Any:  # noqa: ANN401
+def no_start(*_: object) -> Any:
     """Be WSGI's own."""
 
 

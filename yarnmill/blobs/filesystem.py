@@ -64,6 +64,10 @@ class FileSystemBlobStore(RecordStore):
 
     def _placed(self, fresh: str, known: Known, size_bytes: int) -> BlobInfo:
         if not is_content_id(known.id):
+            if known.attributes is not None and known.attributes.expires_at_ms is not None:
+                # So that whoever collects what has expired need not read every blob; before it is there, so that it is
+                # found also if this process dies.
+                self.states.mark(known.id)
             try:
                 fs.rename(fresh, self.places.loose(known.id))
             except ConflictError:
@@ -74,9 +78,6 @@ class FileSystemBlobStore(RecordStore):
             if state.has_ended or self.places.packs.find(known.id):  # collected, or packed, while this was put
                 fs.delete(self.places.loose(known.id))
                 raise ConflictError(f"blob {known.id}: its name was taken, and is for ever")
-            end = known.attributes.expires_at_ms if known.attributes is not None else None
-            if end is not None:  # so that whoever collects what has expired need not read every blob
-                state = self.states.add(known.id, "expires", state, end)
             return info_of(known, size_bytes, state)
         for _ in range(_TRIES):
             # First of all, so that who collects what was deleted lets it be.

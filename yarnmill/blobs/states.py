@@ -2,7 +2,7 @@
 
 The bytes are never touched. Each change is an empty file ``<number>-<what>-<when>[-<end>]`` in a folder of the
 blob's own, made by one act; the blob's state is what they add up to, in their order. A blob that nothing happened to
-has no folder; one that is put with an end has it as its first change.
+has no folder; one that is put with an end has one all the same, with a change that says nothing.
 """
 
 import hashlib
@@ -13,6 +13,8 @@ from yarnmill import fs
 from yarnmill.errors import BadDataError, NotFoundError
 
 _NEVER: Final = "never"
+_NOTHING: Final = "00000000-put-0"
+"""Comes before all changes, and says what is so without it."""
 
 What = Literal["collected", "deleted", "expires", "put", "restored"]
 
@@ -69,6 +71,10 @@ class States:
         fs.create_empty(fs.join(self.folder(blob_id), name))
         return self.of(blob_id)
 
+    def mark(self, blob_id: str) -> None:
+        """Let a blob be one of :meth:`changed`, which changes nothing of it, whether it is there or not."""
+        fs.create_empty(fs.join(self.folder(blob_id), _NOTHING))
+
     def folder(self, blob_id: str) -> str:
         """Return where the changes of a blob lie."""
         key = self.key(blob_id)
@@ -80,7 +86,7 @@ class States:
         return hashlib.sha256(blob_id.encode()).hexdigest()[:32]
 
     def changed(self) -> set[str]:
-        """Return the keys of all blobs that anything happened to."""
+        """Return the keys of all blobs that anything happened to, or that were put with an end."""
         try:
             folders = fs.children(self._url)
         except NotFoundError:

@@ -160,18 +160,24 @@ def rm(blob: str, store: BlobStore) -> None:
 @blobs.command()
 @click.argument("blob")
 @with_store
-def restore(blob: str, store: BlobStore) -> None:
+@output_option
+def restore(blob: str, store: BlobStore, output: str) -> None:
     """Bring back the deleted BLOB (its id or name)."""
-    store.undelete(_id(blob))
+    info = store.undelete(_id(blob))
+    if output == "json":
+        print_json(info)
 
 
 @blobs.command()
 @click.argument("blob")
 @click.argument("ttl", metavar="DURATION|never")
 @with_store
-def expire(blob: str, ttl: str, store: BlobStore) -> None:
+@output_option
+def expire(blob: str, ttl: str, store: BlobStore, output: str) -> None:
     """Let BLOB (its id or name) live so long from now on, such as '30 d', or for ever."""
-    store.update_ttl(_id(blob), None if ttl == "never" else now_ms() + int(Seconds.parse(ttl) * 1000))
+    info = store.update_ttl(_id(blob), None if ttl == "never" else now_ms() + int(Seconds.parse(ttl) * 1000))
+    if output == "json":
+        print_json(info)
 
 
 @blobs.command()

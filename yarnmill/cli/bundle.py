@@ -28,8 +28,11 @@ def bundle() -> None:
 @click.option("--flavour", required=True, type=click.Choice(get_args(Flavour)), help="How the model was trained.")
 @click.option("--onnx", "as_onnx", is_flag=True, help="Convert a model of scikit-learn, XGBoost or LightGBM to ONNX.")
 @click.option("--put", "stores", is_flag=True, help="Put the bundle into the blob store, too [storage.blobs].")
+@output_option
 @with_config
-def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, as_onnx: bool, stores: bool) -> None:
+def pack(  # noqa: PLR0913  # its options
+    output_url: str, folder: Path, flavour: Flavour, output: str, config: Config, *, as_onnx: bool, stores: bool
+) -> None:
     """Pack the training output at OUTPUT_URL into the fresh local FOLDER and print the bundle's id."""
     # What opens a model loads its libraries: not for the commands below.
     from yarnmill.lifecycle.publish import pack_output  # noqa: PLC0415
@@ -38,7 +41,11 @@ def pack(output_url: str, folder: Path, flavour: Flavour, config: Config, *, as_
     manifest = pack_output(output_url, flavour, folder, config, as_onnx=as_onnx)
     if stores:
         put_bundle(open_store(config.storage.blobs), folder, manifest)
-    click.echo(bundle_id(manifest_bytes(manifest)))
+    packed = bundle_id(manifest_bytes(manifest))
+    if output == "json":
+        print_json({"bundle_id": packed})
+        return
+    click.echo(packed)
 
 
 @bundle.command()
@@ -75,16 +82,22 @@ def diff(before: str, after: str, output: str, config: Config) -> None:
 @bundle.command()
 @click.argument("name", metavar="ID|FOLDER")
 @click.option("--files-only", is_flag=True, help="Do not open the model: its library need not be here.")
+@output_option
 @with_config
-def verify(name: str, config: Config, *, files_only: bool) -> None:
+def verify(name: str, output: str, config: Config, *, files_only: bool) -> None:
     """Read every byte of a bundle in the blob store (by ID) or in a local FOLDER, and ask the model its example.
 
     Exit status 21 if a byte or an answer is not what it was.
     """
     manifest = verify_stored(_store(config), name) if is_content_id(name) else verify_bundle(Path(name))
-    click.echo(f"{bundle_id(manifest_bytes(manifest))}: {len(manifest.files)} files, all sound")
+    verified = bundle_id(manifest_bytes(manifest))
+    if output == "json":
+        difference = None if files_only else _difference(name, config)
+        print_json({"bundle_id": verified, "files": len(manifest.files), "largest_difference": difference})
+        return
+    click.echo(f"{verified}: {len(manifest.files)} files, all sound")
     if not files_only:
-        click.echo(_example_answered(name, config))
+        click.echo(_example_answered(_difference(name, config)))
 
 
 @bundle.command()
@@ -92,11 +105,16 @@ def verify(name: str, config: Config, *, files_only: bool) -> None:
 @click.option(
     "--cache", type=click.Path(path_type=Path), default=None, help="Folder of bundles by id [<home>/bundles]."
 )
+@output_option
 @with_config
-def fetch(bundle: str, cache: Path | None, config: Config) -> None:
+def fetch(bundle: str, cache: Path | None, output: str, config: Config) -> None:
     """Fetch bundle ID from the blob store into a local cache, verified, and print its folder."""
     folder = cache or config.home_path / "bundles"
-    click.echo(fetch_bundle(_store(config), bundle, folder, limit_bytes=config.bundles.limit_bytes))
+    fetched = fetch_bundle(_store(config), bundle, folder, limit_bytes=config.bundles.limit_bytes)
+    if output == "json":
+        print_json({"bundle_id": bundle, "folder": str(fetched)})
+        return
+    click.echo(fetched)
 
 
 bundle.add_command(mobile)
@@ -110,13 +128,17 @@ def _manifest(name: str, config: Config) -> Manifest:
     return read_bundle_manifest(_store(config), name) if is_content_id(name) else read_manifest(Path(name))
 
 
-def _example_answered(name: str, config: Config) -> str:
+def _difference(name: str, config: Config) -> float | None:
+    """Return how far the model is from its example's answers, None if the bundle is of before there were examples."""
     # What opens a model loads its libraries: not for the other commands.
     from yarnmill.flavours.example import check_example  # noqa: PLC0415
     from yarnmill.flavours.open import open_predictor  # noqa: PLC0415
 
     with held_bundle(name, config) as bundle:
-        difference = check_example(open_predictor(bundle.folder, allow_code=config.bundles.allow_code), bundle.folder)
+        return check_example(open_predictor(bundle.folder, allow_code=config.bundles.allow_code), bundle.folder)
+
+
+def _example_answered(difference: float | None) -> str:
     if difference is None:
         return "example: none, as in every bundle of schema version 1"
     return f"example: answered as when it was packed (largest difference {difference:.2g})"

@@ -9,7 +9,7 @@ from yarnmill.blobs import is_content_id, open_store
 from yarnmill.bundle.cache import HeldBundle
 from yarnmill.bundle.manifest import bundle_id, manifest_bytes
 from yarnmill.bundle.store import fetch_held, put_bundle
-from yarnmill.cli.options import with_config
+from yarnmill.cli.options import output_option, print_json, with_config
 from yarnmill.config import Config
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     help="Labelled rows to measure the loss of accuracy on, as example.json has them [the bundle's example].",
 )
 @click.option("--put", "stores", is_flag=True, help="Put the bundle into the blob store, too [storage.blobs].")
+@output_option
 @with_config
-def mobile(  # its options
-    name: str, folder: Path, form: "Form", rows: Path | None, config: Config, *, stores: bool
+def mobile(  # noqa: PLR0913  # its options
+    name: str, folder: Path, form: "Form", rows: Path | None, output: str, config: Config, *, stores: bool
 ) -> None:
     """Make a mobile form of a bundle in the fresh local FOLDER, a bundle of its own, and print its id."""
     # What opens a model loads its libraries: not for the other commands.
@@ -41,6 +42,9 @@ def mobile(  # its options
     if stores:
         put_bundle(open_store(config.storage.blobs), folder, manifest)
     comparison = manifest.comparisons[-1]
+    if output == "json":
+        print_json({"bundle_id": bundle_id(manifest_bytes(manifest)), "comparison": comparison})
+        return
     click.echo(f"largest difference to ONNX over {comparison.rows} rows: {comparison.largest_difference:.3g}", err=True)
     for metric, value in comparison.metrics.items():
         click.echo(f"{metric} {value:.6g}", err=True)

@@ -10,7 +10,7 @@ from contextlib import suppress
 import click
 
 from yarnmill.cli.demo_server import free_port
-from yarnmill.cli.options import with_config
+from yarnmill.cli.options import output_option, print_json, with_config
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
 from yarnmill.registry import Registry
@@ -70,12 +70,16 @@ def _serve(arguments: list[str], environment: dict[str, str]) -> int:
 
 
 @mlflow.command()
+@output_option
 @with_config
-def sync(config: Config) -> None:
+def sync(output: str, config: Config) -> None:
     """Bring MLflow in step with the registry: runs that are missing, labels that changed."""
     registry = Registry(config.registry_url)
     done = track_pending(registry, Tracking(config.tracking_uri), _say)
     behind = len(registry.versions.untracked())
+    if output == "json":
+        print_json({"done": done, "behind": behind})
+        return
     click.echo(f"{done} versions brought in step, {behind} still behind")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
+from pandas.util import hash_array
 
 from photon.evaluation import Question, Scored, parse_evaluator
 from photon.evaluation.paired import paired_difference
@@ -92,7 +92,9 @@ Sample = dict[str, npt.NDArray[Any]]
 
 def _sample(url: str, bundle_id: str, entities: Sequence[str], rows: int) -> Sample:
     """Return the rows of a table whose uids have the smallest hashes, at most ``rows`` of them."""
-    kept: Sample = {}
+    kept: list[Sample] = []
+    below: np.uint64 | None = None
+    count = 0
     for batch in _batches(url, entities):
         others = set(batch.column("bundle_id").unique().to_pylist()) - {bundle_id}
         if others:
@@ -101,24 +103,30 @@ def _sample(url: str, bundle_id: str, entities: Sequence[str], rows: int) -> Sam
                 expected=f"of {bundle_id[:12]}, the version's own",
                 mend="score the rows with this version",
             )
-        fresh = _columns(batch, entities)
-        kept = fresh if not kept else {name: np.concatenate([kept[name], fresh[name]]) for name in fresh}
-        if len(kept["hash"]) > 2 * rows:
-            kept = _smallest(kept, rows)
+        kept.append(_columns(batch, entities, below))
+        count += len(kept[-1]["hash"])
+        if count > 2 * rows:
+            kept, count = [_smallest(kept, rows)], rows
+            below = kept[0]["hash"][-1]
     if not kept:
         raise NotFoundError(f"{url}: no scores there", expected="the folder that jobs/score wrote for a model")
     return _smallest(kept, rows)
 
 
-def _smallest(sample: Sample, rows: int) -> Sample:
-    order = np.argsort(sample["hash"], kind="stable")[:rows]
-    return {name: values[order] for name, values in sample.items()}
+def _smallest(parts: Sequence[Sample], rows: int) -> Sample:
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.argsort(whole["hash"], kind="stable")[:rows]
+    return {name: values[order] for name, values in whole.items()}
 
 
-def _columns(batch: pa.RecordBatch, entities: Sequence[str]) -> Sample:
-    uids = batch.column("uid").to_numpy(zero_copy_only=False)
-    hashes = np.fromiter((xxhash.xxh3_64_intdigest(str(uid).encode()) for uid in uids), np.uint64, len(uids))
-    columns = {"uid": uids.astype(str) if uids.dtype == object else uids, "hash": hashes}
+def _columns(batch: pa.RecordBatch, entities: Sequence[str], below: np.uint64 | None) -> Sample:
+    """Return the rows whose hashes are below one; of the others, nearly all of a long table, only the uids are read."""
+    uids = batch.column("uid").cast(pa.string()).to_numpy(zero_copy_only=False)
+    hashes = hash_array(uids, categorize=False)
+    if below is not None:
+        wanted = np.flatnonzero(hashes < below)
+        batch, uids, hashes = batch.take(pa.array(wanted)), uids[wanted], hashes[wanted]
+    columns = {"uid": uids.astype(str), "hash": hashes}
     for name in ("response", "weight", "score"):
         columns[name] = batch.column(name).to_numpy(zero_copy_only=False).astype(np.float64)
     for entity in entities:

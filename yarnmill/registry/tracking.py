@@ -6,10 +6,12 @@ The registry is the truth and MLflow a view of it. A version whose run could not
 
 import datetime as dt
 import logging
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -31,6 +33,8 @@ _LONGEST_VALUE: Final = 4000
 _TAG_BUNDLE: Final = "yarnmill.bundle_id"
 _NOT_LABELS: Final = ("yarnmill.", "mlflow.")
 _PAGE: Final = 1000
+_PORTS: Final = {"http": 80, "https": 443}
+_CONNECT_S: Final = 10.0
 
 
 class TrackedRun(Record, frozen=True, kw_only=True):
@@ -55,6 +59,10 @@ class Tracking:
     def __init__(self, uri: str) -> None:
         self._uri = uri
 
+    def probe(self) -> None:
+        """Look whether MLflow is there; ClusterUnavailableError if not."""
+        _probe(self._uri)
+
     def record(self, version: ModelVersion, manifest: Manifest) -> str:
         """Write the MLflow run of a version and return its id; a bundle that has a run keeps it, with today's labels.
 
@@ -74,6 +82,11 @@ class Tracking:
                 client.delete_run(run.info.run_id)  # its writer died in the middle
             return _write_run(client, experiment_id, version, manifest)
 
+    def forget(self, tracking_run_id: str) -> None:
+        """Delete a run, as MLflow deletes: it can be restored there; errors as :meth:`record`."""
+        with open_tracking(self._uri) as client:
+            client.delete_run(tracking_run_id)
+
     def runs(self) -> list[TrackedRun]:
         """Return every run of every experiment, newest first; errors as :meth:`record`."""
         with open_tracking(self._uri) as client:
@@ -87,15 +100,22 @@ def track_pending(registry: Registry, tracking: Tracking, warn: Callable[[str], 
 
     What fails is told to ``warn`` and stays pending: a model is registered whether MLflow is up or not.
     """
-    done = 0
-    for version in registry.versions.untracked():
+    done, pending = 0, registry.versions.untracked()
+    try:
+        if pending:
+            tracking.probe()
+    except ClusterUnavailableError as problem:  # for all of them
+        warn(f"{len(pending)} versions are registered but not in MLflow yet: {problem.what}")
+        return 0
+    for version in pending:
         try:
             manifest = read_bundle_manifest(open_store(version.blobs_url), version.bundle_id)
             tracking_run_id = tracking.record(version, manifest)
+            if registry.versions.mark_tracked(version, tracking_run_id) != tracking_run_id:
+                tracking.forget(tracking_run_id)  # both of us had found none, and the other was quicker
         except YarnMillError as problem:
             warn(f"{version.model} version {version.version} is registered but not in MLflow yet: {problem.what}")
             continue
-        registry.versions.mark_tracked(version, tracking_run_id)
         done += 1
     return done
 
@@ -122,18 +142,37 @@ def open_tracking(uri: str) -> "Iterator[MlflowClient]":
             yield MlflowClient(tracking_uri=uri)
         except (MlflowException, sa.exc.SQLAlchemyError, OSError) as problem:
             raise ClusterUnavailableError(
-                f"MLflow at {uri}: {str(problem).splitlines()[0]}", mend="check the tracking URI and what it names"
+                f"MLflow at {_shown(uri)}: {str(problem).splitlines()[0]}",
+                mend="check the tracking URI and what it names",
             ) from None
 
 
 def _probe(uri: str) -> None:
-    """Say at once that a database cannot be opened: MLflow tries for more than a minute and a half."""
+    """Say at once that a database cannot be opened, or that no server listens: MLflow tries for some minutes."""
+    server = urlsplit(uri)
+    if server.scheme in _PORTS:
+        try:
+            socket.create_connection((server.hostname, server.port or _PORTS[server.scheme]), _CONNECT_S).close()
+        except (OSError, ValueError) as problem:
+            raise ClusterUnavailableError(
+                f"MLflow at {_shown(uri)}: nobody answers there ({problem})",
+                mend="check registry.tracking and what it names",
+            ) from None
+        return
     try:
         url = sa.make_url(uri)
         url.get_dialect()
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
-        return  # a server's address, which MLflow knows how to reach
+        return  # a place that MLflow knows how to reach
     probe(url)
+
+
+def _shown(uri: str) -> str:
+    """Return a URI without its password."""
+    try:
+        return sa.make_url(uri).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return uri
 
 
 def ensure_experiment(client: "MlflowClient", name: str, artifacts: str) -> str:

@@ -129,13 +129,19 @@ class Versions:
             query = rows.VERSIONS.where(behind, VERSION.c.retired_at.is_(None)).order_by(VERSION.c.id)
             return [rows.record_of(row, ModelVersion) for row in session.execute(query)]
 
-    def mark_tracked(self, version: ModelVersion, tracking_run_id: str) -> None:
-        """Note that MLflow has a version, as it is in ``version``, under a run; NotFoundError if there is none such."""
+    def mark_tracked(self, version: ModelVersion, tracking_run_id: str) -> str:
+        """Note that MLflow has a version, as it is in ``version``, under a run, and return the run that it has.
 
-        def mark(session: Session) -> None:
+        It is another one if somebody else noted theirs since ``version`` was looked at: the first stays. Raises
+        NotFoundError if there is no such version, or it is retired.
+        """
+
+        def mark(session: Session) -> str:
             session.model_id(version.model, lock=True)
             found = session.version_id(version.model, version.version)
             before = session.execute(sa.select(VERSION.c.tracking_run_id).where(VERSION.c.id == found)).scalar()
+            if before not in {None, version.tracking_run_id, tracking_run_id}:
+                return str(before)
             values = {"tracking_run_id": tracking_run_id, "tracked_revision": version.revision}
             newer = VERSION.c.tracked_revision < version.revision
             session.execute(sa.update(VERSION).where(VERSION.c.id == found, newer).values(values))
@@ -143,8 +149,9 @@ class Versions:
                 number = version.version
                 now: dict[str, AuditValue] = {"version": number, "tracking_run_id": tracking_run_id}
                 session.note("track", version.model, {"version": number, "tracking_run_id": before}, now)
+            return tracking_run_id
 
-        self._database.change(mark)
+        return self._database.change(mark)
 
     def _find(self, *conditions: sa.ColumnElement[bool]) -> ModelVersion | None:
         query = rows.VERSIONS.where(*conditions, VERSION.c.retired_at.is_(None))
@@ -190,13 +197,19 @@ def _register(session: Session, candidate: Candidate) -> ModelVersion:
 
 
 def _values(session: Session, candidate: Candidate) -> dict[str, Any]:
-    parent = sa.select(VERSION.c.id).where(VERSION.c.bundle_id == candidate.parent).order_by(VERSION.c.id).limit(1)
     return {
         **{name: getattr(candidate, name) for name in _SAME},
-        "parent_id": None if candidate.parent is None else session.execute(parent).scalar(),
+        "parent_id": None if candidate.parent is None else _parent_id(session, candidate.parent),
         "created_at": session.now,
         "created_by": session.actor,
     }
+
+
+def _parent_id(session: Session, bundle_id: str) -> int | None:
+    """Return the version that is a bundle; its model is held, so that it is not retired before its child is there."""
+    query = sa.select(VERSION.c.id).join(MODEL, MODEL.c.id == VERSION.c.model_id)
+    first = query.where(VERSION.c.bundle_id == bundle_id).order_by(VERSION.c.id).limit(1)
+    return session.execute(first.with_for_update(read=True, of=MODEL)).scalar()
 
 
 def _restore(session: Session, candidate: Candidate, found: rows.Row) -> None:

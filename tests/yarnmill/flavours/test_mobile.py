@@ -1,6 +1,7 @@
 """Mobile forms of trained networks: they are bundles of their own that say what they lost."""
 
 import datetime as dt
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,11 @@ def test_it_is_the_same_bundle_every_time_and_from_the_command(
     arguments = ["bundle", "mobile", str(network), str(tmp_path / "two"), "--form", "quantised-onnx"]
     assert run(yarnmill, arguments) == 0
     assert capsys.readouterr().out.strip() == bundle_id(manifest_bytes(one))
+    arguments[3] = str(tmp_path / "three")
+    assert run(yarnmill, [*arguments, "--output", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bundle_id"] == bundle_id(manifest_bytes(one))
+    assert told["comparison"]["largest_difference"] == one.comparisons[-1].largest_difference
 
 
 def test_weights_beside_the_graph_are_quantised_too(tmp_path: Path) -> None:

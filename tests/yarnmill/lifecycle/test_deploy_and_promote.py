@@ -18,7 +18,7 @@ from yarnmill.errors import BadDataError, ConflictError, JobFailedError, NotFoun
 from yarnmill.lifecycle.deploy import deploy
 from yarnmill.lifecycle.promote import promote
 from yarnmill.lifecycle.publish import publish
-from yarnmill.lifecycle.scorepairs import ScoreTables
+from yarnmill.lifecycle.scorepairs import ScoreTables, differences
 from yarnmill.registry import ModelVersion, Registry, Rule
 from yarnmill.registry.gates import Gate, GateRule
 
@@ -146,6 +146,16 @@ def test_both_are_compared_on_the_same_rows(
     assert result.high is not None
     assert -0.01 < result.low < (result.seen or 0.0) < result.high
     assert answers(registry) == [Rule.only(3)]
+
+
+def test_of_long_tables_the_same_few_rows_are_compared(versions: list[ModelVersion], tmp_path: Path) -> None:
+    """Both have them in another order, and in several files."""
+    one, two, _ = versions
+    tables = ScoreTables(candidate=scores(tmp_path / "two", two, 1.0), serving=scores(tmp_path / "one", one, 1.0))
+    (rule,) = SAME_ROWS.rules
+    few, every = (differences(tables, [rule], two.bundle_id, one.bundle_id, rows=rows)[rule] for rows in (300, 4000))
+    assert (few.rows, every.rows) == (300, 4000)
+    assert few.high - few.low > every.high - every.low > 0
 
 
 def test_scores_of_something_else_are_refused(versions: list[ModelVersion], config: Config, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 import datetime as dt
 import json
+import socket
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
 from trained import REPORT, Train
 
 from yarnmill.blobs import open_store
@@ -14,7 +18,7 @@ from yarnmill.bundle.store import fetch_bundle, read_bundle_manifest
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config, load_config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
-from yarnmill.lifecycle.publish import publish
+from yarnmill.lifecycle.publish import pack_output, publish, store_and_register
 from yarnmill.registry import Registry
 from yarnmill.registry.tracking import Tracking, track_pending
 
@@ -88,6 +92,40 @@ def test_mlflow_being_down_loses_nothing(output: str, config: Config, home: Path
     assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 1
     assert registry.versions.untracked() == []
     assert track_pending(registry, Tracking(config.tracking_uri), said.append) == 0
+    assert [each.run_id for each in Tracking(config.tracking_uri).runs()] == [REPORT.run_id]
+
+
+def test_a_server_of_mlflow_that_is_away_is_told_at_once(output: str, home: Path, settings: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    away = load_config(None, [settings[1], f"registry.tracking=http://ana:secret@127.0.0.1:{port}"], home=str(home))
+    said: list[str] = []
+    assert publish(output, "rater", "torch", away, said.append).version == 1
+    assert said[-1].startswith("1 versions are registered but not in MLflow yet: MLflow at http://ana:***@127.0.0.1:")
+    back = load_config(None, [settings[1]], home=str(home))
+    assert track_pending(Registry(back.registry_url), Tracking(back.tracking_uri), said.append) == 1
+
+
+def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
+    output: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, mlflow = Registry(config.registry_url), Tracking(config.tracking_uri)
+    (tmp_path / "work").mkdir()
+    manifest = pack_output(output, "torch", tmp_path / "work", config)
+    store_and_register(registry, "rater", tmp_path / "work", manifest, config)
+    said: list[str] = []
+    create = MlflowClient.create_run
+
+    def create_late(*arguments: Any, **more: Any) -> Run:
+        """Begin a run when the other, who found none either, has written its own."""
+        monkeypatch.setattr(MlflowClient, "create_run", create)
+        assert track_pending(registry, mlflow, said.append) == 1
+        return create(*arguments, **more)
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_late)
+    track_pending(registry, mlflow, said.append)
+    assert [each.tracking_run_id for each in mlflow.runs()] == [registry.versions.get("rater", 1).tracking_run_id]
+    assert (registry.versions.untracked(), said) == ([], [])
 
 
 def test_what_did_not_succeed_is_not_published(train: Train, root: str, config: Config) -> None:
@@ -124,11 +162,19 @@ def test_the_commands_tell_the_same_story(
     assert "application_1_0001" in shown("runs", "list")
     assert "model.onnx" in shown("bundle", "show", bundle_id)
     assert "largest difference 0)" in shown("bundle", "verify", bundle_id)
-    assert shown("bundle", "fetch", bundle_id, "--cache", str(tmp_path / "cache")).strip().endswith(bundle_id)
+    verified = json.loads(shown("bundle", "verify", bundle_id, "--output", "json"))
+    assert verified == {"bundle_id": bundle_id, "files": 3, "largest_difference": 0.0}
+    cache = str(tmp_path / "cache")
+    assert shown("bundle", "fetch", bundle_id, "--cache", cache) == f"{cache}/{bundle_id}\n"
+    fetched = json.loads(shown("bundle", "fetch", bundle_id, "--cache", cache, "--output", "json"))
+    assert fetched == {"bundle_id": bundle_id, "folder": f"{cache}/{bundle_id}"}
     assert (
         json.loads(shown("bundle", "show", str(tmp_path / "cache" / bundle_id), "--output", "json"))["flavour"]
         == "torch"
     )
     assert shown("bundle", "pack", output, str(tmp_path / "packed"), "--flavour", "torch").strip() == bundle_id
+    repacked = shown("bundle", "pack", output, str(tmp_path / "again"), "--flavour", "torch", "--output", "json")
+    assert json.loads(repacked) == {"bundle_id": bundle_id}
+    assert json.loads(shown("mlflow", "sync", "--output", "json")) == {"done": 0, "behind": 0}
     assert run(yarnmill, ["models", "deploy", "rater", "1", "--expected", "9", "--home", str(home)]) == 4
     assert run(yarnmill, ["models", "deploy", "rater", "2", "--home", str(home)]) == 3

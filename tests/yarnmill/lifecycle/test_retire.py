@@ -123,19 +123,22 @@ def test_what_an_older_registry_did_not_note_is_found_out_first(registry: Regist
 
 LIFE = """
 import random, sys
+from contextlib import suppress
 from pathlib import Path
 from yarnmill.blobs import open_store
 from yarnmill.bundle.store import blobs_of, put_bundle
 from yarnmill.config import load_config
 from yarnmill.errors import ConflictError, NotFoundError
-from yarnmill.lifecycle.deploy import deploy
+from yarnmill.lifecycle.promote import promote
 from yarnmill.lifecycle.publish import pack_output, store_and_register
 from yarnmill.lifecycle.retire import retire
 from yarnmill.registry import Registry
+from yarnmill.registry.gates import Gate, GateRule
 from yarnmill.registry.retention import Policy
 home, seed = sys.argv[1], int(sys.argv[2])
 config = load_config(None, [f"storage.blobs=file://{home}/blobs"], home=home)
 chance, registry, policy = random.Random(seed), Registry(config.registry_url), Policy(keep=2, served_within_days=0)
+gate = Gate(rules=(GateRule(metric="test_auc", against="serving", at_least=-1.0),))
 print("ready", flush=True)
 for step in range(10_000):
     folder = Path(home) / "work" / f"{seed}-{step}"
@@ -143,9 +146,12 @@ for step in range(10_000):
     manifest = pack_output(f"file://{home}/runs/{chance.randrange(8)}", "torch", folder, config)
     version = store_and_register(registry, "rater", folder, manifest, config)
     try:
-        deploy("rater", version.version, config)
+        promote("rater", version.version, gate, config)
     except (ConflictError, NotFoundError) as problem:
         print("passed over", type(problem).__name__, flush=True)  # the other one was quicker
+    for one in registry.deployments.find("rater"):  # what runs stays
+        with suppress(ConflictError):  # it serves
+            registry.deployments.undeploy("rater", one.version)
     retire(registry, policy, registry.retention.plan(policy))
 """
 
@@ -171,4 +177,6 @@ def test_lives_killed_anywhere_are_whole_when_one_is_lived_again(tmp_path: Path)
         serving = {one.version for one in registry.deployments.find("rater") if one.status == "serving"}
         assert serving == {version for one in registry.endpoints.find() for version in one.rule.versions}
     assert len(versions) > 2
+    assert {"retire", "restore"} <= {entry.action for entry in registry.audit("rater")}
+    assert all(verdict.passed for verdict in registry.verdicts.find("rater"))
     assert deploy("rater", kept[-1].version, config).rule.versions == (kept[-1].version,)

@@ -17,10 +17,12 @@ from yarnmill.errors import (
     ConflictError,
     GoneError,
     NotFoundError,
+    StorageFullError,
     YarnMillError,
 )
 
 _FAILURE_REASON: Final = "x-ambry-failure-reason"
+_LOOK: Final = "the server's log has the cause"
 _RETRY_AFTER_S: Final = 5
 _log = logging.getLogger(__name__)
 
@@ -102,17 +104,28 @@ def _store_refusal(error: YarnMillError) -> Response:
             return _answer(HTTPStatus.NOT_FOUND, f"{request.path}: no such blob", expected)
         case ConflictError():
             return _answer(HTTPStatus.CONFLICT, error.what, error.expected, error.mend)
+    return _server_refusal(error)
+
+
+def _server_refusal(error: YarnMillError) -> Response:
+    match error:
+        case StorageFullError():
+            response = _answer(
+                HTTPStatus.INSUFFICIENT_STORAGE, "the store is full", mend="delete something, or make room"
+            )
         case ClusterUnavailableError():
-            _log.error("%s %s: %s", request.method, request.path, error.what)
             response = _answer(HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer", mend="try again")
             response.headers["Retry-After"] = str(_RETRY_AFTER_S)
-            return response
         case BadDataError():
-            _log.error("%s %s: %s", request.method, request.path, error.what)
             what = f"{request.path}: its bytes are damaged, and none of them is handed out"
             mend = "put it again from its source; the server's log says where the damaged file is"
-            return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, what, "the bytes that were put", mend)
-    return _unexpected(error)
+            response = _answer(HTTPStatus.INTERNAL_SERVER_ERROR, what, "the bytes that were put", mend)
+        case ConfigurationError():  # the server's own: its folder is another's, or its ticket has expired
+            response = _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", mend=_LOOK)
+        case _:
+            return _unexpected(error)
+    _log.error("%s %s: %s", request.method, request.path, error.what)
+    return response
 
 
 def _request_refusal(error: RequestError) -> Response:
@@ -134,4 +147,4 @@ def _http_refusal(error: HTTPException) -> Response:
 
 def _unexpected(error: Exception) -> Response:
     _log.error("%s %s: unexpected error", request.method, request.path, exc_info=error)
-    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", mend="the server's log has the cause")
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error", mend=_LOOK)

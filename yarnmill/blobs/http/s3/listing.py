@@ -99,7 +99,7 @@ def list_objects(call: Call) -> Response:
     encoding = "url" if not all(map(is_text, texts)) else request.args.get("encoding-type", "")
 
     def shown(text: str) -> str:
-        return quote(text, safe="/", errors="replace") if encoding == "url" else text
+        return spelled(text, encoding)
 
     fields: list[tuple[str, str] | Element] = [
         ("Name", call.container),
@@ -122,6 +122,11 @@ def list_objects(call: Call) -> Response:
     fields += [Element("Contents", _facts(shown(name), info)) for name, info in page.blobs]
     fields += [Element("CommonPrefixes", [("Prefix", shown(prefix))]) for prefix in page.prefixes]
     return xml_answer(Element("ListBucketResult", fields))
+
+
+def spelled(text: str, encoding: str) -> str:
+    """Return a text as it stands in an answer that says so of its encoding."""
+    return quote(text, safe="/", errors="replace") if encoding == "url" else text
 
 
 def _facts(key: str, info: BlobInfo | None) -> Fields:

@@ -12,8 +12,10 @@ from yarnmill.blobs.http.s3.documents import Element, document
 from yarnmill.errors import (
     BadDataError,
     ClusterUnavailableError,
+    ConfigurationError,
     ConflictError,
     NotFoundError,
+    StorageFullError,
     YarnMillError,
 )
 
@@ -25,6 +27,7 @@ _STATUS: Final = {
     "BucketNotEmpty": 409,
     "EntityTooLarge": 400,
     "IncompleteBody": 400,
+    "InsufficientStorage": 507,
     "InternalError": 500,
     "InvalidAccessKeyId": 403,
     "InvalidArgument": 400,
@@ -115,12 +118,18 @@ def of_s3(problem: Exception, asked: str) -> S3Error:
 
 def _of_server(problem: Exception, asked: str) -> S3Error:
     match problem:
+        case StorageFullError():
+            _log.error("%s: %s", asked, problem.what)
+            return S3Error("InsufficientStorage", "the store is full", mend="delete something, or make room")
         case ClusterUnavailableError():
             _log.error("%s: %s", asked, problem.what)
             return S3Error("ServiceUnavailable", "the store does not answer", mend="try again")
         case BadDataError():
             _log.error("%s: %s", asked, problem.what)
             return S3Error("InternalError", "its bytes are damaged, and none of them is handed out")
+        case ConfigurationError():  # the server's own, as in the other interface
+            _log.error("%s: %s", asked, problem.what)
+            return S3Error("InternalError", "internal error", mend="the server's log has the cause")
     _log.error("%s: unexpected error", asked, exc_info=problem)
     return S3Error("InternalError", "internal error", mend="the server's log has the cause")
 

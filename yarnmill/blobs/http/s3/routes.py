@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, Response, request
 
 from yarnmill.blobs import BlobStore
 from yarnmill.blobs.http.access import Access
-from yarnmill.blobs.http.s3 import buckets, copying, listing, multipart, objects
+from yarnmill.blobs.http.s3 import buckets, copying, listing, multipart, objects, ongoing
 from yarnmill.blobs.http.s3.calls import Call, check_key
 from yarnmill.blobs.http.s3.identity import identified
 from yarnmill.blobs.http.s3.refusals import S3Error, add_s3_refusals
@@ -41,6 +41,7 @@ _OF_BUCKET: Final[Mapping[tuple[str, str], Operation]] = {
     ("PUT", ""): buckets.create_bucket,
     ("DELETE", ""): buckets.delete_bucket,
     ("GET", "location"): buckets.bucket_location,
+    ("GET", "uploads"): ongoing.list_uploads,
     ("GET", "versioning"): buckets.bucket_versioning,
     ("POST", "delete"): buckets.delete_objects,
 }

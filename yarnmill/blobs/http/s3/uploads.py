@@ -12,13 +12,14 @@ import io
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from typing import IO, Final
+from contextlib import closing, suppress
+from typing import IO, Final, NamedTuple
 
 from yarnmill.blobs import Attributes, BlobInfo, BlobName, BlobStore
 from yarnmill.blobs.http.s3.calls import UPLOADS
 from yarnmill.blobs.http.s3.refusals import S3Error
 from yarnmill.blobs.states import now_ms
-from yarnmill.errors import NotFoundError
+from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.records import Record, compact_json, parse_json
 
 MOST_PARTS: Final = 10_000
@@ -42,6 +43,14 @@ class Part(Record, frozen=True):
 
     number: int
     info: BlobInfo
+
+
+class Begun(NamedTuple):
+    """An upload that is neither complete nor given up: its key and id, and when it began (milliseconds since 1970)."""
+
+    key: str
+    upload_id: str
+    at_ms: int
 
 
 def begin(store: BlobStore, account: str, upload: Upload) -> str:
@@ -70,6 +79,23 @@ def find(store: BlobStore, account: str, container: str, key: str, upload_id: st
             if (upload.container, upload.key) == (container, key):
                 return upload
     raise S3Error("NoSuchUpload", "there is no such upload of this key, or no more", mend="begin another one")
+
+
+def begun(store: BlobStore, account: str, container: str, prefix: str) -> list[Begun]:
+    """Return the uploads of a container whose keys begin with a prefix, ordered by key and id.
+
+    It looks at every upload of the account that is not collected yet, for these are found by their ids alone.
+    """
+    found = []
+    for name in store.names(account, UPLOADS):
+        upload_id, _, leaf = name.name.partition("/")
+        if leaf != _HEAD:
+            continue
+        with suppress(NotFoundError, BadDataError), closing(store.opened(name.id)) as blob:
+            upload = parse_json(blob.part().read(), Upload, source=str(name))
+            if upload.container == container and upload.key.startswith(prefix):
+                found.append(Begun(upload.key, upload_id, blob.info.created_at_ms))
+    return sorted(found)
 
 
 def put_part(store: BlobStore, account: str, upload_id: str, number: int, stream: IO[bytes]) -> BlobInfo:
