@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import sqlalchemy as sa
 
@@ -151,6 +152,8 @@ def _probe(uri: str) -> None:
     """Say at once that a database cannot be opened, or that no server listens: MLflow tries for some minutes."""
     server = urlsplit(uri)
     if server.scheme in _PORTS:
+        if server.scheme in getproxies() and not proxy_bypass(server.hostname or ""):
+            return  # who knows whether the proxy reaches it
         try:
             socket.create_connection((server.hostname, server.port or _PORTS[server.scheme]), _CONNECT_S).close()
         except (OSError, ValueError) as problem:
