@@ -116,7 +116,10 @@ def _example_answered(name: str, config: Config) -> str:
     from yarnmill.flavours.open import open_predictor  # noqa: PLC0415
 
     with held_bundle(name, config) as bundle:
-        difference = check_example(open_predictor(bundle.folder, allow_code=config.bundles.allow_code), bundle.folder)
+        difference = check_example(
+            open_predictor(bundle.folder, allow_code=config.bundles.allow_code, training_python=config.training_python),
+            bundle.folder,
+        )
     if difference is None:
         return "example: none, as in every bundle of schema version 1"
     return f"example: answered as when it was packed (largest difference {difference:.2g})"

@@ -57,13 +57,21 @@ class WorkerProcess:
         self._clock = clock
         self._lock = threading.Lock()
         self._running: _Running | None = None
+        self._said_at_start: Mapping[str, Any] = {}
         self._failures = 0
         self._retry_at = clock()
 
-    def start(self) -> None:
-        """Start the process unless it runs; JobFailedError, with its last words, if it does not come up."""
+    def start(self) -> Mapping[str, Any]:
+        """Start the process unless it runs, and return what it said when it was ready.
+
+        Raises
+        ------
+        JobFailedError
+            If it does not come up: with its last words.
+        """
         with self._lock:
             self._started()
+            return self._said_at_start
 
     def ask(self, columns: Mapping[str, Column]) -> dict[str, Array]:
         """Return the answer to a batch.
@@ -106,6 +114,7 @@ class WorkerProcess:
             raise self._failed(_reason(problem, self._limits.start_s)) from None
         if "error" in header:
             raise self._failed(f"its code raised {header['error']}")
+        self._said_at_start = header
         return self._running
 
     def _failed(self, reason: str) -> JobFailedError:
