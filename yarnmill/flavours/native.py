@@ -34,6 +34,8 @@ LIBRARIES: Final[Mapping[Flavour, str]] = {"tensorflow": "tensorflow", "torch": 
 """Flavours whose models have a form of their own, and the library that answers for it."""
 
 _ENTRIES: Final[Mapping[Flavour, str]] = {"tensorflow": "savedmodel:SavedModel", "torch": "torchprogram:TorchProgram"}
+_START_S: Final = 180.0
+"""Seconds for the library's import, a quarter of a GiB from a disk that may be busy, and the model's own."""
 _TORCH_SUFFIXES: Final = (".pt", ".pt2")
 
 
@@ -92,7 +94,7 @@ class NativeProgram:
         self.library = LIBRARIES[flavour]
         python = _python(flavour, folder, training_python)
         command = [python, str(folder), str(Path(programs.__file__).parent), _ENTRIES[flavour]]
-        self._process = WorkerProcess(str(self.path), command, limits or Limits())
+        self._process = WorkerProcess(str(self.path), command, limits or Limits(start_s=_START_S))
         weakref.finalize(self, self._process.end)
         found = self._process.start()["native"]
         if "missing" in found:

@@ -119,6 +119,7 @@ class Networks:
             As :class:`yarnmill.flavours.native.NativeProgram` has them, if the native form has to be asked.
         """
         if self._graph is None:
+            self._remove_graph()
             return self._natively(self._opened_native(), columns, told, source)
         native = None if told or not (self._has_native and self._allow_code) else self._opened_native()
         expected = told if native is None else native.predict(columns)
@@ -130,8 +131,7 @@ class Networks:
             self._go_on_natively(problem)
         else:
             return Chosen(self._graph, expected or answers, comparisons)
-        for path in self._folder.glob(f"{ONNX_NAME}*"):
-            path.unlink()
+        self._remove_graph()
         chosen = self._natively(native or self._opened_native(), columns, told, source)
         return msgspec.structs.replace(chosen, comparisons=(*_measured(answers, expected), *chosen.comparisons))
 
@@ -140,6 +140,10 @@ class Networks:
         if not (self._has_native and self._allow_code):
             mend = problem.mend or (_ALLOW if self._has_native else "")
             raise type(problem)(problem.what, expected=problem.expected, mend=mend) from None
+
+    def _remove_graph(self) -> None:
+        for path in self._folder.glob(f"{ONNX_NAME}*"):
+            path.unlink()
 
     def _opened_graph(self) -> Predictor:
         from yarnmill.flavours.onnx import OnnxPredictor  # noqa: PLC0415  # what answers natively need not load it

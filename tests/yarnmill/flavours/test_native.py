@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import children
 
 from yarnmill.bundle.manifest import Field, Flavour, Signature
 from yarnmill.errors import BadDataError, ConfigurationError, JobFailedError, NotFoundError
@@ -33,11 +34,6 @@ def model_of(native: Path, tmp_path: Path) -> Path:
 
 def asked(*texts: str) -> dict[str, np.ndarray]:
     return {"text": np.array(texts), "features": np.tile(np.array([0.5, 1.0], np.float32), (len(texts), 1))}
-
-
-def children() -> set[int]:
-    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
 
 
 class Opened:
