@@ -14,7 +14,7 @@ from yarnmill.flavours.predictor import Predictor
 _LEAST_MEMORY: Final = 256 << 10
 """What a session of onnxruntime takes for the smallest graph: 170 KiB, measured; and what serving keeps beside it."""
 
-_PROCESS_MEMORY: Final[Mapping[Flavour, int]] = {"python": 100 << 20, "tensorflow": 250 << 20, "torch": 200 << 20}
+_PROCESS_MEMORY: Final[Mapping[Flavour, int]] = {"python": 100 << 20, "tensorflow": 250 << 20, "torch": 350 << 20}
 """What a process that answers for a model takes for itself: Python with NumPy, and with the library. What is mapped
 from the library's files does not count: all processes share it."""
 

@@ -9,7 +9,7 @@ import getpass
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from yarnmill.records import canonical_json, fingerprint, parse_json
 from yarnmill.report import RunReport, write_report
 
 SIGNATURE_NAME: Final = "signature.json"
-_TAKEN: Final = tuple(dtype for dtype in get_args(Dtype) if dtype != "bag")
+_TAKEN: Final[tuple[Dtype, ...]] = ("int64", "int32", "float32", "float64", "string")
 
 
 def adopt(source: Path, rows: Path, output: Path, config: Config) -> Flavour:
