@@ -114,6 +114,7 @@ class WorkerProcess:
             raise self._failed(_reason(problem, self._limits.start_s)) from None
         if "error" in header:
             raise self._failed(f"its code raised {header['error']}")
+        self._running.forget_words()  # what libraries say while they load explains nothing that comes later
         self._said_at_start = header
         return self._running
 
@@ -167,6 +168,11 @@ class _Running:
         if message is None:
             raise ConnectionError
         return message
+
+    def forget_words(self) -> None:
+        """Forget what the process said so far; it writes at the same place of the file as this one."""
+        self._words.seek(0)
+        self._words.truncate()
 
     def end(self) -> str:
         """Kill the process and return the last that it said."""
