@@ -55,7 +55,6 @@ def adopt(model: Path, output: Path, rows: Path, config: Config) -> None:
     """
     from yarnmill.lifecycle.adopted import adopt as adopt_model  # noqa: PLC0415  # as above
 
-    output.mkdir(parents=True, exist_ok=True)
     click.echo(adopt_model(model, rows, output, config))
 
 

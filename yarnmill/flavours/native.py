@@ -30,8 +30,8 @@ from yarnmill.records import Record, convert, parse_json
 
 NATIVE_NAME: Final = "native"
 NATIVE_DECLARATION: Final = "native.json"
-LIBRARIES: Final[Mapping[Flavour, str]] = {"tensorflow": "tensorflow", "torch": "torch"}
-"""Flavours whose models have a form of their own, and the library that answers for it."""
+NATIVE_FLAVOURS: Final[tuple[Flavour, ...]] = ("tensorflow", "torch")
+"""Flavours whose models have a form of their own; they are called as the library is that answers for it."""
 
 _ENTRIES: Final[Mapping[Flavour, str]] = {"tensorflow": "savedmodel:SavedModel", "torch": "torchprogram:TorchProgram"}
 _START_S: Final = 180.0
@@ -91,7 +91,7 @@ class NativeProgram:
     ) -> None:
         self.path = _model_path(flavour, folder)
         refuse_unless_allowed(folder, "a program of its own, its native form", allow_code=allow_code)
-        self.library = LIBRARIES[flavour]
+        self.library: str = flavour
         python = _python(flavour, folder, training_python)
         command = [python, str(folder), str(Path(programs.__file__).parent), _ENTRIES[flavour]]
         self._process = WorkerProcess(str(self.path), command, limits or Limits(start_s=_START_S))
@@ -188,12 +188,11 @@ def _python(flavour: Flavour, folder: Path, training_python: str) -> str:
             return str(python_of_lock(folder, declared.requirements, NATIVE_DECLARATION))
         if declared.environment:
             return str(python_of_environment(declared.environment))
-    library = LIBRARIES[flavour]
-    if importlib.util.find_spec(library) is not None:
+    if importlib.util.find_spec(flavour) is not None:
         return sys.executable
     # Unlike what a bundle names, this is not built unasked: it is gigabytes, and a tier's request would wait for them.
     if not training_python or not Path(training_python).is_file():
-        raise _missing(folder, library, training_python or sys.executable)
+        raise _missing(folder, flavour, training_python or sys.executable)
     return training_python
 
 

@@ -15,12 +15,12 @@ import msgspec
 from yarnmill import fs
 from yarnmill.bundle.example import EXAMPLE_NAME
 from yarnmill.bundle.manifest import ONNX_NAME, Comparison, Flavour, Signature
-from yarnmill.errors import BadDataError, NotFoundError, YarnMillError
+from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError, YarnMillError
 from yarnmill.flavours.example import Outputs, compared, largest_difference
-from yarnmill.flavours.native import LIBRARIES, NATIVE_DECLARATION, NATIVE_NAME, NativePredictor, NativeProgram
+from yarnmill.flavours.native import NATIVE_DECLARATION, NATIVE_FLAVOURS, NATIVE_NAME, NativePredictor, NativeProgram
 from yarnmill.flavours.predictor import Column, Predictor
 
-NETWORKS: Final[tuple[Flavour, ...]] = ("onnx", *LIBRARIES)
+NETWORKS: Final[tuple[Flavour, ...]] = ("onnx", *NATIVE_FLAVOURS)
 _ALLOW: Final = "mend its export; or let the native form answer: --set bundles.allow_code=true"
 
 
@@ -46,12 +46,12 @@ def copy_network(flavour: Flavour, output_url: str, folder: Path) -> None:
     graph = [child for child in there if child.name.startswith(ONNX_NAME)]
     native_url = fs.join(output_url, NATIVE_NAME)
     has_native = fs.exists(native_url)
-    if ONNX_NAME not in {child.name for child in graph} and not (has_native and flavour in LIBRARIES):
-        also = f" and no {NATIVE_NAME}/" if flavour in LIBRARIES else ""
+    if ONNX_NAME not in {child.name for child in graph} and not (has_native and flavour in NATIVE_FLAVOURS):
+        also = f" and no {NATIVE_NAME}/" if flavour in NATIVE_FLAVOURS else ""
         raise NotFoundError(
             f"{output_url}: no {ONNX_NAME}{also} there", expected="the output of a finished training run"
         )
-    declaration = [child for child in there if child.name == NATIVE_DECLARATION and flavour in LIBRARIES]
+    declaration = [child for child in there if child.name == NATIVE_DECLARATION and flavour in NATIVE_FLAVOURS]
     for child in (*graph, *declaration):
         fs.copy_file(child.url, folder / child.name)
     if has_native:
@@ -86,8 +86,9 @@ class Networks:
         self._signature = signature
         self._allow_code = allow_code
         self._training_python = training_python
-        self._has_native = flavour in LIBRARIES and (folder / NATIVE_NAME).exists()
+        self._has_native = flavour in NATIVE_FLAVOURS and (folder / NATIVE_NAME).exists()
         self._graph: Predictor | None = None
+        self._refused: YarnMillError | None = None
         if (folder / ONNX_NAME).is_file():
             try:
                 self._graph = self._opened_graph()
@@ -140,6 +141,7 @@ class Networks:
         if not (self._has_native and self._allow_code):
             mend = problem.mend or (_ALLOW if self._has_native else "")
             raise type(problem)(problem.what, expected=problem.expected, mend=mend) from None
+        self._refused = problem
 
     def _remove_graph(self) -> None:
         for path in self._folder.glob(f"{ONNX_NAME}*"):
@@ -151,9 +153,15 @@ class Networks:
         return OnnxPredictor(self._folder / ONNX_NAME, self._signature)
 
     def _opened_native(self) -> NativePredictor:
-        program = NativeProgram(
-            self._flavour, self._folder, allow_code=self._allow_code, training_python=self._training_python
-        )
+        try:
+            program = NativeProgram(
+                self._flavour, self._folder, allow_code=self._allow_code, training_python=self._training_python
+            )
+        except ConfigurationError as problem:
+            if self._refused is None:
+                raise
+            what = f"{self._refused.what}; and its native form cannot answer instead: {problem.what}"
+            raise ConfigurationError(what, expected=problem.expected, mend=problem.mend) from None
         return NativePredictor(program, self._signature)
 
     def _natively(self, native: NativePredictor, columns: Mapping[str, Column], told: Outputs, source: str) -> Chosen:

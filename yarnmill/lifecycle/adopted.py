@@ -9,6 +9,7 @@ import getpass
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -22,15 +23,15 @@ from yarnmill.errors import BadDataError, ConflictError, NotFoundError
 from yarnmill.flavours.binding import Described
 from yarnmill.flavours.example import example_columns, made_example
 from yarnmill.flavours.native import NATIVE_NAME, NativeProgram
+from yarnmill.flavours.prepare import SIGNATURE_NAME
 from yarnmill.records import canonical_json, fingerprint, parse_json
 from yarnmill.report import RunReport, write_report
 
-SIGNATURE_NAME: Final = "signature.json"
 _TAKEN: Final[tuple[Dtype, ...]] = ("int64", "int32", "float32", "float64", "string")
 
 
 def adopt(source: Path, rows: Path, output: Path, config: Config) -> Flavour:
-    """Write a model into an empty folder as a training run would, and return its flavour.
+    """Write a model into a fresh folder as a training run would, and return its flavour.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def adopt(source: Path, rows: Path, output: Path, config: Config) -> Flavour:
     rows
         A file in the form of ``example.json``; the model is asked its inputs.
     output
-        An empty local folder.
+        A local folder that is empty or not there; it has everything at once, or nothing.
     config
         Says whether code may be run, and where the training environment is.
 
@@ -56,8 +57,18 @@ def adopt(source: Path, rows: Path, output: Path, config: Config) -> Flavour:
     """
     if not rows.is_file():
         raise NotFoundError(f"{rows}: no such file", expected='rows such as {"inputs": {"text": ["good", "fine"]}}')
-    if any(output.iterdir()):
+    if output.exists() and any(output.iterdir()):
         raise ConflictError(f"{output}: not empty", mend="name a fresh folder")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
+        written = Path(scratch, output.name)
+        written.mkdir()
+        flavour = _write(source, rows, written, config)
+        written.rename(output)
+    return flavour
+
+
+def _write(source: Path, rows: Path, output: Path, config: Config) -> Flavour:
     started, flavour = dt.datetime.now(dt.UTC), _copied(source, output / NATIVE_NAME)
     bundles = config.bundles
     program = NativeProgram(flavour, output, allow_code=bundles.allow_code, training_python=config.training_python)
@@ -94,7 +105,12 @@ def _copied(source: Path, target: Path) -> Flavour:
 def _input(described: Described, cells: Sequence[Any] | None, rows: str) -> Field:
     if cells is None:
         raise BadDataError(f"{rows}: inputs: no {described.name}", expected="every input of the model")
-    values = np.array(cells) if described.dtype != "string" else np.array(cells, dtype=object)
+    try:
+        values = np.array(cells, dtype=object if described.dtype == "string" else None)
+    except ValueError:
+        raise BadDataError(
+            f"{rows}: inputs.{described.name}: rows of different shapes", expected="the same shape in every row"
+        ) from None
     dtype = described.dtype or ("float32" if values.dtype.kind == "f" else "int64")
     return Field(name=described.name, dtype=_taken(described.name, dtype), shape=values.shape[1:])
 

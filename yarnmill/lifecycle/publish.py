@@ -20,7 +20,7 @@ from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import blobs_of, put_bundle
 from yarnmill.config import Config
 from yarnmill.errors import JobFailedError, NotFoundError
-from yarnmill.flavours.native import LIBRARIES
+from yarnmill.flavours.native import NATIVE_FLAVOURS
 from yarnmill.flavours.prepare import prepare
 from yarnmill.records import Record
 from yarnmill.registry import Candidate, ModelVersion, Registry
@@ -110,7 +110,7 @@ def publish(  # noqa: PLR0913  # each by name
             manifest = _pack(
                 output_url, flavour, Path(folder), report, config, as_onnx=as_onnx, transformer=transformer
             )
-            if manifest.flavour in LIBRARIES:
+            if manifest.flavour in NATIVE_FLAVOURS:
                 progress(f"{model}: answers {'as ONNX' if manifest.form == 'onnx' else 'natively'}")
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
             known = registry.versions.find_bundle(model, id_of(manifest_bytes(manifest)))

@@ -115,6 +115,9 @@ def test_no_native_form_is_asked_where_code_is_not_allowed(output: Path, tmp_pat
     with pytest.raises(BadDataError, match="output 'double' is off by") as refused:
         prepare("torch", str(output), tmp_path / "other")
     assert "bundles.allow_code" in refused.value.mend
+    (tmp_path / "more").mkdir()
+    with pytest.raises(ConfigurationError, match=r"'double' is off by .* cannot answer instead: .*torch is needed"):
+        prepare("torch", str(output), tmp_path / "more", allow_code=True)
 
 
 def test_an_output_without_any_form(output: Path, tmp_path: Path) -> None:

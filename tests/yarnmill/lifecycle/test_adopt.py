@@ -28,7 +28,7 @@ def command(tmp_path: Path, *words: str) -> int:
 
 @pytest.mark.parametrize("library", ["tensorflow", "torch"])
 def test_a_saved_model_becomes_an_output_that_can_be_packed(
-    native_models: Path, tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str], library: str
+    native_models: Path, home: Path, tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str], library: str
 ) -> None:
     source = native_models / library / ("" if library == "tensorflow" else "model.pt")
     output = tmp_path / "output"
@@ -49,8 +49,7 @@ def test_a_saved_model_becomes_an_output_that_can_be_packed(
         "[[6.0, 12.0], [1.0, 2.0]]",
     ]
     if library == "torch":  # one is enough: the rest is the same
-        (tmp_path / "home").mkdir(exist_ok=True)
-        fresh_sqlite(tmp_path / "home" / "registry.db")
+        fresh_sqlite(home / "registry.db")
         assert command(tmp_path, "models", "publish", str(output), "--model", "liked", "--flavour", library) == 0
         assert "liked: answers natively" in capsys.readouterr().err
         assert command(tmp_path, "versions", "show", "liked/1") == 0
@@ -59,14 +58,17 @@ def test_a_saved_model_becomes_an_output_that_can_be_packed(
         assert "torch 2." in shown
 
 
-@pytest.mark.parametrize(("name", "status", "message"), [("none.pt", 3, "no model there"), ("model.pt", 21, "no text")])
+@pytest.mark.parametrize(
+    ("name", "status", "message"), [("none.pt", 3, "no model there"), ("model.pt", 21, "rows of different shapes")]
+)
 def test_what_cannot_be_adopted(
     native_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, status: int, message: str
 ) -> None:
     source, rows = native_models / "torch" / name, tmp_path / "rows.json"
-    rows.write_text('{"inputs": {"words": ["good"]}}')
+    rows.write_text('{"inputs": {"text": ["good", "fine"], "features": [[1, 2], [3]]}}')
     assert command(tmp_path, "bundle", "adopt", str(source), str(tmp_path / "output"), "--rows", str(rows)) == status
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "output").exists()
 
 
 def test_there_have_to_be_rows_and_a_fresh_folder(
