@@ -59,6 +59,7 @@ class Follower:
             time.monotonic,
             pause_s=poll_s,
             allow_code=config.bundles.allow_code,
+            training_python=config.training_python,
             limit_bytes=int(config.serving.memory) << 20,
             prepare=batched(config.serving.batching, metrics),
         )

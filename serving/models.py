@@ -48,19 +48,22 @@ class ModelTable:
         Pause before a failed version is tried again; doubles up to half a minute.
     allow_code
         Whether code that bundles bring may be run.
+    training_python
+        Python of the training environment, which answers for native forms of TensorFlow and PyTorch.
     limit_bytes
         About how much open models may take together; at least one is open, however large. None: all are.
     prepare
         Gets a model's name and what one of its versions predicts by, once it is open; returns what answers with it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each by name
         self,
         source: Source,
         clock: Callable[[], float],
         pause_s: float = 1.0,
         *,
         allow_code: bool = False,
+        training_python: str = "",
         limit_bytes: int | None = None,
         prepare: Callable[[str, Predictor], Predictor] = lambda _model, predictor: predictor,
     ) -> None:
@@ -68,6 +71,7 @@ class ModelTable:
         self._clock = clock
         self._pause_s = pause_s
         self._allow_code = allow_code
+        self._training_python = training_python
         self._limit_bytes = limit_bytes
         self._prepare = prepare
         self._generation: int | None = None
@@ -284,7 +288,9 @@ class ModelTable:
 
     def _open(self, model: str, route: Route) -> ServedModel:
         with self._source.fetch(route) as bundle:
-            predictor = open_predictor(bundle.folder, allow_code=self._allow_code)
+            predictor = open_predictor(
+                bundle.folder, allow_code=self._allow_code, training_python=self._training_python
+            )
             memory_bytes = memory_of(bundle.folder)
             reference = _reference(bundle.folder, predictor.signature)
             transformer = self._transformer(bundle.folder, predictor.signature)

@@ -192,6 +192,17 @@ def training_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def native_models(training_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of models that cannot be ONNX; see native_tensorflow.py and native_torch.py in tests/support."""
+    folder = tmp_path_factory.mktemp("native-models")
+    for library in ("tensorflow", "torch"):  # they do not bear each other in one process
+        program = REPOSITORY / "tests" / "support" / f"native_{library}.py"
+        done = subprocess.run([training_python, program, folder], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def horovod_python() -> Path:
     """Return the Python of Horovod's environment; `make test` has it built before, for Horovod must be compiled."""
     return environments.ensure("horovod", lambda _message: None)

@@ -14,6 +14,8 @@ from yarnmill.records import Record, canonical_json, parse_json, to_plain
 MANIFEST_NAME: Final = "bundle.json"
 TRANSFORMER_NAME: Final = "transformer.yaml"
 """The file that declares what stands between a request and the model, if anything does."""
+ONNX_NAME: Final = "model.onnx"
+"""The file of an ONNX graph; where a bundle has it, that is what answers."""
 SCHEMA_VERSION: Final = 3
 """Version 2 has an example among its files, and comparisons; 3 inputs that may be missing. Older bundles stay as they
 are."""
@@ -116,6 +118,13 @@ class Manifest(Record, frozen=True, kw_only=True):
     created_at: dt.datetime
     comparisons: tuple[Comparison, ...] = ()
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def form(self) -> str:
+        """What answers: ``onnx`` or ``native`` for flavours whose models may be either, else the flavour itself."""
+        if any(file.path == ONNX_NAME for file in self.files):
+            return "onnx"
+        return "native" if self.flavour in {"tensorflow", "torch"} else self.flavour
 
     def __post_init__(self) -> None:
         """Refuse what a later version of the platform wrote: what it means is not known here."""

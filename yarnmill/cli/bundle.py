@@ -49,6 +49,23 @@ def pack(  # noqa: PLR0913  # its options
 
 
 @bundle.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--rows", required=True, type=click.Path(path_type=Path), help="Some rows of its inputs, as example.json has them."
+)
+@with_config
+def adopt(model: Path, output: Path, rows: Path, config: Config) -> None:
+    """Write a SavedModel, or a file of TorchScript or torch.export, as a training run would, into the fresh OUTPUT.
+
+    MODEL itself is asked what it takes, gives and answers. What it prints is the flavour to pack or publish OUTPUT by.
+    """
+    from yarnmill.lifecycle.adopted import adopt as adopt_model  # noqa: PLC0415  # as above
+
+    click.echo(adopt_model(model, rows, output, config))
+
+
+@bundle.command()
 @click.argument("name", metavar="ID|FOLDER")
 @output_option
 @with_config
@@ -135,7 +152,10 @@ def _difference(name: str, config: Config) -> float | None:
     from yarnmill.flavours.open import open_predictor  # noqa: PLC0415
 
     with held_bundle(name, config) as bundle:
-        return check_example(open_predictor(bundle.folder, allow_code=config.bundles.allow_code), bundle.folder)
+        return check_example(
+            open_predictor(bundle.folder, allow_code=config.bundles.allow_code, training_python=config.training_python),
+            bundle.folder,
+        )
 
 
 def _example_answered(difference: float | None) -> str:
@@ -147,7 +167,8 @@ def _example_answered(difference: float | None) -> str:
 def _print(manifest: Manifest) -> None:
     lineage = manifest.lineage
     click.echo(f"bundle {bundle_id(manifest_bytes(manifest))}")
-    click.echo(f"flavour {manifest.flavour}, made {manifest.created_at.isoformat()} by run {lineage.run_id}")
+    how = {"onnx": ", as ONNX", "native": ", natively"}.get(manifest.form, "") if manifest.flavour != "onnx" else ""
+    click.echo(f"flavour {manifest.flavour}{how}, made {manifest.created_at.isoformat()} by run {lineage.run_id}")
     click.echo(f"application {lineage.application_id or '-'}, code {lineage.code_version}")
     for url in lineage.inputs:
         click.echo(f"input {url}")

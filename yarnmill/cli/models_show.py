@@ -39,6 +39,7 @@ def show(model: str, output: str, config: Config) -> None:
     if output == "json":
         print_json(story)
         return
+    forms = {version.version: version.form for version in registry.versions.find(model)}
     print_table(
         f"{model}: rules",
         ["environment", "revision", "rule", "who", "when"],
@@ -46,8 +47,11 @@ def show(model: str, output: str, config: Config) -> None:
     )
     print_table(
         f"{model}: versions in environments",
-        ["version", "environment", "status", "why", "since"],
-        [(one.version, one.environment, one.status, one.message, moment(one.changed_at)) for one in story.endpoints],
+        ["version", "flavour", "environment", "status", "why", "since"],
+        [
+            (one.version, forms[one.version], one.environment, one.status, one.message, moment(one.changed_at))
+            for one in story.endpoints
+        ],
     )
     if story.verdicts:
         rows = [(one.version, one.against or "-", *_told(one), moment(one.at)) for one in story.verdicts]

@@ -94,7 +94,9 @@ def _opened(registry: "Registry", model: str, number: int, config: Config) -> "I
     version = registry.versions.get(model, number)
     cache, limit_bytes = config.home_path / "cache" / "bundles", config.bundles.limit_bytes
     with fetch_held(open_store(version.blobs_url), version.bundle_id, cache, limit_bytes=limit_bytes) as held:
-        predictor = open_predictor(held.folder, allow_code=config.bundles.allow_code)
+        predictor = open_predictor(
+            held.folder, allow_code=config.bundles.allow_code, training_python=config.training_python
+        )
         yield _Model(predictor, held.folder / TRANSFORMER_NAME)
 
 

@@ -40,7 +40,7 @@ def show(name: str, output: str, config: Config) -> None:
     facts = [
         ("bundle", version.bundle_id),
         ("store", version.blobs_url),
-        ("flavour", version.flavour),
+        ("flavour", version.form),
         ("made", f"{moment(version.created_at)} by {version.created_by}"),
         ("run", f"{version.run_id} {version.application_id}".strip()),
         ("MLflow run", version.tracking_run_id or "not there yet"),
@@ -130,4 +130,4 @@ def _row(version: ModelVersion) -> tuple[object, ...]:
     )
     labels = " ".join(f"{key}={value}" for key, value in sorted(version.labels.items()))
     when = moment(version.created_at) if version.retired_at is None else f"retired {moment(version.retired_at)}"
-    return version.name, version.flavour, version.bundle_id[:12], version.application_id or "-", metrics, labels, when
+    return version.name, version.form, version.bundle_id[:12], version.application_id or "-", metrics, labels, when

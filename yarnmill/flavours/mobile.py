@@ -12,14 +12,22 @@ import numpy as np
 from photon.evaluation import Question, Scored, evaluate, parse_evaluators
 from yarnmill.building import run_tool
 from yarnmill.bundle.example import EXAMPLE_NAME, Example, parse_example, require_example, write_example
-from yarnmill.bundle.manifest import MANIFEST_NAME, Comparison, Manifest, Signature, bundle_id, manifest_bytes
+from yarnmill.bundle.manifest import (
+    MANIFEST_NAME,
+    ONNX_NAME,
+    Comparison,
+    Manifest,
+    Signature,
+    bundle_id,
+    manifest_bytes,
+)
 from yarnmill.bundle.pack import pack, read_manifest
 from yarnmill.errors import BadDataError, ConfigurationError
 from yarnmill.flavours import litert
 from yarnmill.flavours.example import Outputs, example_columns, example_outputs, largest_difference, made_example
-from yarnmill.flavours.onnx import MODEL_NAME, OnnxPredictor
+from yarnmill.flavours.native import NATIVE_NAME
+from yarnmill.flavours.onnx import OnnxPredictor
 from yarnmill.flavours.predictor import Column
-from yarnmill.flavours.prepare import NATIVE_NAME
 from yarnmill.flavours.tabular import load_library
 
 Form = Literal["quantised-onnx", "litert"]
@@ -61,7 +69,7 @@ def make_mobile(form: Form, source: Path, folder: Path, rows: Path | None, train
     example = require_example(source, manifest.signature)
     asked = example if rows is None else _labelled(rows, manifest.signature)
     columns = example_columns(asked, manifest.signature, source=str(rows or source / EXAMPLE_NAME))
-    reference = OnnxPredictor(source / MODEL_NAME, manifest.signature).predict(columns)
+    reference = OnnxPredictor(source / ONNX_NAME, manifest.signature).predict(columns)
     for file in manifest.files:
         if not file.path.startswith(f"{NATIVE_NAME}/"):
             (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
@@ -78,9 +86,9 @@ def make_mobile(form: Form, source: Path, folder: Path, rows: Path | None, train
 
 def _refuse_others(form: Form, source: Path, manifest: Manifest) -> None:
     names = {file.path.partition("/")[0] for file in manifest.files}
-    if MODEL_NAME not in names:
+    if ONNX_NAME not in names:
         raise ConfigurationError(
-            f"{source}: no {MODEL_NAME} in this bundle of flavour {manifest.flavour}",
+            f"{source}: no {ONNX_NAME} in this bundle of flavour {manifest.flavour}",
             expected="a model that answers as ONNX",
             mend="yarnmill bundle pack --onnx, for a model of scikit-learn, XGBoost or LightGBM",
         )
@@ -101,13 +109,13 @@ def _labelled(rows: Path, signature: Signature) -> Example:
 def _quantise(folder: Path, signature: Signature) -> OnnxPredictor:
     onnx = load_library("onnx", "onnx-export")
     quantization = load_library("onnxruntime.quantization", "onnx-export")
-    path, parts = folder / MODEL_NAME, list(folder.glob(f"{MODEL_NAME}*"))
+    path, parts = folder / ONNX_NAME, list(folder.glob(f"{ONNX_NAME}*"))
     with TemporaryDirectory(dir=folder.parent) as plain:
         for part in parts:
             part.rename(Path(plain, part.name))
         # 7 bits of 8: sums of products stay within 16, so that every processor gives the same answer.
         quantization.quantize_dynamic(
-            Path(plain, MODEL_NAME), path, reduce_range=True, use_external_data_format=len(parts) > 1
+            Path(plain, ONNX_NAME), path, reduce_range=True, use_external_data_format=len(parts) > 1
         )
     kinds = {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
     if not kinds.intersection(_QUANTISED):

@@ -14,9 +14,8 @@ import onnxruntime as ort
 
 from yarnmill.bundle.manifest import Field, Signature
 from yarnmill.errors import BadDataError, NotFoundError
+from yarnmill.flavours.graph import Tensor, check_tensor
 from yarnmill.flavours.predictor import Column
-
-MODEL_NAME: Final = "model.onnx"
 
 _DTYPE_OF_TENSOR: Final = {
     "tensor(int64)": "int64",
@@ -87,33 +86,12 @@ def _check_fields(path: Path, kind: str, fields: Sequence[Field], nodes: Sequenc
         if node is None:
             known = ", ".join(sorted(node.name for node in nodes))
             raise BadDataError(f"{path}: the graph has no {kind} {field.name!r}", expected=f"one of {known}")
-        _check_field(path, kind, field, node)
+        check_tensor(
+            path, kind, field, Tensor(node.name, _DTYPE_OF_TENSOR.get(node.type, ""), node.type, node.shape or [])
+        )
     # An output that nobody asked for costs nothing; an input that nobody gives ends every request.
     if kind == "input" and named:
         raise BadDataError(
             f"{path}: the graph has inputs that the signature lacks: {', '.join(sorted(named))}",
             expected="every input of the graph in the signature",
-        )
-
-
-def _check_field(path: Path, kind: str, field: Field, node: ort.NodeArg) -> None:
-    dtype = _DTYPE_OF_TENSOR.get(node.type)
-    if dtype != field.dtype:
-        raise BadDataError(
-            f"{path}: {kind} {field.name!r} is a {node.type} in the graph",
-            expected=f"{field.dtype}, as the signature says",
-        )
-    batch, *row = node.shape or [1]
-    if isinstance(batch, int):
-        raise BadDataError(
-            f"{path}: {kind} {field.name!r} has the fixed shape {node.shape} in the graph",
-            expected="a first dimension that is free, for any number of rows",
-            mend="export the model with a dynamic batch dimension",
-        )
-    if len(row) != len(field.shape) or any(
-        isinstance(size, int) and size != wanted for size, wanted in zip(row, field.shape, strict=True)
-    ):
-        raise BadDataError(
-            f"{path}: a row of {kind} {field.name!r} has the shape {tuple(row)} in the graph",
-            expected=f"{field.shape}, as the signature says",
         )

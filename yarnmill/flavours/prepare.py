@@ -8,7 +8,7 @@ import msgspec
 
 from yarnmill import fs
 from yarnmill.bundle.example import EXAMPLE_NAME, parse_example, write_example
-from yarnmill.bundle.manifest import Comparison, Flavour, Signature
+from yarnmill.bundle.manifest import ONNX_NAME, Comparison, Flavour, Signature
 from yarnmill.errors import BadDataError, NotFoundError
 from yarnmill.flavours.example import (
     FORMS_TOLERANCE,
@@ -18,6 +18,8 @@ from yarnmill.flavours.example import (
     example_outputs,
     made_example,
 )
+from yarnmill.flavours.native import NATIVE_NAME
+from yarnmill.flavours.networks import NETWORKS, Chosen, Networks, copy_network
 from yarnmill.flavours.open import open_model
 from yarnmill.flavours.predictor import Column, Predictor
 from yarnmill.flavours.reference import write_reference
@@ -25,20 +27,27 @@ from yarnmill.flavours.tabular import MODEL_FILES, model_file
 from yarnmill.records import Record, parse_json
 
 SIGNATURE_NAME: Final = "signature.json"
-NATIVE_NAME: Final = "native"
-_FORMS: Final[Mapping[Flavour, str]] = {"tensorflow": "onnx", "torch": "onnx"}
-"""In what form a model answers that was trained in another."""
 
 
 class Prepared(Record, frozen=True, kw_only=True):
-    """What a prepared model takes and gives, and how far apart its forms answered the example."""
+    """What a prepared model takes and gives, and how far apart its forms answered the example.
+
+    ``libraries`` are versions of those that answer for it and that are not this installation's own.
+    """
 
     signature: Signature
     comparisons: tuple[Comparison, ...] = ()
+    libraries: dict[str, str] = {}
 
 
 def prepare(
-    flavour: Flavour, output_url: str, folder: Path, *, allow_code: bool = False, as_onnx: bool = False
+    flavour: Flavour,
+    output_url: str,
+    folder: Path,
+    *,
+    allow_code: bool = False,
+    training_python: str = "",
+    as_onnx: bool = False,
 ) -> Prepared:
     """Fill a local folder with the files of a model, its example, and its reference if there is one to make.
 
@@ -52,7 +61,10 @@ def prepare(
         An empty local folder; what is written there is a function of the output alone, so that
         publishing twice gives one bundle.
     allow_code
-        Whether code that the output brings may be run: a model of flavour python has to answer its example.
+        Whether code that the output brings may be run: a model of flavour python, or a native form, has to answer its
+        example.
+    training_python
+        Python of the training environment, for native forms.
     as_onnx
         Convert a model of scikit-learn, XGBoost or LightGBM to ONNX: the bundle answers in that form.
 
@@ -78,7 +90,8 @@ def prepare(
 
             signature = prepare_features(output_url, folder)
         case "onnx" | "torch" | "tensorflow":
-            signature = _prepare_onnx(output_url, folder)
+            signature = read_signature(output_url)
+            copy_network(flavour, output_url, folder)
         case "sklearn" | "xgboost" | "lightgbm":
             signature = _prepare_table_model(flavour, output_url, folder)
         case "python":
@@ -87,15 +100,15 @@ def prepare(
             signature = read_signature(output_url)
             prepare_python(output_url, folder)
     # A model that cannot answer must not become a bundle.
-    predictor = open_model(flavour, folder, signature, allow_code=allow_code)
-    asked = _asked(flavour, output_url, folder, signature)
-    answers: Outputs = predictor.predict(asked.columns)
-    comparisons = []
-    if asked.answers:
-        form = _FORMS.get(flavour, flavour)
-        what = f"{output_url}: {form} does not answer as {EXAMPLE_NAME} says"
-        comparisons.append(_compared(form, answers, asked.answers, signature, what=what))
-        answers = asked.answers
+    if flavour in NETWORKS:
+        networks = Networks(flavour, folder, signature, allow_code=allow_code, training_python=training_python)
+        asked = _asked(flavour, output_url, folder, signature, must_say=networks.must_be_told)
+        chosen = networks.choose(asked.columns, asked.answers, output_url)
+    else:
+        predictor = open_model(flavour, folder, signature, allow_code=allow_code)
+        asked = _asked(flavour, output_url, folder, signature)
+        chosen = _answered(flavour, predictor, asked, signature, output_url)
+    predictor, answers, comparisons = chosen.predictor, chosen.answers, list(chosen.comparisons)
     if as_onnx:
         predictor = _convert(flavour, predictor, folder)
         native, answers = answers, predictor.predict(asked.columns)
@@ -103,29 +116,13 @@ def prepare(
         comparisons.append(_compared("onnx", answers, native, signature, what=what, tolerance=FORMS_TOLERANCE))
     write_example(folder, made_example(asked.columns, answers))
     write_reference(flavour, output_url, folder, predictor)
-    return Prepared(signature=signature, comparisons=tuple(comparisons))
+    return Prepared(signature=signature, comparisons=tuple(comparisons), libraries=chosen.libraries)
 
 
 def read_signature(output_url: str) -> Signature:
     """Return the signature that a training run left beside its model."""
     url = fs.join(output_url, SIGNATURE_NAME)
     return parse_json(_expected_bytes(url, "names and types of all inputs and outputs"), Signature, source=url)
-
-
-def _prepare_onnx(output_url: str, folder: Path) -> Signature:
-    from yarnmill.flavours.onnx import MODEL_NAME  # noqa: PLC0415  # likewise
-
-    signature = read_signature(output_url)
-    # Weights too large for one protobuf lie beside the graph as external data: model.onnx.data and the like.
-    graph = [child for child in fs.children(output_url) if child.name.startswith(MODEL_NAME) and not child.is_folder]
-    if MODEL_NAME not in {child.name for child in graph}:
-        raise NotFoundError(f"{output_url}: no {MODEL_NAME} there", expected="the output of a finished training run")
-    for child in graph:
-        fs.copy_file(child.url, folder / child.name)
-    native_url = fs.join(output_url, NATIVE_NAME)
-    if fs.exists(native_url):
-        fs.copy_tree(native_url, str(folder / NATIVE_NAME))
-    return signature
 
 
 def _prepare_table_model(flavour: Flavour, output_url: str, folder: Path) -> Signature:
@@ -148,7 +145,16 @@ class _Asked(msgspec.Struct, frozen=True):
     answers: Outputs = {}
 
 
-def _asked(flavour: Flavour, output_url: str, folder: Path, signature: Signature) -> _Asked:
+def _answered(flavour: Flavour, predictor: Predictor, asked: _Asked, signature: Signature, output_url: str) -> Chosen:
+    answers: Outputs = predictor.predict(asked.columns)
+    if not asked.answers:
+        return Chosen(predictor, answers)
+    what = f"{output_url}: {flavour} does not answer as {EXAMPLE_NAME} says"
+    return Chosen(predictor, asked.answers, (_compared(flavour, answers, asked.answers, signature, what=what),))
+
+
+def _asked(flavour: Flavour, output_url: str, folder: Path, signature: Signature, *, must_say: bool = False) -> _Asked:
+    """Return the example; ``must_say``: it has to have outputs, for nobody here can ask the native form for them."""
     url = fs.join(output_url, EXAMPLE_NAME)
     if flavour == "glmix" and not fs.exists(url):
         from yarnmill.flavours.glmix_example import glmix_example  # noqa: PLC0415  # likewise
@@ -160,11 +166,11 @@ def _asked(flavour: Flavour, output_url: str, folder: Path, signature: Signature
         return _Asked(features_example(folder, signature))
     data = _expected_bytes(url, "some rows of the data: its inputs, and the native form's outputs if it has one")
     example = parse_example(data, signature, source=url)
-    if flavour in _FORMS and not example.outputs and (folder / NATIVE_NAME).exists():
+    if must_say and not example.outputs:
         raise BadDataError(
             f"{url}: no outputs, and {NATIVE_NAME}/ is another form of the model than the one that answers",
             expected="what the native form answers, so that both can be compared",
-            mend="let the training program write them",
+            mend="let the training program write them; or let the native form be asked: --set bundles.allow_code=true",
         )
     answers = example_outputs(example, signature, source=url)
     return _Asked(example_columns(example, signature, source=url), answers)
@@ -180,10 +186,9 @@ def _compared(
 
 def _convert(flavour: Flavour, predictor: Predictor, folder: Path) -> Predictor:
     """Write a model as ONNX, its native form put below ``native/``, and return the ONNX form, opened."""
-    from yarnmill.flavours.onnx import MODEL_NAME  # noqa: PLC0415  # likewise
     from yarnmill.flavours.to_onnx import write_onnx  # noqa: PLC0415  # likewise
 
-    write_onnx(flavour, predictor, folder / MODEL_NAME)
+    write_onnx(flavour, predictor, folder / ONNX_NAME)
     native = model_file(folder, flavour)
     (folder / NATIVE_NAME).mkdir()
     native.rename(folder / NATIVE_NAME / native.name)

@@ -57,13 +57,21 @@ class WorkerProcess:
         self._clock = clock
         self._lock = threading.Lock()
         self._running: _Running | None = None
+        self._said_at_start: Mapping[str, Any] = {}
         self._failures = 0
         self._retry_at = clock()
 
-    def start(self) -> None:
-        """Start the process unless it runs; JobFailedError, with its last words, if it does not come up."""
+    def start(self) -> Mapping[str, Any]:
+        """Start the process unless it runs, and return what it said when it was ready.
+
+        Raises
+        ------
+        JobFailedError
+            If it does not come up: with its last words.
+        """
         with self._lock:
             self._started()
+            return self._said_at_start
 
     def ask(self, columns: Mapping[str, Column]) -> dict[str, Array]:
         """Return the answer to a batch.
@@ -106,6 +114,8 @@ class WorkerProcess:
             raise self._failed(_reason(problem, self._limits.start_s)) from None
         if "error" in header:
             raise self._failed(f"its code raised {header['error']}")
+        self._running.forget_words()  # what libraries say while they load explains nothing that comes later
+        self._said_at_start = header
         return self._running
 
     def _failed(self, reason: str) -> JobFailedError:
@@ -158,6 +168,11 @@ class _Running:
         if message is None:
             raise ConnectionError
         return message
+
+    def forget_words(self) -> None:
+        """Forget what the process said so far; it writes at the same place of the file as this one."""
+        self._words.seek(0)
+        self._words.truncate()
 
     def end(self) -> str:
         """Kill the process and return the last that it said."""

@@ -17,9 +17,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from yarnmill import environments, fs
+from yarnmill import fs
 from yarnmill.bundle.manifest import Signature
-from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
+from yarnmill.errors import BadDataError, NotFoundError
+from yarnmill.flavours.foreign import is_below, python_of_environment, python_of_lock, refuse_unless_allowed
 from yarnmill.flavours.predictor import Column
 from yarnmill.flavours.process import Limits, WorkerProcess
 from yarnmill.flavours.tabular import Array, shaped
@@ -52,8 +53,7 @@ class PythonModel(Record, frozen=True, kw_only=True):
         """Refuse an entry that is none, and a lock outside of the code."""
         if not _ENTRY.fullmatch(self.entry):
             raise ValueError(f"entry: {self.entry!r} is not like 'module:Class'")
-        parts = self.requirements.split("/")
-        if self.requirements and (parts[0] != CODE_NAME or {"", ".", ".."} & set(parts)):
+        if self.requirements and not is_below(self.requirements, CODE_NAME):
             raise ValueError(f"requirements: {self.requirements!r} is no file below {CODE_NAME}/")
 
 
@@ -101,12 +101,7 @@ class PythonPredictor:
     """
 
     def __init__(self, folder: Path, signature: Signature, *, allow_code: bool, limits: Limits | None = None) -> None:
-        if not allow_code:
-            raise ConfigurationError(
-                f"{folder}: the bundle brings code of its own, which is not run here",
-                expected="somebody who trusts whoever made it",
-                mend="--set bundles.allow_code=true",
-            )
+        refuse_unless_allowed(folder, "code of its own", allow_code=allow_code)
         self._signature = signature
         self._folder = folder
         path = folder / DECLARATION_NAME
@@ -147,10 +142,5 @@ class PythonPredictor:
 
 def _interpreter(folder: Path, model: PythonModel) -> Path:
     if model.requirements:
-        lock = folder / model.requirements
-        if not lock.is_file():
-            raise NotFoundError(f"{lock}: no such file", expected=f"the lock that {DECLARATION_NAME} names")
-        return environments.ensure_locked(lock.read_text(), lambda _message: None)
-    if model.environment == "platform":
-        return Path(sys.executable)
-    return environments.ensure(model.environment, lambda _message: None)
+        return python_of_lock(folder, model.requirements, DECLARATION_NAME)
+    return Path(sys.executable) if model.environment == "platform" else python_of_environment(model.environment)

@@ -134,6 +134,11 @@ def shaped(values: Array, field: Field, source: Path) -> Array:
             f"{source}: the model gives {list(values.shape[1:])} a row",
             expected=f"{list(field.shape)} for output {field.name!r}, as the signature says",
         )
+    if values.dtype.kind == "U" and field.dtype != "string":
+        raise BadDataError(
+            f"{source}: the model gives texts",
+            expected=f"{field.dtype} for output {field.name!r}, as the signature says",
+        )
     found = values.reshape(shape)
     return found.astype(np.str_) if field.dtype == "string" else found.astype(field.dtype, copy=False)
 

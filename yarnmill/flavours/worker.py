@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> None:
     except Exception as problem:  # noqa: BLE001  # whatever the model's code raises
         send(connection, {"error": _said(problem)}, {})
         return
-    send(connection, {"ready": sys.version.split()[0]}, {})
+    send(connection, {"ready": sys.version.split()[0], "native": getattr(model, "native_description", None)}, {})
     while True:
         columns = columns_of(messages.get())
         try:

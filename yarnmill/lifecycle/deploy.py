@@ -131,7 +131,9 @@ def carry_out(registry: Registry, deployment: Deployment, config: Config) -> Non
 def _try(registry: Registry, deployment: Deployment, config: Config) -> None:
     cache, store = config.home_path / "cache" / "bundles", open_store(deployment.blobs_url)
     with fetch_held(store, deployment.bundle_id, cache, limit_bytes=config.bundles.limit_bytes) as held:
-        predictor = open_predictor(held.folder, allow_code=config.bundles.allow_code)
+        predictor = open_predictor(
+            held.folder, allow_code=config.bundles.allow_code, training_python=config.training_python
+        )
         check_example(predictor, held.folder)
         if (held.folder / TRANSFORMER_NAME).is_file():
             _check_features(registry, held.folder, predictor.signature, deployment.environment)

@@ -14,12 +14,13 @@ from typing import Final
 
 from yarnmill import __version__
 from yarnmill.blobs import open_store
-from yarnmill.bundle.manifest import Flavour, Lineage, Manifest, manifest_bytes
+from yarnmill.bundle.manifest import ONNX_NAME, Flavour, Lineage, Manifest, manifest_bytes
 from yarnmill.bundle.manifest import bundle_id as id_of
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import blobs_of, put_bundle
 from yarnmill.config import Config
 from yarnmill.errors import JobFailedError, NotFoundError
+from yarnmill.flavours.native import NATIVE_FLAVOURS
 from yarnmill.flavours.prepare import prepare
 from yarnmill.records import Record
 from yarnmill.registry import Candidate, ModelVersion, Registry
@@ -30,15 +31,15 @@ from yarnmill.report import REPORT_NAME, RunReport, read_report
 _LIBRARIES: Final[dict[Flavour, tuple[str, ...]]] = {
     "glmix": ("numpy",),
     "onnx": ("numpy", "onnxruntime"),
-    "tensorflow": ("numpy", "onnxruntime"),
-    "torch": ("numpy", "onnxruntime"),
+    "tensorflow": ("numpy",),
+    "torch": ("numpy",),
     "sklearn": ("numpy", "pandas", "scikit-learn", "scipy", "skops"),
     "xgboost": ("numpy", "xgboost-cpu", "xgboost"),
     "lightgbm": ("lightgbm", "numpy"),
     "python": (),
     "features": ("numpy",),
 }
-"""What has to be installed to answer for a model of each flavour."""
+"""What has to be installed to answer for a model of each flavour: of TensorFlow and PyTorch for their native forms."""
 
 
 class Published(Record, frozen=True, kw_only=True):
@@ -109,6 +110,8 @@ def publish(  # noqa: PLR0913  # each by name
             manifest = _pack(
                 output_url, flavour, Path(folder), report, config, as_onnx=as_onnx, transformer=transformer
             )
+            if manifest.flavour in NATIVE_FLAVOURS:
+                progress(f"{model}: answers {'as ONNX' if manifest.form == 'onnx' else 'natively'}")
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
             known = registry.versions.find_bundle(model, id_of(manifest_bytes(manifest)))
             version = store_and_register(registry, model, Path(folder), manifest, config, labels, project=project)
@@ -182,7 +185,14 @@ def _pack(  # noqa: PLR0913  # what, of what, how
     as_onnx: bool,
     transformer: Path | None = None,
 ) -> Manifest:
-    prepared = prepare(flavour, output_url, folder, allow_code=config.bundles.allow_code, as_onnx=as_onnx)
+    prepared = prepare(
+        flavour,
+        output_url,
+        folder,
+        allow_code=config.bundles.allow_code,
+        training_python=config.training_python,
+        as_onnx=as_onnx,
+    )
     if transformer is not None:
         from serving.transformer.bundled import add_transformer  # noqa: PLC0415  # most models have none
 
@@ -199,7 +209,7 @@ def _pack(  # noqa: PLR0913  # what, of what, how
             configuration=report.parameters,
         ),
         metrics=report.metrics,
-        environment=_environment(flavour),
+        environment=_environment(flavour, folder, prepared.libraries),
         created_at=report.finished_at,
         comparisons=prepared.comparisons,
     )
@@ -221,9 +231,10 @@ def _successful_report(output_url: str) -> RunReport:
     return report
 
 
-def _environment(flavour: Flavour) -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for library in _LIBRARIES[flavour]:
+def _environment(flavour: Flavour, folder: Path, elsewhere: dict[str, str]) -> dict[str, str]:
+    """Return what answers for a packed model; ``elsewhere``: what is another environment's than this one's."""
+    versions = {"python": platform.python_version(), **elsewhere}
+    for library in _LIBRARIES["onnx" if (folder / ONNX_NAME).is_file() else flavour]:
         try:
             versions[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:

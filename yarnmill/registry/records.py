@@ -83,6 +83,10 @@ class Model(Record, frozen=True, kw_only=True):
     created_at: dt.datetime
 
 
+_HOW: Final = {"onnxruntime": "as ONNX", "tensorflow": "natively", "torch": "natively"}
+"""How a version answers that needs a library."""
+
+
 class ModelVersion(Record, frozen=True, kw_only=True):
     """Version 1, 2, 3 … of a model: one bundle.
 
@@ -114,6 +118,12 @@ class ModelVersion(Record, frozen=True, kw_only=True):
     def name(self) -> str:
         """The version's name in commands: ``model/version``."""
         return f"{self.model}/{self.version}"
+
+    @property
+    def form(self) -> str:
+        """The flavour, and how it answers where there are several ways: ``torch, as ONNX`` or ``torch, natively``."""
+        how = next((how for library, how in _HOW.items() if library in self.libraries), "")
+        return f"{self.flavour}, {how}" if how and self.flavour != "onnx" else self.flavour
 
 
 class Layer(Record, frozen=True, kw_only=True):
