@@ -30,6 +30,7 @@ def same(one: Profile, other: Profile) -> None:
     assert one.squares == pytest.approx(other.squares, rel=1e-9, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SCALES)
 @given(data=st.data())
 def test_profiles_add_up_in_any_order_and_grouping(kind: Kind, data: st.DataObject) -> None:

@@ -10,6 +10,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import numba
+import pytest
 
 from photon.compiled import compiled_and_kept
 
@@ -58,6 +59,7 @@ def taken_together(step: Callable[..., Any], together: Barrier, *given: Any) -> 
     return done
 
 
+@pytest.mark.slow
 def test_those_who_compile_at_once_in_an_empty_cache_are_given_their_own_code(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     together = context.Barrier(2)

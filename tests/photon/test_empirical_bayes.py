@@ -215,6 +215,7 @@ def test_sleepstudy_has_lme4_s_variances_and_standard_errors() -> None:
 
 # lme4 1.1-31, glmer(use ~ age + I(age^2) + urban + livch + (urban | district), Contraception, binomial): maximum
 # likelihood by Laplace's approximation. Ours counts the fixed effects' uncertainty too, so is a little larger.
+@pytest.mark.slow
 def test_contraception_has_about_lme4_s_variances() -> None:
     model = Glmix("use ~ age + I(age**2) + urban + livch + (urban | district)").fit(dataset("mlmRev", "Contraception"))
     effect = model.fitted_.record.effects[1]

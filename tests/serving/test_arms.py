@@ -48,6 +48,7 @@ def test_a_version_that_grows_loses_nobody(shares: dict[int, int], growth: int, 
     assert after in {before, 1}
 
 
+@pytest.mark.slow
 def test_a_ramp_keeps_everybody_who_was_moved() -> None:
     moved: set[str] = set()
     for share in (100, 500, 2_500, 5_000, 9_999):
@@ -64,6 +65,7 @@ def test_another_model_draws_anew() -> None:
     assert abs(same - len(UNITS) / 2) < 500
 
 
+@pytest.mark.slow
 def test_places_in_a_layer_are_even_and_have_nothing_to_do_with_each_other_or_with_the_draw() -> None:
     arms = Arms("rater", {1: 1, 2: 1})
     units = [f"unit {number}" for number in range(40_000)]

@@ -152,6 +152,7 @@ def test_without_a_log_answers_name_no_session(platform: "Platform", table: Mode
     assert SESSION not in client.post(PREDICT, json={"instances": [ROW]}, headers={SESSION: "a"}).headers
 
 
+@pytest.mark.slow
 def test_a_session_is_logged_whole_or_not_at_all(platform: "Platform", open_logged: Open, tmp_path: Path) -> None:
     platform.deploy("rater", 0.5)
     ids = [str(number) for number in range(200)]

@@ -27,6 +27,7 @@ def show(platform: "Platform", *options: str) -> int:
     return run(yarnmill, ["experiments", "show", "rater", "--rewards", "--home", str(platform.home), *options])
 
 
+@pytest.mark.slow
 def test_labels_are_compared_by_the_unit_that_asked(
     platform: "Platform", table: ModelTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ def test_48_at_once_pass_the_barrier_together(coordinator: Coordinator, certific
     assert {spec["command"] for spec in specifications} == {"run me"}
 
 
+@pytest.mark.slow
 def test_a_specification_waits_and_comes_back_empty(coordinator: Coordinator, certificates: Path) -> None:
     mine = channel(coordinator, certificates)
     mine.post("/v1/register", registration(0))

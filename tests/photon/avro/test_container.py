@@ -82,6 +82,7 @@ def test_damage_is_named() -> None:
         list(read_records(io.BytesIO(data[:-40])))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(place=st.floats(0.0, 1.0), bit=st.integers(0, 7))
 def test_one_wrong_bit_is_named_wherever_it_is(place: float, bit: int) -> None:

@@ -39,6 +39,7 @@ def test_one_click_and_a_yes_let_a_version_answer(desk: "Desk") -> None:
     assert "3: 100 %" in desk.get(ENDPOINT)
 
 
+@pytest.mark.slow
 def test_a_version_that_fails_leaves_what_answers_and_says_why(desk: "Desk") -> None:
     desk.registry.versions.register(LOST)
     desk.answer("/models/rater/versions/4/deploy")
@@ -58,6 +59,7 @@ def test_a_deployment_does_not_undo_what_somebody_else_decided_meanwhile(desk: "
     assert 3 not in {one.version for one in held}
 
 
+@pytest.mark.slow
 def test_a_version_is_started_without_requests_tried_again_and_taken_out(desk: "Desk") -> None:
     desk.answer("/models/rater/versions/3/start")
     assert eventually(lambda: status(desk, 3) == "running")
@@ -71,6 +73,7 @@ def test_a_version_is_started_without_requests_tried_again_and_taken_out(desk: "
     assert "serves: it is in the rule" in desk.post("/models/rater/versions/1/undeploy", fields, status=409).text
 
 
+@pytest.mark.slow
 def test_shares_are_saved_rolled_back_and_stopped(desk: "Desk") -> None:
     fields = desk.fields(desk.get(ENDPOINT))
     desk.post(

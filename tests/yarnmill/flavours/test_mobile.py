@@ -80,6 +80,7 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_quantised_network_is_a_smaller_bundle_that_says_what_it_lost(
     network: Path, labelled: Path, tmp_path: Path
 ) -> None:

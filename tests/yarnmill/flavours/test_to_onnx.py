@@ -127,6 +127,7 @@ def prepared(case: Case, tmp_path: Path, *, as_onnx: bool) -> tuple[Path, Prepar
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(CASES))
 def test_the_onnx_form_answers_as_the_model(name: str, tmp_path: Path) -> None:
     case = CASES[name]()

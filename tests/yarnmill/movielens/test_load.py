@@ -38,6 +38,7 @@ def test_every_table_stands_with_its_definition_and_complete_partitions(root: st
     assert read_feature_table(root, "movielens.user_activity") == load_definitions().users
 
 
+@pytest.mark.slow
 def test_a_rerun_writes_nothing(root: str, report: RunReport) -> None:
     again, written = load(root, lambda _message: None)
     assert not written
