@@ -10,7 +10,6 @@ from serving.control.control import Control
 from serving.control.rendering import answer
 from serving.openapi.operation import Operation, described
 from serving.refusals import BadRequestError
-from yarnmill.errors import NotFoundError
 from yarnmill.registry.records import PredictionJob
 
 _MOST: Final = 100
@@ -43,10 +42,7 @@ def add_jobs(pages: Blueprint, control: Control) -> None:
     @described(Operation(answer=objects.PredictionJob))
     def job(model_id: int, number: int, job_id: int) -> Response:
         """Answer one prediction."""
-        model, found = control.model(model_id), control.registry.jobs.get(job_id)
-        if (found.model, found.version) != (model.name, number):
-            raise NotFoundError(f"{model.name}/{number} has no prediction job {job_id}")
-        return answer(_objects(control, [found])[0])
+        return answer(_objects(control, [control.job(model_id, number, job_id)])[0])
 
     @pages.get(f"{_OF_PROJECT}/jobs")
     @described(Operation(answer=list[objects.PredictionJob]))

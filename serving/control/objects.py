@@ -138,6 +138,20 @@ class PredictionJob(MerlinObject, frozen=True, kw_only=True):
     updated_at: dt.datetime
 
 
+ComponentType = Literal["model", "batch_job_driver"]
+
+
+class Container(MerlinObject, frozen=True, kw_only=True):
+    """A source of log lines: what ``/logs`` has them by."""
+
+    name: str
+    pod_name: str
+    component_type: ComponentType
+    namespace: str
+    cluster: str
+    version_endpoint_id: str | None = None
+
+
 class Paging(MerlinObject, frozen=True, kw_only=True):
     """Which page of how many, and how many entries there are."""
 

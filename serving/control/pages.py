@@ -11,6 +11,7 @@ from serving.control.alerts import add_alerts
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
 from serving.control.jobs import add_jobs
+from serving.control.logs import add_logs
 from serving.control.projects import add_projects
 from serving.control.simulating import add_simulation
 from serving.control.sites import refuse_other_sites
@@ -57,6 +58,7 @@ def control_pages(control: Control, access: Access, snapshots: Snapshots) -> Blu
     add_traffic(pages, control)
     add_alerts(pages, control)
     add_jobs(pages, control)
+    add_logs(pages, control, access)
     add_simulation(pages, snapshots)
     add_unoffered(pages)
     pages.before_request(lambda: refuse_other_sites(is_open=access.is_open))

@@ -11,7 +11,7 @@ from yarnmill.cli.options import config_options
 from yarnmill.config import Config, load_config
 
 if TYPE_CHECKING:
-    from serving.control.deploying import Deployer
+    from serving.control.backing import Backing
 
 
 @click.command()
@@ -64,12 +64,14 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
     ]
     config = load_config(config_file, (*overrides, *flags), home=home)
     options = ServerOptions(access_log=access_log, pid_file=pid_file)
-    run_tier(config, options, lambda url: click.echo(f"serving on {url}"), _deployer(config))
+    run_tier(config, options, lambda url: click.echo(f"serving on {url}"), _backing(config))
 
 
-def _deployer(config: Config) -> "Deployer | None":
+def _backing(config: Config) -> "Backing | None":
     if not config.serving.control:
         return None
+    from serving.control.backing import Backing  # noqa: PLC0415
     from yarnmill.lifecycle.deploy import carry_out  # noqa: PLC0415  # it opens models of every flavour
+    from yarnmill.lifecycle.driverlog import driver_log  # noqa: PLC0415
 
-    return partial(carry_out, config=config)
+    return Backing(partial(carry_out, config=config), driver_log)

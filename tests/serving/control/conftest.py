@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from serving.app import ControlPages, create_app
 from serving.control.access import Access
+from serving.control.backing import Backing
 from serving.control.control import Control
 from serving.control.pages import control_pages
 from serving.control.tokens import Role, add_role_token, watched_role_tokens
@@ -110,10 +111,15 @@ def merlin_of(table: ModelTable, control: Control, access: Access | None = None)
     return Merlin(app.test_client(), control.registry)
 
 
+def written_by_driver(application_id: str) -> str:
+    """Stand for YARN: what a driver wrote names its application."""
+    return f"container_1_0001_01_000001 stderr\nINFO {application_id} began\nINFO it ended\n"
+
+
 @pytest.fixture
 def control(platform: "Platform") -> Iterator[Control]:
     config = config_of(platform)
-    control = Control(config, partial(carry_out, config=config))
+    control = Control(config, Backing(partial(carry_out, config=config), written_by_driver))
     yield control
     control.stop()
 
@@ -140,7 +146,9 @@ def fuzzed(
     let_answer(platform.registry, "rater", 1)
     let_run(platform.registry, "rater", 2)
     token = add_role_token(folder / "tokens.yaml", "fuzz", "administrator", ("*",))
-    control = Control(config_of(platform), lambda registry, deployment: registry.deployments.started(deployment))
+    control = Control(
+        config_of(platform), Backing(lambda registry, deployment: registry.deployments.started(deployment))
+    )
     table = platform.open_table(lambda: 0.0)
     table.refresh()
     yield merlin_of(table, control, Access(watched_role_tokens(folder / "tokens.yaml"), lambda _reason: None)), token
@@ -189,7 +197,7 @@ def asked(
     platform.publish("rater", 2.0)
     let_answer(platform.registry, "rater", 1)
     let_run(platform.registry, "rater", 2)
-    control = Control(config, partial(carry_out, config=config))
+    control = Control(config, Backing(partial(carry_out, config=config)))
     yield merlin_of(platform.open_table(lambda: 0.0), control)
     control.stop()
     platform.registry.close()
@@ -209,7 +217,7 @@ def simulating(
     ):
         let_answer(platform.registry, table, platform.publish_snapshot(table, key, features, rows)[0])
     config = config_of(platform)
-    control = Control(config, partial(carry_out, config=config))
+    control = Control(config, Backing(partial(carry_out, config=config)))
     models = platform.open_table(lambda: 0.0)
     models.refresh()
     yield merlin_of(models, control)

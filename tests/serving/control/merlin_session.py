@@ -12,6 +12,7 @@ from typing import Any
 
 warnings.filterwarnings("ignore")
 
+import client  # noqa: E402
 import merlin  # noqa: E402
 import merlin.fluent  # noqa: E402
 import merlin.model  # noqa: E402
@@ -77,6 +78,11 @@ seen["ends"] = [one.endpoint.status.value for one in model.list_version()]
 there = merlin.deploy(model.get_version(2), "staging")
 seen["staging"] = merlin.serve_traffic({there: 100}, "staging").url
 third = merlin.deploy(model.get_version(1))
+logs = client.LogApi(merlin.fluent._merlin_client._api_client)  # noqa: SLF001  # the SDK itself has no words for them
+asked = {"cluster": "production", "namespace": "default", "component_type": "model", "model_name": "rater"}
+for version, container in (("3", "deployments"), ("2", "tier")):
+    found = logs.logs_get_without_preload_content(**asked, version_id=version, container_name=container, follow="true")
+    seen[f"log of {version}"] = sorted({line.partition(" ")[2] for line in found.data.decode().splitlines()})
 seen["set traffic"] = merlin.set_traffic({model.get_version(1): 100}).status.value
 seen["new model"] = refusal(lambda: merlin.set_model("fresh", merlin.model.ModelType.SKLEARN))
 seen["new version"] = refusal(model.new_model_version)

@@ -4,6 +4,7 @@ Its pins (mlflow 1.26, protobuf below 5, docker below 6.2) clash with the platfo
 own in the user cache: built from `merlin-sdk.lock` on first use, as the platform's other environments are.
 """
 
+import getpass
 import json
 import re
 import subprocess
@@ -58,7 +59,12 @@ def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk:
     prepare(platform)
     with start_tier("--control") as tier:
         seen = session(platform, tier, sdk)
-    assert "no blob" in seen.pop("not deployed")
+    assert "no blob" in (reason := seen.pop("not deployed"))
+    assert seen.pop("log of 3") == [
+        f"deployment 3 of rater/3 asked for by {getpass.getuser()}",
+        f"deployment 3 of rater/3 failed: {reason}",
+    ]
+    assert seen.pop("log of 2") == ["model rater version 2 answers"]
     refused = {key: seen.pop(key) for key in ("undeploy what serves", "new model", "new version")}
     assert [status for status, _ in refused.values()] == [409, 501, 501]
     assert "yarnmill models publish" in refused["new version"][1]
