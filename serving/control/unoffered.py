@@ -17,7 +17,6 @@ _VERSION = f"{_MODEL}/versions/<{ROW}:number>"
 _NO_SECRETS: Final = "no secrets are kept here", "nothing that a model could use them for"
 _NO_IMAGES: Final = "no images are built", "a version's bundle, which brings all that it needs"
 _NO_JOBS: Final = "predictions in batches are not started here", "yarnmill jobs run score"
-_NO_SCHEMA: Final = "a version's schema is the signature in its bundle", "GET /v1/models/NAME/metadata"
 
 UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
     f"{_PROJECT}/models": ("POST", "a model is made with its first version", _PUBLISH),
@@ -37,8 +36,6 @@ UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
     f"{_VERSION}/jobs/<{ROW}:job_id>/stop": ("PUT", *_NO_JOBS),
     f"{_PROJECT}/secrets": ("GET POST", *_NO_SECRETS),
     f"{_PROJECT}/secrets/<{ROW}:secret_id>": ("PATCH DELETE", *_NO_SECRETS),
-    f"{_MODEL}/schemas": ("GET PUT", *_NO_SCHEMA),
-    f"{_MODEL}/schemas/<{ROW}:schema_id>": ("GET DELETE", *_NO_SCHEMA),
 }
 """Addresses with their methods, the reason, and what there is instead."""
 

@@ -33,6 +33,12 @@ DRAWN: dict[str, list[Any]] = {
     "model_id": [1, 7, 2**31 - 1],
     "project_id": [1, 7],
     "endpoint_id": [1, 2, 7],
+    "schema_id": [1, 7],
+    "cluster": ["production", "moon"],
+    "namespace": ["default", "films"],
+    "component_type": ["model", "pdb", "mood"],
+    "model_name": ["", "rater", "nobody"],
+    "version_id": ["1", "7", "one"],
 }
 ROW: dict[str, Any] = {
     "type": "object",
@@ -48,9 +54,10 @@ ROW: dict[str, Any] = {
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document whose ids, names and rows are mostly those that there are."""
     for item in document["paths"].values():
-        for parameter in item["parameters"]:
-            if parameter["name"] in DRAWN:
-                parameter["schema"] = {"enum": DRAWN[parameter["name"]]}
+        for part in item.values():
+            for parameter in part if isinstance(part, list) else part.get("parameters", ()):
+                if parameter["name"] in DRAWN:
+                    parameter["schema"] = {"enum": DRAWN[parameter["name"]]}
     shapes = document["components"]["schemas"]
     for shape, key in (("ByRow", "instances"), ("OfInstances", "instances"), ("Examples", "examples")):
         shapes[shape]["properties"][key]["items"] = {"anyOf": [ROW, {}]}

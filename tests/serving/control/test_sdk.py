@@ -86,6 +86,9 @@ def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk:
         "ends": ["failed", "terminated", "terminated"],
         "staging": "http://staging.example.com:8500/merlin/models/rater/v1/predict",
         "set traffic": "serving",
+        "schema": True,
+        "schemas": ["row_id"],
+        "schemas after": [],
     }
     assert platform.registry.endpoints.get("rater").rule.versions == (1,)
 
