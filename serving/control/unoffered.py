@@ -14,7 +14,10 @@ from serving.refusals import NotOfferedError
 _PUBLISH: Final = "yarnmill models publish OUTPUT_URL --model NAME --flavour FLAVOUR"
 _PROJECT, _MODEL = f"/projects/<{ROW}:project_id>", f"/models/<{ROW}:model_id>"
 _VERSION = f"{_MODEL}/versions/<{ROW}:number>"
-_NO_SECRETS: Final = "no secrets are kept here", "nothing that a model could use them for"
+_NO_SECRETS: Final = (
+    "no secrets are kept here: what jobs read and write they reach as the user of the tier, and models as bundles",
+    "security.keytab, by which jobs sign in to a secured cluster",
+)
 _NO_IMAGES: Final = "no images are built", "a version's bundle, which brings all that it needs"
 _NO_JOBS: Final = "predictions in batches are not started here", "yarnmill jobs run score"
 
