@@ -36,7 +36,7 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_logs(pages: Blueprint, console: Console) -> None:
-    """Add both pages."""
+    """Add the pages."""
 
     @pages.get(f"/models/<model>/versions/<{ROW}:number>/log")
     @for_people
@@ -52,6 +52,14 @@ def add_logs(pages: Blueprint, console: Console) -> None:
             rows=lines[::-1][:_MOST_LINES],
             has_tier=console.control.is_mine(console.registry.environments.get(environment)),
         )
+
+    @pages.get(f"/models/<model>/versions/<{ROW}:number>/jobs/<{ROW}:job>/log")
+    @for_people
+    def job_log(model: str, number: int, job: int) -> str:
+        """Show the end of what the driver of a prediction job wrote."""
+        found = console.control.job(console.registry.versions.model(model).id, number, job)
+        text = console.control.driver_log(found)
+        return render_template("console/job_log.html", model=model, number=number, job=found, text=text)
 
     @pages.get("/logs")
     @for_people

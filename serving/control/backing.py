@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 from serving.control.deploying import Deployer
 from yarnmill.errors import ClusterUnavailableError
+from yarnmill.registry.records import PredictionJob
 
 
 class DriverLog(Protocol):
@@ -20,6 +21,18 @@ def no_driver_log(application_id: str) -> str:
     )
 
 
+class Starter(Protocol):
+    """What has a prediction job seen through."""
+
+    def __call__(self, job: PredictionJob) -> None:
+        """Begin it; the registry tells how it ends. ClusterUnavailableError if too many run."""
+
+
+def no_starter(job: PredictionJob) -> None:
+    """Stand for what begins prediction jobs in a tier that was started without."""
+    raise ClusterUnavailableError(f"prediction job {job.id}: this tier begins none", mend="yarnmill jobs run score")
+
+
 class Backing(NamedTuple):
     """What is done elsewhere.
 
@@ -29,7 +42,10 @@ class Backing(NamedTuple):
         Brings versions to run.
     driver_log
         Reads what a prediction job's driver wrote.
+    starter
+        Begins prediction jobs.
     """
 
     deployer: Deployer
     driver_log: DriverLog = no_driver_log
+    starter: Starter = no_starter

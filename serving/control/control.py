@@ -10,9 +10,12 @@ from serving.control.access import current_token
 from serving.control.backing import Backing
 from serving.control.deploying import Deploying
 from serving.control.loglines import LogLine, version_lines
+from serving.control.predicting import JobBody, asked_job
 from serving.journal import Journal
+from serving.refusals import NotOfferedError
+from yarnmill import fs
 from yarnmill.config import Config
-from yarnmill.errors import NotFoundError
+from yarnmill.errors import NotFoundError, YarnMillError
 from yarnmill.registry import Registry
 from yarnmill.registry.records import Environment, Model, ModelEndpoint, PredictionJob, VersionEndpoint
 
@@ -114,6 +117,35 @@ class Control:
     def driver_log(self, job: PredictionJob) -> str:
         """Return the end of what a prediction job's driver wrote; empty if YARN has not been asked for one yet."""
         return self._backing.driver_log(job.application_id) if job.application_id else ""
+
+    def predict(self, model: Model, version: int, body: JobBody) -> PredictionJob:
+        """Begin a prediction job and return it.
+
+        Raises
+        ------
+        NotOfferedError
+            If this tier begins none, or none of that kind.
+        BadRequestError
+            If it would read or write outside of the project's folder.
+        NotFoundError
+            If there is no such version, or it is retired.
+        ClusterUnavailableError
+            If as many run as may.
+        """
+        root = self._config.serving.jobs.root
+        if not root:
+            raise NotOfferedError(
+                "this tier begins no predictions in batches: serving.jobs.root names no folder for them",
+                mend="yarnmill jobs run score",
+            )
+        asked, jobs = asked_job(body, fs.as_url(root), model.project), self.registry.jobs
+        job = jobs.create(model.name, version, asked.name, asked.configuration)
+        try:
+            self._backing.starter(job)
+        except YarnMillError as problem:
+            jobs.move(job.id, "failed", message=problem.what)
+            raise
+        return job
 
     def is_mine(self, environment: Environment) -> bool:
         """Return whether this tier answers for an environment."""

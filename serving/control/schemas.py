@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from serving.control import objects
 from serving.control.bodies import ROW, SchemaBody, read_body
 from serving.control.control import Control
-from serving.control.rendering import answer
+from serving.control.rendering import answer, nothing
 from serving.openapi.operation import NOTHING, Operation, described
 from yarnmill.registry.records import ModelSchema
 
@@ -46,9 +46,7 @@ def add_schemas(pages: Blueprint, control: Control) -> None:
     def delete_schema(model_id: int, schema_id: int) -> Response:
         """Take a schema away."""
         control.registry.schemas.delete(control.model(model_id).name, schema_id)
-        response = Response(status=HTTPStatus.NO_CONTENT)
-        del response.headers["Content-Type"]
-        return response
+        return nothing()
 
 
 def _object(model_id: int, schema: ModelSchema) -> objects.ModelSchema:

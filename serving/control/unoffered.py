@@ -16,10 +16,9 @@ _PROJECT, _MODEL = f"/projects/<{ROW}:project_id>", f"/models/<{ROW}:model_id>"
 _VERSION = f"{_MODEL}/versions/<{ROW}:number>"
 _NO_SECRETS: Final = (
     "no secrets are kept here: what jobs read and write they reach as the user of the tier, and models as bundles",
-    "security.keytab, by which jobs sign in to a secured cluster",
+    "the configuration of the tier, by whose keytab jobs sign in to a secured cluster",
 )
 _NO_IMAGES: Final = "no images are built", "a version's bundle, which brings all that it needs"
-_NO_JOBS: Final = "predictions in batches are not started here", "yarnmill jobs run score"
 
 UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
     f"{_PROJECT}/models": ("POST", "a model is made with its first version", _PUBLISH),
@@ -35,8 +34,6 @@ UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
         "yarnmill versions label and yarnmill models gc",
     ),
     f"{_VERSION}/image": ("GET PUT", *_NO_IMAGES),
-    f"{_VERSION}/jobs": ("POST", *_NO_JOBS),
-    f"{_VERSION}/jobs/<{ROW}:job_id>/stop": ("PUT", *_NO_JOBS),
     f"{_PROJECT}/secrets": ("GET POST", *_NO_SECRETS),
     f"{_PROJECT}/secrets/<{ROW}:secret_id>": ("PATCH DELETE", *_NO_SECRETS),
 }

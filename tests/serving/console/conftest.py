@@ -99,7 +99,10 @@ def opening(platform: "Platform", table: ModelTable, moment: Moment) -> Iterator
         overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}"),
         home=str(platform.home),
     )
-    control = Control(config, Backing(partial(carry_out, config=config)))
+    control = Control(
+        config,
+        Backing(partial(carry_out, config=config), lambda application_id: f"<script>{application_id} wrote it\n"),
+    )
 
     def open_(*, guarded: bool = False, access_log: str = "-", key: bytes = KEY) -> Desk:
         tokens, metrics = platform.home / "tokens.yaml", Metrics()

@@ -25,10 +25,12 @@ from serving.control.tokens import Role, add_role_token, watched_role_tokens
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from yarnmill.config import Config, load_config
+from yarnmill.errors import ClusterUnavailableError
 from yarnmill.lifecycle.deploy import carry_out
 from yarnmill.registry import Candidate, Registry
 from yarnmill.registry.engine import open_engine
 from yarnmill.registry.migrate import migrate
+from yarnmill.registry.records import PredictionJob
 
 if TYPE_CHECKING:
     from conftest import Platform
@@ -97,9 +99,29 @@ class Guarded:
         return {reason: float(count) for reason, count in found}
 
 
-def config_of(platform: "Platform") -> Config:
+class Predicting:
+    """A tier that begins prediction jobs of `rater`; nobody sees them through, and two are as many as may run."""
+
+    def __init__(self) -> None:
+        self.begun: list[PredictionJob] = []
+        self.merlin: Merlin
+
+    def start(self, job: PredictionJob) -> None:
+        if len(self.begun) == 2:
+            raise ClusterUnavailableError("two run already")
+        self.begun.append(job)
+
+    @property
+    def address(self) -> str:
+        return f"{self.merlin.path()}/versions/1/jobs"
+
+    def begin(self, body: dict[str, Any]) -> Any:
+        return self.merlin.send("POST", self.address, body)
+
+
+def config_of(platform: "Platform", *more: str) -> Config:
     return load_config(
-        overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}"),
+        overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}", *more),
         home=str(platform.home),
     )
 
@@ -134,6 +156,16 @@ def merlin(platform: "Platform", table: ModelTable, control: Control) -> Merlin:
     return merlin_of(table, control)
 
 
+@pytest.fixture
+def predicting(platform: "Platform", table: ModelTable) -> Iterator[Predicting]:
+    platform.publish("rater", 1.0)
+    predicting, config = Predicting(), config_of(platform, "serving.jobs.root=hdfs:///predicted")
+    control = Control(config, Backing(partial(carry_out, config=config), starter=predicting.start))
+    predicting.merlin = merlin_of(table, control)
+    yield predicting
+    control.stop()
+
+
 @pytest.fixture(scope="module")
 def fuzzed(
     tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path, str], Platform]"
@@ -146,9 +178,12 @@ def fuzzed(
     let_answer(platform.registry, "rater", 1)
     let_run(platform.registry, "rater", 2)
     token = add_role_token(folder / "tokens.yaml", "fuzz", "administrator", ("*",))
-    control = Control(
-        config_of(platform), Backing(lambda registry, deployment: registry.deployments.started(deployment))
+    backing = Backing(
+        lambda registry, deployment: registry.deployments.started(deployment),
+        written_by_driver,
+        starter=lambda job: platform.registry.jobs.move(job.id, "running", application_id="application_1_0001"),
     )
+    control = Control(config_of(platform, "serving.jobs.root=hdfs:///predicted"), backing)
     table = platform.open_table(lambda: 0.0)
     table.refresh()
     yield merlin_of(table, control, Access(watched_role_tokens(folder / "tokens.yaml"), lambda _reason: None)), token

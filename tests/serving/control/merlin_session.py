@@ -18,6 +18,7 @@ import merlin.fluent  # noqa: E402
 import merlin.model  # noqa: E402
 import urllib3  # noqa: E402
 from client.exceptions import ApiException  # noqa: E402
+from merlin.batch.job import JobStatus, PredictionJob  # noqa: E402
 from merlin.model_schema import ModelSchema  # noqa: E402
 from merlin.observability.inference import InferenceSchema, RegressionOutput, ValueType  # noqa: E402
 
@@ -94,6 +95,18 @@ asked = {"cluster": "production", "namespace": "default", "component_type": "mod
 for version, container in (("3", "deployments"), ("2", "tier")):
     found = logs.logs_get_without_preload_content(**asked, version_id=version, container_name=container, follow="true")
     seen[f"log of {version}"] = sorted({line.partition(" ")[2] for line in found.data.decode().splitlines()})
+config = client.PredictionJobConfig(
+    gcs_source=client.PredictionJobConfigGcsSource(uri="rows"), gcs_sink=client.PredictionJobConfigGcsSink(uri="scores")
+)
+asked_job = client.PredictionJob(config=client.Config(job_config=config, service_account_name="nobody"))
+jobs = client.PredictionJobsApi(own)
+job = PredictionJob(jobs.models_model_id_versions_version_id_jobs_post(int(model.id), 1, asked_job), own)
+while job.refresh().status in {JobStatus.PENDING, JobStatus.RUNNING}:
+    time.sleep(0.1)
+seen["job"] = job.status.value
+seen["why"] = jobs.models_model_id_versions_version_id_jobs_job_id_get(int(model.id), 1, job.id).error
+other = PredictionJob(jobs.models_model_id_versions_version_id_jobs_post(int(model.id), 1, asked_job), own)
+seen["stopped job"] = other.stop().status.value
 seen["set traffic"] = merlin.set_traffic({model.get_version(1): 100}).status.value
 seen["new model"] = refusal(lambda: merlin.set_model("fresh", merlin.model.ModelType.SKLEARN))
 seen["new version"] = refusal(model.new_model_version)

@@ -34,6 +34,8 @@ DRAWN: dict[str, list[Any]] = {
     "project_id": [1, 7],
     "endpoint_id": [1, 2, 7],
     "schema_id": [1, 7],
+    "job_id": [1, 2, 7],
+    "prediction_job_id": ["1", "7", "one"],
     "cluster": ["production", "moon"],
     "namespace": ["default", "films"],
     "component_type": ["model", "pdb", "mood"],
@@ -62,6 +64,8 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     for shape, key in (("ByRow", "instances"), ("OfInstances", "instances"), ("Examples", "examples")):
         shapes[shape]["properties"][key]["items"] = {"anyOf": [ROW, {}]}
     shapes["DestinationBody"]["properties"]["version_endpoint_id"] = {"enum": ["1", "2", "7"]}
+    for shape in ("SourceBody", "SinkBody"):
+        shapes[shape]["properties"]["uri"] = {"enum": ["rows", "../rows"]}
     shapes["ProjectBody"]["properties"]["name"] = {"enum": ["drawn", "drawn-too"]}
     shapes["ProjectBody"]["required"] = ["name"]
     return document

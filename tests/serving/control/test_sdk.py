@@ -57,8 +57,9 @@ def prepare(platform: "Platform") -> None:
 
 def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk: Path) -> None:
     prepare(platform)
-    with start_tier("--control") as tier:
+    with start_tier("--control", "--set", f"serving.jobs.root=file://{platform.home}/predicted") as tier:
         seen = session(platform, tier, sdk)
+    assert f"file://{platform.home}/predicted/default/rows" in seen.pop("why")
     assert "no blob" in (reason := seen.pop("not deployed"))
     assert seen.pop("log of 3") == [
         f"deployment 3 of rater/3 asked for by {getpass.getuser()}",
@@ -86,6 +87,8 @@ def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk:
         "ends": ["failed", "terminated", "terminated"],
         "staging": "http://staging.example.com:8500/merlin/models/rater/v1/predict",
         "set traffic": "serving",
+        "job": "failed",
+        "stopped job": "terminated",
         "schema": True,
         "schemas": ["row_id"],
         "schemas after": [],
@@ -98,12 +101,15 @@ def test_the_sdk_works_with_a_token(platform: "Platform", start_tier: "Start", s
     prepare(platform)
     tokens = tmp_path / "tokens.yaml"
     token = add_role_token(tokens, "notebook", "deployer", ("default",))
-    with start_tier("--control", "--tokens", str(tokens)) as tier:
+    root = f"serving.jobs.root=file://{platform.home}/predicted"
+    with start_tier("--control", "--tokens", str(tokens), "--set", root) as tier:
         seen = session(platform, tier, sdk, token)
         assert token not in tier.log.read_text()
     assert (seen["deployed"], seen["set traffic"]) == (["running", "production"], "serving")
     assert seen["new model"][0] == 501
-    assert {one.actor for one in platform.registry.audit("rater")} == {"tests", "notebook"}
+    # What sees a job through acts as the tier's user.
+    actors = {one.actor for one in platform.registry.audit("rater")}
+    assert actors == {"tests", "notebook", getpass.getuser()}
 
 
 def test_every_address_of_its_client_is_known(asked: "Merlin", sdk: Path) -> None:
