@@ -23,11 +23,12 @@ ASKED = {"cluster": "production", "namespace": "default", "component_type": "mod
 def journalled(control: "Control") -> "Iterator[None]":
     """Keep what the tier's models say, as a worker does."""
     log = logging.getLogger("serving.models")
-    level, log.level = log.level, logging.INFO
+    level = log.level
+    log.setLevel(logging.INFO)
     log.addHandler(control.journal)
     yield
     log.removeHandler(control.journal)
-    log.level = level
+    log.setLevel(level)
 
 
 def read(merlin: "Merlin", status: int = 200, **more: object) -> str:
