@@ -169,7 +169,8 @@ def _model(control: Control, query: LogQuery) -> Model:
 
 def _rendered(line: LogLine, query: LogQuery) -> str:
     prefixes = {"pod": (line.pod,), "container": (line.container,), "pod_and_container": (line.pod, line.container)}
-    at = f"{line.at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    # Merlin's are of whole seconds; these can be sent back as `since_time` without a line twice.
+    at = f"{line.at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
     return " ".join((*prefixes.get(query.prefix, ()), at, line.text))
 
 

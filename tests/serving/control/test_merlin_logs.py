@@ -59,7 +59,7 @@ def test_a_versions_log_has_its_deployments_and_what_the_tier_said(
         f"deployment {first.id} of rater/1 asked for by tests",
         f"deployment {first.id} of rater/1 running",
     ]
-    assert lines.startswith(f"{first.created_at:%Y-%m-%dT%H:%M:%S}Z ")
+    assert lines.startswith(f"{first.created_at:%Y-%m-%dT%H:%M:%S.%f}Z ")
     assert texts(read(merlin, version_id=2))[-1].endswith("of rater/2 failed: no blob of it which is bad")
     assert read(merlin, version_id=3) == ""
     assert texts(read(merlin, version_id=1, model_name=None, model_id=merlin.model_id())) == texts(lines)
@@ -83,7 +83,9 @@ def test_which_lines_are_wanted_is_said_as_to_kubernetes(merlin: "Merlin", platf
     assert read(merlin, version_id=1, tail_lines=1) == whole.splitlines(keepends=True)[-1]
     assert read(merlin, version_id=1, tail_lines=0, follow="true", timestamps="true") == whole
     assert read(merlin, version_id=1, limit_bytes=10) == whole[:10]
-    assert read(merlin, version_id=1, since_time="2999-01-01T00:00:00Z") == ""
+    asked, last = (line.partition(" ")[0] for line in whole.splitlines())
+    assert read(merlin, version_id=1, since_time=asked) == whole.splitlines(keepends=True)[1]
+    assert read(merlin, version_id=1, since_time=last) == ""
     assert read(merlin, version_id=1, since_seconds=3600) == whole
     assert read(merlin, version_id=1, container_name="tier") == ""
     prefixed = read(merlin, version_id=1, prefix="pod_and_container").splitlines()
