@@ -116,6 +116,12 @@ def _add_health(app: Flask, table: ModelTable, metrics: Metrics) -> None:
         """Answer that the process lives."""
         return json_response({"status": "ok"})
 
+    @app.get("/")
+    @described(Operation(answer=shapes.Alive))
+    def alive() -> Response:
+        """Answer that the server lives, as KServe's clients ask for it in their first protocol."""
+        return json_response({"status": "alive"})
+
     @app.get("/readyz")
     @described(Operation(answer=shapes.Readiness, also={503: shapes.Readiness}, refusals=(503,)))
     def readyz() -> Response:

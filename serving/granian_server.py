@@ -39,7 +39,7 @@ except ImportError:
     ) from None
 
 if TYPE_CHECKING:
-    from serving.control.deploying import Deployer
+    from serving.control.backing import Backing
 
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S: Final = 0.2
@@ -68,7 +68,7 @@ def run_granian(
     pid_file: Path | None,
     listener: socket.socket,
     ready: ReadyLine,
-    deployer: "Deployer | None",
+    backing: "Backing | None",
 ) -> None:
     """Run the tier's workers until SIGTERM or Ctrl-C ends it; this leaves by SystemExit, with all workers gone.
 
@@ -84,7 +84,7 @@ def run_granian(
         Where it answers; every worker accepts from it.
     ready
         Told of each worker that has loaded its models.
-    deployer
+    backing
         As in :class:`serving.worker.Worker`.
     """
 
@@ -94,7 +94,7 @@ def run_granian(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _Stop().take_over()
-        worker = Worker(config, deployer, access_log)
+        worker = Worker(config, backing, access_log)
         Finalize(None, worker.stop, exitpriority=1)  # Granian's workers end as multiprocessing's do
         worker.load_first()
         ready.count_one()

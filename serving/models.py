@@ -15,6 +15,7 @@ import msgspec
 
 from serving.arms import Arms
 from serving.decoding import SignatureDecoder
+from serving.journal import log_of_version
 from serving.refusals import ModelUnavailableError, UnknownModelError
 from serving.slots import Answering, ServedModel, Slot, Snapshot, same_rule
 from serving.source import Endpoint, Source
@@ -250,7 +251,7 @@ class ModelTable:
         self._replace(slot, Slot(wanted=slot.wanted, served=_answering(slot.wanted, opened)))
         if self._snapshot.settled:  # before, there may be thousands
             for route in slot.wanted.routes:
-                _log.info("model %s version %d answers", slot.wanted.model, route.version)
+                log_of_version(_log, logging.INFO, slot.wanted.model, route.version, "answers")
 
     def _warm(self, model: str) -> Slot | None:
         """Open what is cold, once however many ask; return the slot as it is then."""
@@ -283,7 +284,7 @@ class ModelTable:
             except Exception as problem:  # noqa: BLE001  # one broken model must not hurt its neighbours
                 failures.append(one_line(problem))
                 if failures[-1] not in slot.failure:
-                    _log.error("model %s version %d refused: %s", endpoint.model, route.version, failures[-1])
+                    log_of_version(_log, logging.ERROR, endpoint.model, route.version, f"refused: {failures[-1]}")
         return tuple(opened), "; ".join(failures)
 
     def _open(self, model: str, route: Route) -> ServedModel:

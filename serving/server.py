@@ -25,7 +25,7 @@ from yarnmill.httpserver.worker import PromptWorker
 from yarnmill.records import Record
 
 if TYPE_CHECKING:
-    from serving.control.deploying import Deployer
+    from serving.control.backing import Backing
     from serving.worker import ReadyLine, Worker
 
 
@@ -37,7 +37,7 @@ class ServerOptions(Record, frozen=True, kw_only=True):
 
 
 def serve(
-    config: Config, options: ServerOptions, announce: Callable[[str], None], deployer: "Deployer | None" = None
+    config: Config, options: ServerOptions, announce: Callable[[str], None], backing: "Backing | None" = None
 ) -> None:
     """Run the tier until SIGTERM or Ctrl-C ends it; this leaves by SystemExit, with all workers gone.
 
@@ -50,8 +50,8 @@ def serve(
     announce
         Called once with the tier's URL, when every worker has loaded its models, or tried to for 20 s.
         Runs in a worker.
-    deployer
-        What brings versions to run that the control API is asked for; None: the tier has no control API.
+    backing
+        What the control API has done elsewhere; None: the tier has no control API.
 
     Raises
     ------
@@ -63,10 +63,10 @@ def serve(
     NotFoundError
         If the tokens file is not there.
     """
-    if deployer is not None:
+    if backing is not None:
         _check_control(config)
     listener = bind(config.serving.host, config.serving.port)
-    if deployer is not None and config.serving.tokens_path is None and not is_loopback(listener):
+    if backing is not None and config.serving.tokens_path is None and not is_loopback(listener):
         listener.close()
         raise ConfigurationError(
             f"serving.control on {config.serving.host} without tokens: whoever reaches the port could deploy",
@@ -83,9 +83,9 @@ def serve(
         if config.serving.server == "granian":
             from serving.granian_server import run_granian  # noqa: PLC0415
 
-            run_granian(config, options.access_log, options.pid_file, listener, ready, deployer)
+            run_granian(config, options.access_log, options.pid_file, listener, ready, backing)
         else:
-            _Application(config, options, listener, ready, deployer).run()
+            _Application(config, options, listener, ready, backing).run()
 
 
 def _check_control(config: Config) -> None:
@@ -107,13 +107,13 @@ class _Application(ThreadedApplication):
         options: ServerOptions,
         listener: socket.socket,
         ready: "ReadyLine",
-        deployer: "Deployer | None",
+        backing: "Backing | None",
     ) -> None:
         from serving.accesslog import TierLogger  # noqa: PLC0415  # see shared_series
 
         self._config = config
         self._ready = ready
-        self._deployer = deployer
+        self._backing = backing
         self._access_log = options.access_log
         self._worker: Worker | None = None
         processes = Processes(
@@ -139,7 +139,7 @@ class _Application(ThreadedApplication):
         """Return the application of one worker; called after the fork."""
         from serving.worker import Worker  # noqa: PLC0415  # see shared_series
 
-        self._worker = Worker(self._config, self._deployer, self._access_log)
+        self._worker = Worker(self._config, self._backing, self._access_log)
         return self._worker.app
 
     def _load_first(self, process: PromptWorker) -> None:

@@ -1,6 +1,7 @@
 """One worker of the tier, whichever server it belongs to: its application, and the registry that it follows."""
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,8 @@ from flask import Flask
 
 from serving.app import ControlPages, create_app
 from serving.follower import Follower
+from serving.journal import Journal
+from serving.models import ModelTable
 from serving.predict import MODEL_KEY, ROWS_KEY, VERSION_KEY
 from serving.profiles import Profiles
 from yarnmill.config import Config
@@ -20,8 +23,8 @@ from yarnmill.httpserver.series import shared_folder
 
 if TYPE_CHECKING:
     from serving.console.samples import Samples
+    from serving.control.backing import Backing
     from serving.control.control import Control
-    from serving.control.deploying import Deployer
     from serving.predictionlog.log import PredictionLog
 
 LOG_NAME: Final = "serving"
@@ -33,6 +36,9 @@ LOGGED: Final[Mapping[str, str]] = {MODEL_KEY: "model", VERSION_KEY: "version", 
 
 _LOAD_FIRST_S: Final = 20.0
 """How long a new worker loads models before it accepts requests anyway (and answers 503 for what is missing)."""
+
+
+_versions_log = logging.getLogger(ModelTable.__module__)
 
 
 class ReadyLine:
@@ -73,19 +79,20 @@ class Worker:
     ----------
     config
         The configuration: ``serving``, ``registry``, ``home``.
-    deployer
-        Carries out what Merlin's clients and people at the console deploy; None: there are neither.
+    backing
+        What Merlin's clients and people at the console have done elsewhere; None: there are neither.
     access_log
         Where the server writes its access log: a file, or ``-`` for standard error.
     """
 
-    def __init__(self, config: Config, deployer: "Deployer | None" = None, access_log: str = STANDARD_ERROR) -> None:
+    def __init__(self, config: Config, backing: "Backing | None" = None, access_log: str = STANDARD_ERROR) -> None:
         self._follower = Follower.from_config(config)
         self._profiles = Profiles(self._follower.metrics, config.home_path / "cache" / "serving" / "profiles")
         self._control: Control | None = None
         self._samples: Samples | None = None
+        self._journal: Journal | None = None
         # Most tiers have no control API, and need not load it.
-        pages = None if deployer is None else self._control_pages(config, deployer, access_log)
+        pages = None if backing is None else self._control_pages(config, backing, access_log)
         self._log: PredictionLog | None = None
         if config.serving.log.url:  # nor do they need Arrow
             from serving.predictionlog import log  # noqa: PLC0415
@@ -100,13 +107,15 @@ class Worker:
             profiles=self._profiles,
         )
 
-    def _control_pages(self, config: Config, deployer: "Deployer", access_log: str) -> ControlPages:
+    def _control_pages(self, config: Config, backing: "Backing", access_log: str) -> ControlPages:
         from serving.console import console, pages, samples, sessions  # noqa: PLC0415
         from serving.control import access, control, tokens  # noqa: PLC0415
         from serving.control.pages import control_pages  # noqa: PLC0415
 
         metrics, folder = self._follower.metrics, shared_folder()
-        self._control = control.Control(config, deployer)
+        self._journal = Journal(None if folder is None else folder / "journal")
+        _versions_log.addHandler(self._journal)
+        self._control = control.Control(config, backing, self._journal)
         self._samples = samples.Samples(metrics, None if folder is None else folder / "samples")
         path = config.serving.tokens_path
         rules = None if path is None else tokens.watched_role_tokens(path)
@@ -153,6 +162,8 @@ class Worker:
         if self._samples is not None:
             self._samples.stop()
         self._follower.stop()
+        if self._journal is not None:
+            _versions_log.removeHandler(self._journal)
         self._profiles.stop()
         if self._log is not None:
             self._log.stop()

@@ -5,11 +5,12 @@ has every field. An error names the key path and the layer that the wrong value 
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import yaml
@@ -18,6 +19,8 @@ from yarnmill import environments
 from yarnmill.errors import ConfigurationError, NotFoundError
 from yarnmill.records import Record, convert, parse_yaml_mapping
 from yarnmill.units import Mebibytes, Seconds
+
+_FOLDER_OF_ALL: Final = re.compile(r"(?:hdfs://[^/]*|file://)?/+[^/]")
 
 
 class Storage(Record, frozen=True, kw_only=True):
@@ -114,6 +117,18 @@ class BatchingSettings(Record, frozen=True, kw_only=True):
     wait: Seconds
 
 
+class PredictionJobSettings(Record, frozen=True, kw_only=True):
+    """Where prediction jobs that the control API is asked for may read and write, and how many a worker begins."""
+
+    root: str
+    most: Annotated[int, msgspec.Meta(ge=1)]
+
+    def __post_init__(self) -> None:
+        """Refuse what would mean another folder on every machine, and the whole of a file system."""
+        if self.root and not _FOLDER_OF_ALL.match(self.root):
+            raise ValueError(f"root {self.root!r} is no folder that all machines find: hdfs://…/… or file:///…")
+
+
 class ConsoleSettings(Record, frozen=True, kw_only=True):
     """How long people stay signed in at the console, and the file of the secret that says so."""
 
@@ -140,6 +155,7 @@ class ServingSettings(Record, frozen=True, kw_only=True):
     timeout: Seconds
     environment: str
     control: bool
+    jobs: PredictionJobSettings
     batching: dict[str, BatchingSettings]
     console: ConsoleSettings
     log: LogSettings

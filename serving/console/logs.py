@@ -1,4 +1,4 @@
-"""The end of the tier's access log, if it is a file: that is all that a tier keeps of its log lines."""
+"""What a tier keeps of its log lines: those about a version, and the end of its access log if that is a file."""
 
 import datetime as dt
 import os
@@ -11,6 +11,7 @@ from flask import Blueprint, render_template
 
 from serving.console.asking import text_of
 from serving.console.console import Console, seen_projects
+from serving.control.bodies import ROW
 from serving.openapi.operation import for_people
 from yarnmill.httpserver.lines import STANDARD_ERROR
 
@@ -35,7 +36,30 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_logs(pages: Blueprint, console: Console) -> None:
-    """Add the page."""
+    """Add the pages."""
+
+    @pages.get(f"/models/<model>/versions/<{ROW}:number>/log")
+    @for_people
+    def version_log(model: str, number: int) -> str:
+        """Show what there is to read of a version in an environment, newest first."""
+        environment = text_of("environment") or console.environment
+        lines = console.control.lines(model, number, environment)
+        return render_template(
+            "console/version_log.html",
+            model=model,
+            number=number,
+            environment=environment,
+            rows=lines[::-1][:_MOST_LINES],
+            has_tier=console.control.is_mine(console.registry.environments.get(environment)),
+        )
+
+    @pages.get(f"/models/<model>/versions/<{ROW}:number>/jobs/<{ROW}:job>/log")
+    @for_people
+    def job_log(model: str, number: int, job: int) -> str:
+        """Show the end of what the driver of a prediction job wrote."""
+        found = console.control.job(console.registry.versions.model(model).id, number, job)
+        text = console.control.driver_log(found)
+        return render_template("console/job_log.html", model=model, number=number, job=found, text=text)
 
     @pages.get("/logs")
     @for_people

@@ -19,6 +19,7 @@ from yarnmill.registry.records import ModelVersion
 
 _MOST_METRICS: Final = 6
 _MOST_ANCESTORS: Final = 20
+_MOST_JOBS: Final = 10
 
 
 def add_models(pages: Blueprint, console: Console) -> None:
@@ -69,6 +70,7 @@ def add_models(pages: Blueprint, console: Console) -> None:
             compared=compared,
             not_compared=not_compared,
             tracking_url=console.tracking_url,
+            jobs=console.registry.jobs.find(model, version=number, most=_MOST_JOBS),
         )
 
 

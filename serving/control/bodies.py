@@ -9,6 +9,7 @@ from flask import request
 
 from serving.refusals import BadRequestError, NotOfferedError
 from yarnmill.records import key_path_of
+from yarnmill.registry.inference import InferenceSchema
 from yarnmill.registry.names import parse_name
 from yarnmill.registry.records import EndpointStatus
 
@@ -156,6 +157,13 @@ class AlertBody(Body, frozen=True, kw_only=True):
 
     team_name: str
     alert_conditions: list[ConditionBody]
+
+
+class SchemaBody(Body, frozen=True, kw_only=True):
+    """A model schema that is asked for; without an ``id`` it is a new one."""
+
+    id: Annotated[int, msgspec.Meta(ge=0, le=LARGEST_ID)] | None = None
+    spec: InferenceSchema
 
 
 def read_body(kind: type[T]) -> T:

@@ -10,7 +10,6 @@ from serving.control.control import Control
 from serving.control.rendering import answer, version_endpoint_object
 from serving.openapi.operation import Operation, described
 from serving.refusals import BadRequestError
-from yarnmill.errors import NotFoundError
 from yarnmill.registry.records import VersionEndpoint
 
 _VERSION = f"/models/<{ROW}:model_id>/versions/<{ROW}:number>/endpoint"
@@ -46,7 +45,7 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
     @described(Operation(answer=objects.VersionEndpoint))
     def version_endpoint(model_id: int, number: int, endpoint_id: int) -> Response:
         """Answer how far a version is."""
-        return _shown(control, _endpoint(control, model_id, number, endpoint_id))
+        return _shown(control, control.version_endpoint(model_id, number, endpoint_id))
 
     @pages.put(_ENDPOINT)
     @described(Operation(answer=objects.VersionEndpoint, body=DeployBody, refusals=(400, 409, 413, 501)))
@@ -54,7 +53,7 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
         """Begin to deploy a version again, or take it out if it is to be terminated."""
         body = read_body(DeployBody)
         body.check_offered()
-        endpoint = _endpoint(control, model_id, number, endpoint_id)
+        endpoint = control.version_endpoint(model_id, number, endpoint_id)
         if body.environment_name not in {None, "", endpoint.environment}:
             raise BadRequestError(
                 f"environment_name: {body.environment_name!r}",
@@ -68,18 +67,11 @@ def add_deployments(pages: Blueprint, control: Control) -> None:
     @described(Operation(answer=objects.VersionEndpoint, refusals=(409,)))
     def undeploy(model_id: int, number: int, endpoint_id: int) -> Response:
         """Take a version out of an environment, unless it serves."""
-        return _shown(control, _undeploy(control, _endpoint(control, model_id, number, endpoint_id)))
+        return _shown(control, _undeploy(control, control.version_endpoint(model_id, number, endpoint_id)))
 
 
 def _undeploy(control: Control, endpoint: VersionEndpoint) -> VersionEndpoint:
     return control.registry.deployments.undeploy(endpoint.model, endpoint.version, endpoint.environment)
-
-
-def _endpoint(control: Control, model_id: int, number: int, endpoint_id: int) -> VersionEndpoint:
-    model, endpoint = control.model(model_id).name, control.registry.deployments.with_id(endpoint_id)
-    if (endpoint.model, endpoint.version) != (model, number):
-        raise NotFoundError(f"{model}/{number} has no endpoint {endpoint_id}", mend=f"yarnmill models show {model}")
-    return endpoint
 
 
 def _shown(control: Control, endpoint: VersionEndpoint, status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -1,16 +1,17 @@
-"""Predictions in batches as Merlin's clients list them: those that `yarnmill jobs run score` told the registry of."""
+"""Predictions in batches as Merlin's clients begin, stop and list them; `yarnmill jobs run score` tells of its own."""
 
+from http import HTTPStatus
 from typing import Final
 
 from flask import Blueprint, Response, request
 
 from serving.control import objects
-from serving.control.bodies import ROW
+from serving.control.bodies import ROW, read_body
 from serving.control.control import Control
-from serving.control.rendering import answer
-from serving.openapi.operation import Operation, described
+from serving.control.predicting import JobBody
+from serving.control.rendering import answer, nothing
+from serving.openapi.operation import NOTHING, Operation, described
 from serving.refusals import BadRequestError
-from yarnmill.errors import NotFoundError
 from yarnmill.registry.records import PredictionJob
 
 _MOST: Final = 100
@@ -32,6 +33,21 @@ def add_jobs(pages: Blueprint, control: Control) -> None:
         found = control.registry.jobs.find(model, version=number, most=_MOST)
         return answer(_objects(control, found))
 
+    @pages.post(f"{_OF_VERSION}/jobs")
+    @described(Operation(answer=objects.PredictionJob, body=JobBody, refusals=(400, 413, 501)))
+    def begin_job(model_id: int, number: int) -> Response:
+        """Begin to predict with a version: it is *pending* until YARN has it."""
+        body = read_body(JobBody)
+        return answer(_objects(control, [control.predict(control.model(model_id), number, body)])[0])
+
+    @pages.put(f"{_OF_VERSION}/jobs/<{ROW}:job_id>/stop")
+    @described(Operation(status=HTTPStatus.NO_CONTENT, media_type=NOTHING, refusals=(409,)))
+    def stop_job(model_id: int, number: int, job_id: int) -> Response:
+        """Stop a prediction: whoever sees it through looks every few seconds, and ends its application."""
+        job = control.job(model_id, number, job_id)
+        control.registry.jobs.move(job.id, "terminated", message="stopped over the control API")
+        return nothing()
+
     @pages.get(f"{_OF_VERSION}/jobs-by-page")
     @described(Operation(answer=objects.PredictionJobs, query=_PAGING, refusals=(400,)))
     def pages_of_version(model_id: int, number: int) -> Response:
@@ -43,10 +59,7 @@ def add_jobs(pages: Blueprint, control: Control) -> None:
     @described(Operation(answer=objects.PredictionJob))
     def job(model_id: int, number: int, job_id: int) -> Response:
         """Answer one prediction."""
-        model, found = control.model(model_id), control.registry.jobs.get(job_id)
-        if (found.model, found.version) != (model.name, number):
-            raise NotFoundError(f"{model.name}/{number} has no prediction job {job_id}")
-        return answer(_objects(control, [found])[0])
+        return answer(_objects(control, [control.job(model_id, number, job_id)])[0])
 
     @pages.get(f"{_OF_PROJECT}/jobs")
     @described(Operation(answer=list[objects.PredictionJob]))

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from yarnmill.registry.inference import InferenceSchema
 from yarnmill.registry.records import EndpointStatus, JobStatus
 
 ModelType = Literal["xgboost", "tensorflow", "sklearn", "pytorch", "pyfunc", "custom"]
@@ -136,6 +137,28 @@ class PredictionJob(MerlinObject, frozen=True, kw_only=True):
     error: str
     created_at: dt.datetime
     updated_at: dt.datetime
+
+
+class ModelSchema(MerlinObject, frozen=True, kw_only=True):
+    """Which columns are a model's features, its answers, and what came true."""
+
+    id: int
+    model_id: int
+    spec: InferenceSchema
+
+
+ComponentType = Literal["model", "batch_job_driver"]
+
+
+class Container(MerlinObject, frozen=True, kw_only=True):
+    """A source of log lines: what ``/logs`` has them by."""
+
+    name: str
+    pod_name: str
+    component_type: ComponentType
+    namespace: str
+    cluster: str
+    version_endpoint_id: str | None = None
 
 
 class Paging(MerlinObject, frozen=True, kw_only=True):

@@ -11,7 +11,9 @@ from serving.control.alerts import add_alerts
 from serving.control.control import Control
 from serving.control.deployments import add_deployments
 from serving.control.jobs import add_jobs
+from serving.control.logs import add_logs
 from serving.control.projects import add_projects
+from serving.control.schemas import add_schemas
 from serving.control.simulating import add_simulation
 from serving.control.sites import refuse_other_sites
 from serving.control.traffic import add_traffic
@@ -57,6 +59,8 @@ def control_pages(control: Control, access: Access, snapshots: Snapshots) -> Blu
     add_traffic(pages, control)
     add_alerts(pages, control)
     add_jobs(pages, control)
+    add_logs(pages, control, access)
+    add_schemas(pages, control)
     add_simulation(pages, snapshots)
     add_unoffered(pages)
     pages.before_request(lambda: refuse_other_sites(is_open=access.is_open))

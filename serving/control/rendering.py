@@ -33,6 +33,13 @@ def answer(found: objects.MerlinObject | Sequence[objects.MerlinObject | str], s
     return Response(msgspec.json.encode(found), status=status, mimetype="application/json")
 
 
+def nothing() -> Response:
+    """Return the answer that something is done, and that there is nothing to say of it."""
+    response = Response(status=HTTPStatus.NO_CONTENT)
+    del response.headers["Content-Type"]
+    return response
+
+
 def project_object(project: Project) -> objects.Project:
     """Return a project."""
     return objects.Project(

@@ -14,11 +14,11 @@ from serving.refusals import NotOfferedError
 _PUBLISH: Final = "yarnmill models publish OUTPUT_URL --model NAME --flavour FLAVOUR"
 _PROJECT, _MODEL = f"/projects/<{ROW}:project_id>", f"/models/<{ROW}:model_id>"
 _VERSION = f"{_MODEL}/versions/<{ROW}:number>"
-_NO_SECRETS: Final = "no secrets are kept here", "nothing that a model could use them for"
+_NO_SECRETS: Final = (
+    "no secrets are kept here: what jobs read and write they reach as the user of the tier, and models as bundles",
+    "the configuration of the tier, by whose keytab jobs sign in to a secured cluster",
+)
 _NO_IMAGES: Final = "no images are built", "a version's bundle, which brings all that it needs"
-_NO_JOBS: Final = "predictions in batches are not started here", "yarnmill jobs run score"
-_NO_LOGS: Final = "a version has no containers and no logs of its own", "the one log of the serving tier"
-_NO_SCHEMA: Final = "a version's schema is the signature in its bundle", "GET /v1/models/NAME/metadata"
 
 UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
     f"{_PROJECT}/models": ("POST", "a model is made with its first version", _PUBLISH),
@@ -33,16 +33,9 @@ UNOFFERED: Final[dict[str, tuple[str, str, str]]] = {
         "versions are neither changed nor deleted here",
         "yarnmill versions label and yarnmill models gc",
     ),
-    f"{_VERSION}/endpoint/<{ROW}:endpoint_id>/containers": ("GET", *_NO_LOGS),
     f"{_VERSION}/image": ("GET PUT", *_NO_IMAGES),
-    f"{_VERSION}/jobs": ("POST", *_NO_JOBS),
-    f"{_VERSION}/jobs/<{ROW}:job_id>/containers": ("GET", *_NO_JOBS),
-    f"{_VERSION}/jobs/<{ROW}:job_id>/stop": ("PUT", *_NO_JOBS),
     f"{_PROJECT}/secrets": ("GET POST", *_NO_SECRETS),
     f"{_PROJECT}/secrets/<{ROW}:secret_id>": ("PATCH DELETE", *_NO_SECRETS),
-    f"{_MODEL}/schemas": ("GET PUT", *_NO_SCHEMA),
-    f"{_MODEL}/schemas/<{ROW}:schema_id>": ("GET DELETE", *_NO_SCHEMA),
-    "/logs": ("GET", *_NO_LOGS),
 }
 """Addresses with their methods, the reason, and what there is instead."""
 

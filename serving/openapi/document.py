@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from flask import Flask
 
-from serving.openapi.operation import JSON, Asking, Operation, Shape, is_for_people, operation_of
+from serving.openapi.operation import JSON, NOTHING, Asking, Operation, Shape, is_for_people, operation_of
 from serving.openapi.shapes import Refusal
 
 _CONTROL: Final = "/merlin/v1"
@@ -129,6 +129,8 @@ class _Shapes:
 
     def answer(self, meaning: str, shape: Shape, media_type: str) -> dict[str, Any]:
         """Return an answer."""
+        if media_type == NOTHING:
+            return {"description": meaning}
         if shape is not None:
             content = {"schema": self.schema(shape)}
         else:  # MLflow's servers answer a ping with a line that is no JSON, and call it so

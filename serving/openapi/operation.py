@@ -10,6 +10,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
+NOTHING: Final = ""
+"""The media type of an answer without a body."""
 _KEY: Final = "operation"
 _FOR_PEOPLE: Final = "for_people"
 

@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
+from serving.openapi.operation import NOTHING
+
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 _WORDS: Final = {
     "boolean": "true or false",
@@ -105,7 +107,8 @@ def _shown(method: str, path: str, one: dict[str, Any], of_path: list[dict[str, 
             content
             for status, answer in one["responses"].items()
             if status not in refused
-            for content in _contents(answer["content"], status)
+            for content in _contents(answer.get("content", {}), status)
+            or [ShownContent(Markup("nothing"), NOTHING, status)]
         ],
         refusals=", ".join(f"{status} {HTTPStatus(int(status)).phrase}" for status in refused),
     )

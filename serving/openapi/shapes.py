@@ -23,6 +23,12 @@ class Refusal(Shown, frozen=True, kw_only=True):
     error: str
 
 
+class Alive(Shown, frozen=True, kw_only=True):
+    """That the server lives, as KServe says it."""
+
+    status: Literal["alive"]
+
+
 class Health(Shown, frozen=True, kw_only=True):
     """The process lives."""
 

@@ -1,4 +1,4 @@
-"""The smaller records: projects, prediction jobs, alerts."""
+"""The smaller records: projects, prediction jobs, alerts, model schemas."""
 
 from itertools import pairwise
 
@@ -8,6 +8,7 @@ from registered import bundle
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
 from yarnmill.registry import Candidate, Registry
 from yarnmill.registry.gates import Gate, GateRule, judge
+from yarnmill.registry.inference import InferenceSchema, RankingOutput, RegressionOutput
 from yarnmill.registry.records import Condition
 
 SLOW = Condition(metric="latency_p99_s", comparison="above", bound=0.05)
@@ -90,6 +91,39 @@ def test_an_alert_is_set_changed_and_deleted(registry: Registry, candidate: Cand
     on = {"alert": "slow", "condition": "latency_p99_s above 0.05 for 60 s, warning", "receiver": "team@example.com"}
     seen = [{}, {**on, "enabled": True}, {**on, "enabled": False}, {}]
     assert [(entry.before, entry.after) for entry in trace] == list(pairwise(seen))
+
+
+def test_a_schema_is_made_changed_and_deleted(registry: Registry, candidate: Candidate) -> None:
+    registry.versions.register(bundle(candidate, 1))
+    registry.versions.register(bundle(candidate, 2, "film"))
+    spec = InferenceSchema(
+        feature_types={"age": "int64", "town": "string"},
+        model_prediction_output=RegressionOutput(prediction_score_column="price", actual_score_column="paid"),
+        feature_orders=("town", "age"),
+    )
+    made = registry.schemas.create("rater", spec)
+    assert (made.spec, made.model, made.revision) == (spec, "rater", 1)
+    assert registry.schemas.update("rater", made.id, spec, expected=1) == made
+    ranking = InferenceSchema(
+        feature_types={"age": "float64"}, model_prediction_output=RankingOutput(rank_score_column="score")
+    )
+    changed = registry.schemas.update("rater", made.id, ranking)
+    assert registry.schemas.get("rater", made.id) == changed
+    assert (changed.spec, changed.revision, changed.created_at) == (ranking, 2, made.created_at)
+    with pytest.raises(ConflictError, match="revision 2, not 1"):
+        registry.schemas.update("rater", made.id, spec, expected=1)
+    with pytest.raises(NotFoundError, match="film has no schema"):
+        registry.schemas.update("film", made.id, spec)
+    other = registry.schemas.create("film", spec)
+    assert registry.schemas.find() == [other, changed]
+    registry.schemas.delete("rater", made.id)
+    assert registry.schemas.find("rater") == []
+    with pytest.raises(NotFoundError, match="rater has no schema"):
+        registry.schemas.delete("rater", made.id)
+    kept = registry.audit("rater")[-3:]
+    assert [entry.action for entry in kept] == ["set schema", "set schema", "delete schema"]
+    assert '"actual_score_column":"paid"' in str(kept[1].before["spec"])
+    assert kept[1].after == kept[2].before
 
 
 def test_a_verdict_keeps_what_was_judged(registry: Registry, candidate: Candidate) -> None:

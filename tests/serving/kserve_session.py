@@ -27,6 +27,7 @@ async def refusal(asked: Awaitable[object]) -> tuple[int, str] | None:
 
 async def first_protocol(seen: dict[str, Any]) -> None:
     async with InferenceRESTClient(RESTConfig(protocol="v1")) as client:
+        seen["v1 server"] = await client.is_server_live(URL)
         seen["v1 ready"] = await client.is_model_ready(URL, MODEL)
         headers: dict[str, str] = {}
         seen["v1"] = await client.infer(URL, {"instances": ROWS}, MODEL, response_headers=headers)

@@ -100,10 +100,16 @@ def test_a_body_over_the_limit_is_refused(rater: FlaskClient) -> None:
 
 def test_what_is_not_there_is_said_in_json(rater: FlaskClient) -> None:
     assert "nobody" in error_of(rater, json.dumps({"instances": [ROW]}), 404, "/v1/models/nobody:predict")
-    for address in ("/", "/v1/models/nobody", "/v1/models/nobody/metadata", "/v1/models/rater/versions/9"):
+    for address in ("/v2/nothing", "/v1/models/nobody", "/v1/models/nobody/metadata", "/v1/models/rater/versions/9"):
         answer = rater.get(address)
         assert answer.status_code == 404
         assert list(answer.json) == ["error"]
+
+
+def test_the_server_is_alive_in_each_protocols_words(rater: FlaskClient) -> None:
+    said = {address: rater.get(address).json for address in ("/", "/healthz", "/v2/health/live")}
+    assert said == {"/": {"status": "alive"}, "/healthz": {"status": "ok"}, "/v2/health/live": {"live": True}}
+    assert rater.post("/").status_code == 405
 
 
 def test_the_wrong_method_is_told_the_right_one(rater: FlaskClient) -> None:

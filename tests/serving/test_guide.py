@@ -35,6 +35,9 @@ def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_pat
     assert " addresses\n" in done.stdout
     assert "1 of 1 deployed models answer" in done.stdout
     assert "From version 1 to version 2" in done.stdout
+    assert '"actual_score_column":"stars"' in done.stdout
+    assert done.stdout.count(" of rank/2 running\n") == 2
+    assert " model rank version 2 answers\n" not in done.stdout  # it runs, and no rule names it yet
     assert "more errors than 1" in done.stdout
     assert "mean reward of a unit" in done.stdout
     assert 'yarnmill_batch_rows_count{model="rank"}' in done.stdout

@@ -46,6 +46,7 @@ def test_its_client_works_unchanged_in_both_protocols(platform: "Platform", star
     assert "not deployed here" in refused["v1 nobody"][1]
     assert "inputs.user_id" in refused["v2 bad input"][1]
     assert seen == {
+        "v1 server": True,
         "v1 ready": True,
         "v1": {"predictions": [10.5, 0.5]},
         "v1 version": "1",

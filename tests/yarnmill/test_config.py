@@ -54,3 +54,11 @@ def test_embedded_databases_live_in_the_home(tmp_path: Path) -> None:
     assert config.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
     other = load_config(None, ["registry.url=postgresql://host/db"], home=str(tmp_path))
     assert other.registry_url == "postgresql://host/db"
+
+
+def test_the_folder_of_prediction_jobs_is_one_for_all_machines_and_no_file_system() -> None:
+    for root in ("", "hdfs:///predicted", "hdfs://namenode:9000/a/b", "file:///predicted", "/predicted"):
+        assert load_config(overrides=[f"serving.jobs.root={root!r}"]).serving.jobs.root == root
+    for root in ("predicted", "/", "file:///", "hdfs://namenode", "hdfs:///", "s3://bucket/a"):
+        with pytest.raises(ConfigurationError, match="no folder that all machines find"):
+            load_config(overrides=[f"serving.jobs.root={root!r}"])

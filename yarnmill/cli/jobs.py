@@ -1,5 +1,6 @@
 """``yarnmill jobs``: send Spark jobs to YARN, or print what would be sent."""
 
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.resources import files
@@ -10,11 +11,19 @@ import click
 from jobs.job import JOBS, JobConfig, load_job
 from jobs.shipped_code import code_archive, code_version
 from yarnmill import fs
-from yarnmill.cli.options import config_options, loaded_config, output_option, plan_option, print_json, print_table
+from yarnmill.cli.options import (
+    config_options,
+    loaded_config,
+    output_option,
+    plan_option,
+    print_json,
+    print_table,
+    with_config,
+)
 from yarnmill.config import Config
 from yarnmill.errors import NotFoundError
-from yarnmill.lifecycle.predicting import noted_predictions
-from yarnmill.records import parse_yaml_mapping
+from yarnmill.lifecycle.predicting import Say, noted_predictions, see_through
+from yarnmill.records import convert, parse_yaml_mapping
 from yarnmill.registry import Registry
 from yarnmill.report import RunReport
 from yarnmill.sparksubmit.plan import render
@@ -85,6 +94,36 @@ def _noted(name: str, config: JobConfig, settings: Config) -> AbstractContextMan
     said = {"training_set": config.training_set, "output": config.output}
     bundles = [one.bundle_id for one in config.models]
     return noted_predictions(lambda: Registry(settings.registry_url), bundles, name, said, _say)
+
+
+@jobs.command("predict")
+@click.argument("job_id", type=int)
+@with_config
+def predict(job_id: int, config: Config) -> None:
+    """See the registry's prediction job JOB_ID through, as a serving tier has it done that was asked for one."""
+    from jobs.score import Config as ScoreConfig  # noqa: PLC0415  # it loads what scores
+
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a process in the background may have been told to ignore the first
+        signal.signal(ending, signal.default_int_handler)
+    registry = Registry(config.registry_url)
+    job = registry.jobs.get(job_id)
+    version = registry.versions.get(job.model, job.version)
+
+    def score(follow: Say) -> RunReport:
+        asked = {key: text for key, text in job.configuration.items() if key != "splits"}
+        splits = job.configuration.get("splits", "test").split(",")
+        models = [{"name": job.model, "bundle_id": version.bundle_id}]
+        plain = {**asked, "splits": splits, "blobs": version.blobs_url, "models": models}
+        settings = convert(plain, ScoreConfig, source=f"prediction job {job.id}")
+
+        def tell(line: str) -> None:
+            _say(line)
+            follow(line)
+
+        return run_job("score", settings, config, tell)[0]
+
+    report = see_through(registry, job, score)
+    _print_report(report)
 
 
 @jobs.command("ship")

@@ -12,6 +12,7 @@ from yarnmill.cli.models_environments import environments
 from yarnmill.cli.models_options import environment_option, expected_option, print_endpoint, say
 from yarnmill.cli.models_projects import projects
 from yarnmill.cli.models_route import route
+from yarnmill.cli.models_schemas import schemas
 from yarnmill.cli.models_show import show
 from yarnmill.cli.options import moment, output_option, print_json, print_table, with_config
 from yarnmill.config import Config
@@ -32,6 +33,7 @@ def models() -> None:
 
 
 models.add_command(alerts)
+models.add_command(schemas)
 models.add_command(drift)
 models.add_command(environments)
 models.add_command(projects)

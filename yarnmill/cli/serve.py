@@ -1,6 +1,8 @@
 """``yarnmill serve``: the tier that answers."""
 
 import json
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from yarnmill.cli.options import config_options
 from yarnmill.config import Config, load_config
 
 if TYPE_CHECKING:
-    from serving.control.deploying import Deployer
+    from serving.control.backing import Backing
 
 
 @click.command()
@@ -64,12 +66,27 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument an option
     ]
     config = load_config(config_file, (*overrides, *flags), home=home)
     options = ServerOptions(access_log=access_log, pid_file=pid_file)
-    run_tier(config, options, lambda url: click.echo(f"serving on {url}"), _deployer(config))
+    run_tier(config, options, lambda url: click.echo(f"serving on {url}"), _backing(config, config_file, overrides))
 
 
-def _deployer(config: Config) -> "Deployer | None":
+def _backing(config: Config, config_file: str | None, overrides: Sequence[str]) -> "Backing | None":
     if not config.serving.control:
         return None
+    from serving.control.backing import Backing  # noqa: PLC0415
     from yarnmill.lifecycle.deploy import carry_out  # noqa: PLC0415  # it opens models of every flavour
+    from yarnmill.lifecycle.driverlog import driver_log  # noqa: PLC0415
+    from yarnmill.lifecycle.starting import PredictionStarter  # noqa: PLC0415
+    from yarnmill.registry import Registry  # noqa: PLC0415
 
-    return partial(carry_out, config=config)
+    same = [
+        *(("--config", config_file) if config_file else ()),
+        *(word for one in overrides for word in ("--set", one)),
+    ]
+    predict = [sys.executable, "-m", "yarnmill.cli.main", "jobs", "predict", "--home", config.home, *same]
+    starter = PredictionStarter(
+        predict,
+        config.home_path / "serving" / "jobs",
+        config.serving.jobs.most,
+        partial(Registry, config.registry_url),
+    )
+    return Backing(partial(carry_out, config=config), driver_log, starter)

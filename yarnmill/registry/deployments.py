@@ -104,9 +104,13 @@ class Deployments:
             found = session.execute(_narrowed(query, model, environment))
             return [rows.record_of(row, VersionEndpoint) for row in found]
 
-    def history(self, model: str | None = None, environment: str | None = None) -> list[Deployment]:
-        """Return deployments, all or those of a model or environment, newest first."""
+    def history(
+        self, model: str | None = None, environment: str | None = None, *, version: int | None = None
+    ) -> list[Deployment]:
+        """Return deployments, all or those of a model, of one of its versions or in an environment, newest first."""
         query = rows.DEPLOYMENTS.order_by(DEPLOYMENT.c.id.desc())
+        if version is not None:
+            query = query.where(VERSION.c.number == version)
         with self._database.reading() as session:
             found = session.execute(_narrowed(query, model, environment))
             return [rows.record_of(row, Deployment) for row in found]

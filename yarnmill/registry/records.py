@@ -9,6 +9,7 @@ import msgspec
 
 from yarnmill.bundle.manifest import Flavour
 from yarnmill.records import Record
+from yarnmill.registry.inference import InferenceSchema
 
 _LAYER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -332,6 +333,17 @@ class Alert(Record, frozen=True, kw_only=True):
     condition: Condition
     receiver: str
     enabled: bool
+    revision: int
+    created_at: dt.datetime
+    changed_at: dt.datetime
+
+
+class ModelSchema(Record, frozen=True, kw_only=True):
+    """A schema of a model."""
+
+    id: int
+    model: str
+    spec: InferenceSchema
     revision: int
     created_at: dt.datetime
     changed_at: dt.datetime

@@ -17,6 +17,7 @@ from yarnmill.registry.records import AuditEntry
 from yarnmill.registry.retention import Retention
 from yarnmill.registry.routing import ModelEndpoints
 from yarnmill.registry.schema import AUDIT
+from yarnmill.registry.schemas import ModelSchemas
 from yarnmill.registry.search import Search
 from yarnmill.registry.verdicts import Verdicts
 from yarnmill.registry.versions import Versions
@@ -31,7 +32,7 @@ class Registry:
 
     Attributes
     ----------
-    projects, environments, versions, deployments, endpoints, verdicts, jobs, alerts
+    projects, environments, versions, deployments, endpoints, verdicts, jobs, alerts, schemas
         The records, each with what changes them: ``versions`` are the models' versions, ``deployments`` bring a
         version into an environment, ``endpoints`` say which versions answer.
     search
@@ -71,6 +72,7 @@ class Registry:
         self.verdicts = Verdicts(self._database)
         self.jobs = PredictionJobs(self._database)
         self.alerts = Alerts(self._database)
+        self.schemas = ModelSchemas(self._database)
         self.search = Search(self._database)
         self.listing = Listing(self._database)
         self.retention = Retention(self._database)

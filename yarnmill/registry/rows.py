@@ -13,6 +13,7 @@ from yarnmill.registry.schema import (
     ENVIRONMENT,
     MODEL,
     MODEL_ENDPOINT,
+    MODEL_SCHEMA,
     PREDICTION_JOB,
     PROJECT,
     ROUTING,
@@ -128,6 +129,10 @@ ALERTS: Final = (
     )
     .join(MODEL, MODEL.c.id == ALERT.c.model_id)
     .join(ENVIRONMENT, ENVIRONMENT.c.id == ALERT.c.environment_id)
+)
+
+MODEL_SCHEMAS: Final = sa.select(_MODEL_NAME, *(column for column in MODEL_SCHEMA.c if column.name != "model_id")).join(
+    MODEL, MODEL.c.id == MODEL_SCHEMA.c.model_id
 )
 
 

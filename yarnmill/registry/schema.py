@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from typing_extensions import override
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """Revision of the schema below."""
 VERSION_TABLE: Final = "yarnmill_schema"
 """Where Alembic keeps the revision: MLflow may live in the same database and keeps its own in ``alembic_version``."""
@@ -273,6 +273,19 @@ ALERT: Final = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("changed_at", Moment, nullable=False),
     sa.UniqueConstraint("model_id", "environment_id", "name"),
+)
+
+MODEL_SCHEMA: Final = sa.Table(
+    "model_schema",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("model_id", sa.ForeignKey("model.id"), nullable=False),
+    _json("spec"),
+    _revision(),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("changed_at", Moment, nullable=False),
+    sa.Index(None, "model_id"),
+    sqlite_autoincrement=True,
 )
 
 AUDIT: Final = sa.Table(

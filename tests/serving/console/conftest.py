@@ -19,6 +19,7 @@ from serving.console.pages import console_pages
 from serving.console.samples import Samples
 from serving.console.sessions import Sessions
 from serving.control.access import Access
+from serving.control.backing import Backing
 from serving.control.control import Control
 from serving.control.pages import control_pages
 from serving.control.tokens import Role, RoleTokens, add_role_token, watched_role_tokens
@@ -98,7 +99,10 @@ def opening(platform: "Platform", table: ModelTable, moment: Moment) -> Iterator
         overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}"),
         home=str(platform.home),
     )
-    control = Control(config, partial(carry_out, config=config))
+    control = Control(
+        config,
+        Backing(partial(carry_out, config=config), lambda application_id: f"<script>{application_id} wrote it\n"),
+    )
 
     def open_(*, guarded: bool = False, access_log: str = "-", key: bytes = KEY) -> Desk:
         tokens, metrics = platform.home / "tokens.yaml", Metrics()

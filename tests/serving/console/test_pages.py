@@ -31,6 +31,7 @@ EVERY = (
         "/models/rater/drift",
         "/deployments",
         "/logs",
+        "/models/rater/versions/1/log",
         "/models/rater/versions/3/deploy",
         "/models/rater/versions/2/start",
     ),
@@ -65,6 +66,8 @@ def test_every_page_is_there_and_says_what_a_browser_may_load(shown: "Desk", pat
         ("/models/%00", 404, "no page of such a name"),
         ("/models/nobody", 404, "nobody: no such model"),
         ("/models/rater/versions/9", 404, "rater has no version 9"),
+        ("/models/rater/versions/9/log", 404, "rater has no version 9"),
+        ("/models/rater/versions/1/log?environment=moon", 404, "moon: no such environment"),
         ("/models/rater/endpoints/moon", 404, "moon: no such environment"),
         ("/models/rater/endpoints/production/roll-back", 404, "no rule stood before"),
         ("/models/rater/versions/1/deploy?environment=a%20b", 400, "cannot name an environment"),
@@ -113,11 +116,37 @@ def test_texts_of_others_are_texts(desk: "Desk") -> None:
     desk.registry.versions.register(labelled)
     desk.registry.projects.update("default", team=evil, labels={"team": evil})
     desk.registry.deployments.failed(desk.registry.deployments.begin("m", 1), evil)
+    job = desk.registry.jobs.create("m", 1, evil, {"output": evil})
+    desk.registry.jobs.move(job.id, "running", application_id="application_1_0001")
+    desk.registry.jobs.move(job.id, "failed", message=evil)
     paths = ("/projects", "/projects/default", "/models/m", "/models/m/versions/1", "/deployments", "/audit")
-    for path in (*paths, "/models/m/endpoints/production", "/?named=%22%3E%3Cscript%3E", "/audit?subject=%3Cscript%3E"):
+    logs = ("/models/m/versions/1/log", f"/models/m/versions/1/jobs/{job.id}/log")
+    for path in (
+        *paths,
+        *logs,
+        "/models/m/endpoints/production",
+        "/?named=%22%3E%3Cscript%3E",
+        "/audit?subject=%3Cscript%3E",
+    ):
         page = desk.get(path)
         assert "&lt;script&gt;" in page
         assert "<script>" not in page
+
+
+def test_a_version_leads_to_its_log_and_to_those_of_its_predictions(desk: "Desk") -> None:
+    pending = desk.registry.jobs.create("rater", 1, "nightly", {"output": "hdfs:///scores"})
+    address = "/models/rater/versions/1"
+    page = desk.get(address)
+    assert f'href="/console{address}/log?environment=production"' in page
+    assert "hdfs:///scores" in page
+    log = f"{address}/jobs/{pending.id}/log"
+    assert f"/console{log}" not in page
+    assert "Nothing yet." in desk.get(log)
+    desk.registry.jobs.move(pending.id, "running", application_id="application_1_0001")
+    assert f"/console{log}" in desk.get(address)
+    assert "application_1_0001 wrote it" in desk.get(log)
+    assert "of rater/1 running" in desk.get(f"{address}/log")
+    assert "has no prediction job" in desk.get(f"/models/rater/versions/2/jobs/{pending.id}/log", status=404)
 
 
 def test_the_overview_says_what_answers_and_finds_by_name_page_by_page(desk: "Desk") -> None:

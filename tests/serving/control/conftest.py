@@ -18,16 +18,19 @@ from werkzeug.test import TestResponse
 
 from serving.app import ControlPages, create_app
 from serving.control.access import Access
+from serving.control.backing import Backing
 from serving.control.control import Control
 from serving.control.pages import control_pages
 from serving.control.tokens import Role, add_role_token, watched_role_tokens
 from serving.metrics import Metrics
 from serving.models import ModelTable
 from yarnmill.config import Config, load_config
+from yarnmill.errors import ClusterUnavailableError
 from yarnmill.lifecycle.deploy import carry_out
 from yarnmill.registry import Candidate, Registry
 from yarnmill.registry.engine import open_engine
 from yarnmill.registry.migrate import migrate
+from yarnmill.registry.records import PredictionJob
 
 if TYPE_CHECKING:
     from conftest import Platform
@@ -96,9 +99,29 @@ class Guarded:
         return {reason: float(count) for reason, count in found}
 
 
-def config_of(platform: "Platform") -> Config:
+class Predicting:
+    """A tier that begins prediction jobs of `rater`; nobody sees them through, and two are as many as may run."""
+
+    def __init__(self) -> None:
+        self.begun: list[PredictionJob] = []
+        self.merlin: Merlin
+
+    def start(self, job: PredictionJob) -> None:
+        if len(self.begun) == 2:
+            raise ClusterUnavailableError("two run already")
+        self.begun.append(job)
+
+    @property
+    def address(self) -> str:
+        return f"{self.merlin.path()}/versions/1/jobs"
+
+    def begin(self, body: dict[str, Any]) -> Any:
+        return self.merlin.send("POST", self.address, body)
+
+
+def config_of(platform: "Platform", *more: str) -> Config:
     return load_config(
-        overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}"),
+        overrides=(f"storage.blobs={platform.blobs_url}", f"registry.url={platform.registry_url}", *more),
         home=str(platform.home),
     )
 
@@ -110,10 +133,15 @@ def merlin_of(table: ModelTable, control: Control, access: Access | None = None)
     return Merlin(app.test_client(), control.registry)
 
 
+def written_by_driver(application_id: str) -> str:
+    """Stand for YARN: what a driver wrote names its application."""
+    return f"container_1_0001_01_000001 stderr\nINFO {application_id} began\nINFO it ended\n"
+
+
 @pytest.fixture
 def control(platform: "Platform") -> Iterator[Control]:
     config = config_of(platform)
-    control = Control(config, partial(carry_out, config=config))
+    control = Control(config, Backing(partial(carry_out, config=config), written_by_driver))
     yield control
     control.stop()
 
@@ -128,6 +156,16 @@ def merlin(platform: "Platform", table: ModelTable, control: Control) -> Merlin:
     return merlin_of(table, control)
 
 
+@pytest.fixture
+def predicting(platform: "Platform", table: ModelTable) -> Iterator[Predicting]:
+    platform.publish("rater", 1.0)
+    predicting, config = Predicting(), config_of(platform, "serving.jobs.root=hdfs:///predicted")
+    control = Control(config, Backing(partial(carry_out, config=config), starter=predicting.start))
+    predicting.merlin = merlin_of(table, control)
+    yield predicting
+    control.stop()
+
+
 @pytest.fixture(scope="module")
 def fuzzed(
     tmp_path_factory: pytest.TempPathFactory, platform_in: "Callable[[Path, str], Platform]"
@@ -140,7 +178,12 @@ def fuzzed(
     let_answer(platform.registry, "rater", 1)
     let_run(platform.registry, "rater", 2)
     token = add_role_token(folder / "tokens.yaml", "fuzz", "administrator", ("*",))
-    control = Control(config_of(platform), lambda registry, deployment: registry.deployments.started(deployment))
+    backing = Backing(
+        lambda registry, deployment: registry.deployments.started(deployment),
+        written_by_driver,
+        starter=lambda job: platform.registry.jobs.move(job.id, "running", application_id="application_1_0001"),
+    )
+    control = Control(config_of(platform, "serving.jobs.root=hdfs:///predicted"), backing)
     table = platform.open_table(lambda: 0.0)
     table.refresh()
     yield merlin_of(table, control, Access(watched_role_tokens(folder / "tokens.yaml"), lambda _reason: None)), token
@@ -189,7 +232,7 @@ def asked(
     platform.publish("rater", 2.0)
     let_answer(platform.registry, "rater", 1)
     let_run(platform.registry, "rater", 2)
-    control = Control(config, partial(carry_out, config=config))
+    control = Control(config, Backing(partial(carry_out, config=config)))
     yield merlin_of(platform.open_table(lambda: 0.0), control)
     control.stop()
     platform.registry.close()
@@ -209,7 +252,7 @@ def simulating(
     ):
         let_answer(platform.registry, table, platform.publish_snapshot(table, key, features, rows)[0])
     config = config_of(platform)
-    control = Control(config, partial(carry_out, config=config))
+    control = Control(config, Backing(partial(carry_out, config=config)))
     models = platform.open_table(lambda: 0.0)
     models.refresh()
     yield merlin_of(models, control)

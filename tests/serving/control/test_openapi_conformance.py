@@ -33,6 +33,14 @@ DRAWN: dict[str, list[Any]] = {
     "model_id": [1, 7, 2**31 - 1],
     "project_id": [1, 7],
     "endpoint_id": [1, 2, 7],
+    "schema_id": [1, 7],
+    "job_id": [1, 2, 7],
+    "prediction_job_id": ["1", "7", "one"],
+    "cluster": ["production", "moon"],
+    "namespace": ["default", "films"],
+    "component_type": ["model", "pdb", "mood"],
+    "model_name": ["", "rater", "nobody"],
+    "version_id": ["1", "7", "one"],
 }
 ROW: dict[str, Any] = {
     "type": "object",
@@ -48,13 +56,16 @@ ROW: dict[str, Any] = {
 def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document whose ids, names and rows are mostly those that there are."""
     for item in document["paths"].values():
-        for parameter in item["parameters"]:
-            if parameter["name"] in DRAWN:
-                parameter["schema"] = {"enum": DRAWN[parameter["name"]]}
+        for part in item.values():
+            for parameter in part if isinstance(part, list) else part.get("parameters", ()):
+                if parameter["name"] in DRAWN:
+                    parameter["schema"] = {"enum": DRAWN[parameter["name"]]}
     shapes = document["components"]["schemas"]
     for shape, key in (("ByRow", "instances"), ("OfInstances", "instances"), ("Examples", "examples")):
         shapes[shape]["properties"][key]["items"] = {"anyOf": [ROW, {}]}
     shapes["DestinationBody"]["properties"]["version_endpoint_id"] = {"enum": ["1", "2", "7"]}
+    for shape in ("SourceBody", "SinkBody"):
+        shapes[shape]["properties"]["uri"] = {"enum": ["rows", "../rows"]}
     shapes["ProjectBody"]["properties"]["name"] = {"enum": ["drawn", "drawn-too"]}
     shapes["ProjectBody"]["required"] = ["name"]
     return document

@@ -4,6 +4,7 @@ Its pins (mlflow 1.26, protobuf below 5, docker below 6.2) clash with the platfo
 own in the user cache: built from `merlin-sdk.lock` on first use, as the platform's other environments are.
 """
 
+import getpass
 import json
 import re
 import subprocess
@@ -56,9 +57,15 @@ def prepare(platform: "Platform") -> None:
 
 def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk: Path) -> None:
     prepare(platform)
-    with start_tier("--control") as tier:
+    with start_tier("--control", "--set", f"serving.jobs.root=file://{platform.home}/predicted") as tier:
         seen = session(platform, tier, sdk)
-    assert "no blob" in seen.pop("not deployed")
+    assert f"file://{platform.home}/predicted/default/rows" in seen.pop("why")
+    assert "no blob" in (reason := seen.pop("not deployed"))
+    assert seen.pop("log of 3") == [
+        f"deployment 3 of rater/3 asked for by {getpass.getuser()}",
+        f"deployment 3 of rater/3 failed: {reason}",
+    ]
+    assert seen.pop("log of 2") == ["model rater version 2 answers"]
     refused = {key: seen.pop(key) for key in ("undeploy what serves", "new model", "new version")}
     assert [status for status, _ in refused.values()] == [409, 501, 501]
     assert "yarnmill models publish" in refused["new version"][1]
@@ -80,6 +87,11 @@ def test_the_sdk_works_unchanged(platform: "Platform", start_tier: "Start", sdk:
         "ends": ["failed", "terminated", "terminated"],
         "staging": "http://staging.example.com:8500/merlin/models/rater/v1/predict",
         "set traffic": "serving",
+        "job": "failed",
+        "stopped job": "terminated",
+        "schema": True,
+        "schemas": ["row_id"],
+        "schemas after": [],
     }
     assert platform.registry.endpoints.get("rater").rule.versions == (1,)
 
@@ -89,12 +101,15 @@ def test_the_sdk_works_with_a_token(platform: "Platform", start_tier: "Start", s
     prepare(platform)
     tokens = tmp_path / "tokens.yaml"
     token = add_role_token(tokens, "notebook", "deployer", ("default",))
-    with start_tier("--control", "--tokens", str(tokens)) as tier:
+    root = f"serving.jobs.root=file://{platform.home}/predicted"
+    with start_tier("--control", "--tokens", str(tokens), "--set", root) as tier:
         seen = session(platform, tier, sdk, token)
         assert token not in tier.log.read_text()
     assert (seen["deployed"], seen["set traffic"]) == (["running", "production"], "serving")
     assert seen["new model"][0] == 501
-    assert {one.actor for one in platform.registry.audit("rater")} == {"tests", "notebook"}
+    # What sees a job through acts as the tier's user.
+    actors = {one.actor for one in platform.registry.audit("rater")}
+    assert actors == {"tests", "notebook", getpass.getuser()}
 
 
 def test_every_address_of_its_client_is_known(asked: "Merlin", sdk: Path) -> None:

@@ -1,13 +1,16 @@
 """What the registry knows of predictions in batches."""
 
 import datetime as dt
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from registered import bundle
 
-from yarnmill.errors import JobFailedError
-from yarnmill.lifecycle.predicting import noted_predictions
+from yarnmill.errors import ConflictError, JobFailedError
+from yarnmill.lifecycle import predicting
+from yarnmill.lifecycle.predicting import Say, noted_predictions, see_through
 from yarnmill.registry import Candidate, Registry
 from yarnmill.report import RunReport
 
@@ -84,6 +87,56 @@ def test_a_registry_that_is_away_costs_the_note_alone() -> None:
         tell(REPORT)
     assert len(said) == 1
     assert said[0].startswith("the registry does not know of these predictions: ")
+
+
+@pytest.mark.parametrize("line", ["score: application_1_0001 ACCEPTED (3 s)", ""])
+def test_a_job_that_is_seen_through_runs_once_yarn_has_it(registry: Registry, line: str) -> None:
+    job = registry.jobs.create("rank", 1, "nightly", {})
+
+    def predict(follow: Say) -> RunReport:
+        follow("score: 3 containers")
+        assert registry.jobs.get(job.id).status == "pending"
+        follow(line)
+        if line:
+            found = registry.jobs.get(job.id)
+            assert (found.status, found.application_id) == ("running", "application_1_0001")
+        return REPORT
+
+    assert see_through(registry, job, predict) == REPORT
+    found = registry.jobs.get(job.id)
+    assert (found.status, found.application_id) == ("completed", "application_1_0001")
+    with pytest.raises(ConflictError, match="is completed"):
+        see_through(registry, found, predict)
+
+
+def seen(registry: Registry, predict: Callable[[Say], RunReport]) -> None:
+    see_through(registry, registry.jobs.create("rank", 1, "nightly", {}), predict)
+
+
+def noted(registry: Registry, predict: Callable[[Say], RunReport]) -> None:
+    with noted_predictions(lambda: registry, [f"{1:064x}"], "score", WHERE, print):
+        predict(print)
+
+
+@pytest.mark.parametrize("carry_out", [seen, noted])
+def test_what_somebody_stops_is_interrupted_while_it_waits(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, carry_out: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(predicting, "_LOOK_S", 0.02)
+    reader, writer = os.pipe()
+
+    def predict(_follow: Say) -> RunReport:
+        (job,) = registry.jobs.find()
+        registry.jobs.move(job.id, "terminated", message="stopped")
+        os.read(reader, 1)  # as it reads what spark-submit says; nothing ever comes
+        return REPORT
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(registry, predict)
+    os.close(reader)
+    os.close(writer)
+    (job,) = registry.jobs.find()
+    assert (job.status, job.message) == ("terminated", "stopped")
 
 
 def test_jobs_are_found_by_version_and_project_in_pages(registry: Registry) -> None:
