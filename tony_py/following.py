@@ -9,7 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from types import FrameType
+from typing import Any, Final, Self
 
 from tony_py.driver.conclusion import write_failed
 from tony_py.history import HISTORY_NAME, Event, application_of, read_history
@@ -83,13 +84,21 @@ def follow(entry: RunEntry, view: View, index: Index, kill: Callable[[str], None
 
 
 def _follow(entry: RunEntry, view: View, index: Index, kill: Callable[[str], None]) -> yarn.ApplicationStatus:
+    with _Interrupts() as interrupts:
+        return _watched(entry, view, index, kill, interrupts)
+
+
+def _watched(
+    entry: RunEntry, view: View, index: Index, kill: Callable[[str], None], interrupts: "_Interrupts"
+) -> yarn.ApplicationStatus:
     while True:
         try:
-            return _watch(entry, view)
+            return _watch(entry, view, interrupts)
         except ConfigurationError as problem:  # the ticket has expired: the application lives by tokens of its own
             again = f"{problem.mend}; the application goes on: tony_py attach {entry.application_id}"
             raise ConfigurationError(problem.what, expected=problem.expected, mend=again) from None
         except KeyboardInterrupt:
+            interrupts.heard()
             decision = view.interrupted()
             if decision == "detach":
                 raise DetachedError(entry.application_id) from None
@@ -123,8 +132,44 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _watch(entry: RunEntry, view: View) -> yarn.ApplicationStatus:
+class _Interrupts:
+    """Ctrl-C as ever, and heard at the next look where Python cannot pass it on.
+
+    One that comes while an object is finalised, or in a callback of another language, ends nothing but that.
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        before = signal.getsignal(signal.SIGINT)
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            self._before = before
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def look(self) -> None:
+        """Raise KeyboardInterrupt if one came that was not heard."""
+        if self._came:
+            raise KeyboardInterrupt
+
+    def heard(self) -> None:
+        """Wait for the next one."""
+        self._came = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._came = True
+        self._before(number, frame)
+
+
+def _watch(entry: RunEntry, view: View, interrupts: _Interrupts) -> yarn.ApplicationStatus:
     while True:
+        interrupts.look()
         application = _ask_yarn(entry.application_id, view)
         events = events_of(entry)
         status = _status(application, entry, events) if view.wants_status else None

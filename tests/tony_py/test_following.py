@@ -2,9 +2,9 @@
 
 import datetime as dt
 import json
+import signal
 import socket
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,7 +14,7 @@ import pytest
 from tony_py import following
 from tony_py.history import Event
 from tony_py.index import Index, RunEntry
-from tony_py.viewing import Glance, Lines
+from tony_py.viewing import Decision, Glance, Lines
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError
 
 APPLICATION = {
@@ -35,8 +35,8 @@ class ResourceManager(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """Yield the address of a ResourceManager that does not run."""
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+    """Return the address of a ResourceManager that does not run."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         host, port = held.getsockname()
@@ -75,6 +75,48 @@ def test_patience_has_an_end_that_says_how_to_come_back(
     assert "tony_py attach application_1_0001" in error.value.mend
 
 
+def entry_in(folder: Path) -> RunEntry:
+    return RunEntry(
+        application_id="application_1_0001",
+        name="rater",
+        framework="torch",
+        queue="default",
+        user="ann",
+        output=str(folder / "output"),
+        work=str(folder / "work"),
+        fingerprint="",
+        submitted_at=dt.datetime.now(dt.UTC),
+    )
+
+
+class Interrupting:
+    """Sends Ctrl-C as it is finalised, where Python can only say that it was ignored."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+class Detaching(Lines):
+    def show(self, glance: Glance) -> None:
+        super().show(glance)
+        Interrupting()
+
+    def interrupted(self) -> Decision:
+        return "detach"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_cannot_pass_on_is_heard(address: tuple[str, int], tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with HTTPServer(address, ResourceManager) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(following.DetachedError):
+            following.follow(entry_in(tmp_path), Detaching(lambda _line: None), Index(""), pytest.fail)
+        thread.join()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 class SecuredResourceManager(ResourceManager):
     def do_GET(self) -> None:
         self.send_response(401)
@@ -88,17 +130,7 @@ def test_a_ticket_that_has_expired_ends_the_look_and_not_the_run(
 ) -> None:
     monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/none")
     monkeypatch.delenv("KRB5_CLIENT_KTNAME", raising=False)
-    entry = RunEntry(
-        application_id="application_1_0001",
-        name="rater",
-        framework="torch",
-        queue="default",
-        user="ann",
-        output=str(tmp_path / "output"),
-        work=str(tmp_path / "work"),
-        fingerprint="",
-        submitted_at=dt.datetime.now(dt.UTC),
-    )
+    entry = entry_in(tmp_path)
     with HTTPServer(address, SecuredResourceManager) as server:
         thread = Thread(target=server.handle_request)
         thread.start()

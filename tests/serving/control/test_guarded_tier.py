@@ -59,7 +59,7 @@ def test_tokens_of_a_running_tier(
         metrics = requests.get(f"{tier.url}/metrics", timeout=20).text
         assert 'yarnmill_control_refused_total{reason="unknown token"} 7.0' in metrics
         assert 'yarnmill_control_refused_total{reason="role"} 6.0' in metrics
-        log = tier.log.read_text()
+    log = tier.log.read_text()
     assert "stay in force" in log
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     assert {line.get("who") for line in lines if line["path"].startswith("/console")} == {"ana", None}
