@@ -77,6 +77,8 @@ def _group(item: pytest.Item) -> str:
     if slowness < ORDER.index("spark") + 1:
         return ""
     own = ORDER[slowness - 1]  # the main job and a secured cluster bring a Hadoop of their own
+    if own == "training" and item.get_closest_marker("cluster") is None:
+        return own
     return own if own in ("spark", "secured", "e2e") else "hadoop"
 
 
