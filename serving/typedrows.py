@@ -85,10 +85,8 @@ def _gather(field: Field) -> _Gather:
     size = int(np.prod(shape, dtype=np.int64))
 
     def gather(values: Sequence[Any]) -> npt.NDArray[np.generic]:
-        if not shape:
-            return np.array(values, dtype)
         rows = len(values)
-        if rows == 1:
+        if not shape or rows == 1:
             return np.array(values, dtype)
         flat: Any = values
         for _ in shape:

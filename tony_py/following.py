@@ -72,7 +72,8 @@ def follow(entry: RunEntry, view: View, index: Index, kill: Callable[[str], None
     KeyboardInterrupt
         If the person had it killed.
     """
-    status = _follow(entry, view, index, kill)
+    with _Interrupts() as interrupts:
+        status = _follow(entry, view, index, kill, interrupts)
     report = report_of(entry, status, index)
     if report.state != "succeeded":
         raise JobFailedError(
@@ -83,12 +84,7 @@ def follow(entry: RunEntry, view: View, index: Index, kill: Callable[[str], None
     return report
 
 
-def _follow(entry: RunEntry, view: View, index: Index, kill: Callable[[str], None]) -> yarn.ApplicationStatus:
-    with _Interrupts() as interrupts:
-        return _watched(entry, view, index, kill, interrupts)
-
-
-def _watched(
+def _follow(
     entry: RunEntry, view: View, index: Index, kill: Callable[[str], None], interrupts: "_Interrupts"
 ) -> yarn.ApplicationStatus:
     while True:

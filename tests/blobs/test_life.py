@@ -150,7 +150,7 @@ def test_what_has_expired_is_collected_also_if_its_put_died_when_it_was_there(
         move(*places)
         raise SystemExit
 
-    monkeypatch.setattr(fs, "rename", move_and_die)
+    monkeypatch.setattr(fs, "rename", move_and_die)  # the real move; no kill -9 would hit just behind it
     with pytest.raises(SystemExit):
         store.put(io.BytesIO(b"x"), Attributes(expires_at_ms=now_ms() - 1), name=name)
     monkeypatch.setattr(fs, "rename", move)

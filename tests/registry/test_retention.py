@@ -99,7 +99,7 @@ def test_what_somebody_registers_a_child_of_meanwhile_stays(
             is_about.set()
             may_go_on.wait(60)
 
-    monkeypatch.setattr(Session, "note", note_late)
+    monkeypatch.setattr(Session, "note", note_late)  # the real one, held at the one moment that is raced for
 
     def is_waiting() -> bool:
         with psycopg.connect(migrated_postgres.replace("+psycopg", "")) as connection:

@@ -1,24 +1,15 @@
 """The commands of the guide to features at request time work as they stand there."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
-from guides import run_script, script_of, with_commands
+from guides import run_guide_of_servers
 
 pytestmark = pytest.mark.programs
 
 
 def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_path: Path) -> None:
-    script = script_of((repository / "docs" / "features-at-request-time.md").read_text())
-    pid_file = tmp_path / "serve.pid"
-    try:
-        done = run_script(script, tmp_path, with_commands(os.environ))
-        assert not pid_file.exists()
-    finally:
-        if pid_file.exists():
-            os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    done = run_guide_of_servers(repository / "docs" / "features-at-request-time.md", tmp_path, "serve.pid")
     assert "snapshot_features --config job.json" in done.stdout
     assert "shop.clients: version 1 answers in production" in done.stdout
     assert "2026-01-30" in done.stdout

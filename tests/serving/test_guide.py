@@ -1,25 +1,15 @@
 """The commands of the guide to serving work as they stand there."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
-from guides import run_script, script_of, with_commands
+from guides import run_guide_of_servers
 
 pytestmark = pytest.mark.programs
 
 
 def test_the_guide_works_from_its_beginning_to_its_end(repository: Path, tmp_path: Path) -> None:
-    script = script_of((repository / "docs" / "serving.md").read_text())
-    pid_files = [tmp_path / "serve.pid", tmp_path / "guarded.pid"]
-    try:
-        done = run_script(script, tmp_path, with_commands(os.environ))
-        assert not any(one.exists() for one in pid_files)
-    finally:
-        for pid_file in pid_files:
-            if pid_file.exists():
-                os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    done = run_guide_of_servers(repository / "docs" / "serving.md", tmp_path, "serve.pid", "guarded.pid")
     assert done.stdout.count('"predictions":[') == 10
     assert done.stdout.count('{"result":[') == 2
     assert done.stdout.count('{"outputs":[') == 1

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -40,4 +41,27 @@ def run_script(script: str, folder: Path, environment: Mapping[str, str]) -> sub
         env=environment,
     )
     assert done.returncode == 0, f"{script}\n---\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
+
+
+def run_guide_of_servers(guide: Path, folder: Path, *pid_files: str) -> subprocess.CompletedProcess[str]:
+    """Run a guide that starts servers and stops them again; what it left is ended, and fails it.
+
+    Parameters
+    ----------
+    guide
+        Its file.
+    folder
+        Where it is followed.
+    pid_files
+        Where it has each server write its process id, and what a server takes away as it ends.
+    """
+    found = [folder / name for name in pid_files]
+    try:
+        done = run_script(script_of(guide.read_text()), folder, with_commands(os.environ))
+        assert not any(one.exists() for one in found)
+    finally:
+        for one in found:
+            if one.exists():
+                os.kill(int(one.read_text()), signal.SIGTERM)
     return done

@@ -16,6 +16,8 @@ TRANSFORMER_NAME: Final = "transformer.yaml"
 """The file that declares what stands between a request and the model, if anything does."""
 ONNX_NAME: Final = "model.onnx"
 """The file of an ONNX graph; where a bundle has it, that is what answers."""
+HOW_FORMS_ANSWER: Final = {"onnx": "as ONNX", "native": "natively"}
+"""Words for the forms that a model of another flavour may answer in."""
 SCHEMA_VERSION: Final = 3
 """Version 2 has an example among its files, and comparisons; 3 inputs that may be missing. Older bundles stay as they
 are."""
@@ -24,6 +26,8 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 Flavour = Literal["glmix", "onnx", "tensorflow", "torch", "sklearn", "xgboost", "lightgbm", "python", "features"]
 """``features``: a snapshot of a feature table, which takes entity keys and gives features."""
+NATIVE_FLAVOURS: Final[tuple[Flavour, ...]] = ("tensorflow", "torch")
+"""Flavours whose models have a form of their own; they are called as the library is that answers for it."""
 Dtype = Literal["int64", "int32", "float32", "float64", "string", "bag"]
 """``bag``: a mapping of terms to values a row; its shape is empty."""
 
@@ -106,6 +110,11 @@ class Comparison(Record, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
 
 
+def said_form(flavour: Flavour, form: str) -> str:
+    """Return a flavour, and how it answers where there are several ways: ``torch, as ONNX`` or ``torch, natively``."""
+    return flavour if form == flavour else f"{flavour}, {HOW_FORMS_ANSWER[form]}"
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """The content of ``bundle.json``."""
 
@@ -124,7 +133,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         """What answers: ``onnx`` or ``native`` for flavours whose models may be either, else the flavour itself."""
         if any(file.path == ONNX_NAME for file in self.files):
             return "onnx"
-        return "native" if self.flavour in {"tensorflow", "torch"} else self.flavour
+        return "native" if self.flavour in NATIVE_FLAVOURS else self.flavour
 
     def __post_init__(self) -> None:
         """Refuse what a later version of the platform wrote: what it means is not known here."""

@@ -7,7 +7,7 @@ import click
 
 from yarnmill.blobs import BlobStore, is_content_id, open_store
 from yarnmill.bundle.diff import compare_bundles
-from yarnmill.bundle.manifest import Comparison, Field, Flavour, Manifest, bundle_id, manifest_bytes
+from yarnmill.bundle.manifest import Comparison, Field, Flavour, Manifest, bundle_id, manifest_bytes, said_form
 from yarnmill.bundle.pack import read_manifest, verify_bundle
 from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
 from yarnmill.cli.bundle_diff import print_difference
@@ -167,8 +167,8 @@ def _example_answered(difference: float | None) -> str:
 def _print(manifest: Manifest) -> None:
     lineage = manifest.lineage
     click.echo(f"bundle {bundle_id(manifest_bytes(manifest))}")
-    how = {"onnx": ", as ONNX", "native": ", natively"}.get(manifest.form, "") if manifest.flavour != "onnx" else ""
-    click.echo(f"flavour {manifest.flavour}{how}, made {manifest.created_at.isoformat()} by run {lineage.run_id}")
+    flavour = said_form(manifest.flavour, manifest.form)
+    click.echo(f"flavour {flavour}, made {manifest.created_at.isoformat()} by run {lineage.run_id}")
     click.echo(f"application {lineage.application_id or '-'}, code {lineage.code_version}")
     for url in lineage.inputs:
         click.echo(f"input {url}")

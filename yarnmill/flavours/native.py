@@ -30,8 +30,6 @@ from yarnmill.records import Record, convert, parse_json
 
 NATIVE_NAME: Final = "native"
 NATIVE_DECLARATION: Final = "native.json"
-NATIVE_FLAVOURS: Final[tuple[Flavour, ...]] = ("tensorflow", "torch")
-"""Flavours whose models have a form of their own; they are called as the library is that answers for it."""
 
 _ENTRIES: Final[Mapping[Flavour, str]] = {"tensorflow": "savedmodel:SavedModel", "torch": "torchprogram:TorchProgram"}
 _START_S: Final = 180.0

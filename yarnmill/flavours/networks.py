@@ -14,10 +14,10 @@ import msgspec
 
 from yarnmill import fs
 from yarnmill.bundle.example import EXAMPLE_NAME
-from yarnmill.bundle.manifest import ONNX_NAME, Comparison, Flavour, Signature
+from yarnmill.bundle.manifest import NATIVE_FLAVOURS, ONNX_NAME, Comparison, Flavour, Signature
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError, YarnMillError
 from yarnmill.flavours.example import Outputs, compared, largest_difference
-from yarnmill.flavours.native import NATIVE_DECLARATION, NATIVE_FLAVOURS, NATIVE_NAME, NativePredictor, NativeProgram
+from yarnmill.flavours.native import NATIVE_DECLARATION, NATIVE_NAME, NativePredictor, NativeProgram
 from yarnmill.flavours.predictor import Column, Predictor
 
 NETWORKS: Final[tuple[Flavour, ...]] = ("onnx", *NATIVE_FLAVOURS)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 STANDARD_ERROR: Final = "-"
-_KEYS: Final = ("REMOTE_ADDR", "REQUEST_METHOD", "PATH_INFO", "CONTENT_LENGTH", "HTTP_USER_AGENT")
 _MOST_WAITING: Final = 64
 _LATE_S: Final = 0.2
 
@@ -47,6 +46,12 @@ def render_line(
     now
         When it ended.
     """
+    return _dumped(_line(environ, answered, extra, now))
+
+
+def _line(
+    environ: Mapping[str, Any], answered: Answered, extra: Iterable[tuple[str, str]], now: dt.datetime
+) -> dict[str, Any]:
     line = {
         "time": now,
         "remote": environ.get("REMOTE_ADDR", ""),
@@ -61,6 +66,10 @@ def render_line(
     for key, name in extra:
         if key in environ:
             line[name] = environ[key]
+    return line
+
+
+def _dumped(line: dict[str, Any]) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -92,11 +101,10 @@ class LoggedApplication:
     def __init__(self, application: "WSGIApplication", target: str, extra: Mapping[str, str]) -> None:
         self._application = application
         self._extra = tuple(extra.items())
-        self._keys = (*_KEYS, *extra)
         self._stream: IO[bytes] = (
             sys.stderr.buffer if target == STANDARD_ERROR else Path(target).open("ab", buffering=0)  # noqa: SIM115  # as long as the process
         )
-        self._waiting: deque[tuple[dict[str, Any], Answered, dt.datetime]] = deque()
+        self._waiting: deque[dict[str, Any]] = deque()
         self._writing = threading.Lock()
         self._arrived = threading.Event()
         threading.Thread(target=self._write_late, name="access log", daemon=True).start()
@@ -111,9 +119,7 @@ class LoggedApplication:
 
         body = b"".join(self._application(environ, note))
         answered = Answered(int(statuses[-1][:3]), len(body), time.perf_counter() - started)
-        # The environment itself would keep the request's body.
-        said = {key: environ[key] for key in self._keys if key in environ}
-        self._waiting.append((said, answered, dt.datetime.now(dt.UTC)))
+        self._waiting.append(_line(environ, answered, self._extra, dt.datetime.now(dt.UTC)))
         if len(self._waiting) >= _MOST_WAITING:
             self.flush()
         elif not self._arrived.is_set():
@@ -125,8 +131,7 @@ class LoggedApplication:
         with self._writing:
             block = b""
             while self._waiting:
-                said, answered, now = self._waiting.popleft()
-                line = render_line(said, answered, self._extra, now)
+                line = _dumped(self._waiting.popleft())
                 if len(block) + len(line) > select.PIPE_BUF:
                     write_line(self._stream, block)
                     block = b""

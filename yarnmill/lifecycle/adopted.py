@@ -5,7 +5,6 @@ TorchScript does not say, the type of a number, the rows do: with a fraction it 
 """
 
 import datetime as dt
-import getpass
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +23,8 @@ from yarnmill.flavours.binding import Described
 from yarnmill.flavours.example import example_columns, made_example
 from yarnmill.flavours.native import NATIVE_NAME, NativeProgram
 from yarnmill.flavours.prepare import SIGNATURE_NAME
+from yarnmill.lifecycle.handmade import write_handmade_report
 from yarnmill.records import canonical_json, fingerprint, parse_json
-from yarnmill.report import RunReport, write_report
 
 _TAKEN: Final[tuple[Dtype, ...]] = ("int64", "int32", "float32", "float64", "string")
 
@@ -138,15 +137,4 @@ def _taken(name: str, dtype: str) -> Dtype:
 def _report(output: Path, flavour: Flavour, started: dt.datetime) -> None:
     files = sorted(path for path in output.rglob("*") if path.is_file())
     identity = fingerprint([flavour, *((path.relative_to(output).as_posix(), file_digest(path)) for path in files)])
-    report = RunReport(
-        job=f"adopted by {getpass.getuser()}",
-        run_id=identity[:32],
-        fingerprint=identity,
-        state="succeeded",
-        started_at=started,
-        finished_at=dt.datetime.now(dt.UTC),
-        exit_reason="adopted",
-        parameters={},
-        metrics={},
-    )
-    write_report(str(output), report)
+    write_handmade_report(output, what="adopted by", identity=identity, started=started, how="adopted")

@@ -5,7 +5,6 @@ input, and the model's answers to these are part of the example: what is publish
 """
 
 import datetime as dt
-import getpass
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +22,8 @@ from yarnmill.bundle.manifest import Dtype, Field, Flavour, Signature
 from yarnmill.errors import BadDataError, ConfigurationError
 from yarnmill.flavours.reference import SAMPLE_NAME
 from yarnmill.flavours.tabular import load_library
+from yarnmill.lifecycle.handmade import write_handmade_report
 from yarnmill.records import canonical_json, fingerprint
-from yarnmill.report import RunReport, write_report
 
 _LONGEST_VALUE: Final = 500
 _FEATURES: Final = "features"
@@ -78,18 +77,15 @@ def write_estimator(
         pq.write_table(_table(reference, signature), folder / SAMPLE_NAME)
         parts.append(_digest_of_file(folder / SAMPLE_NAME))
     identity = fingerprint(parts)
-    report = RunReport(
-        job=f"{type(estimator).__name__} of {getpass.getuser()}",
-        run_id=identity[:32],
-        fingerprint=identity,
-        state="succeeded",
-        started_at=started,
-        finished_at=dt.datetime.now(dt.UTC),
-        exit_reason="fitted",
+    write_handmade_report(
+        folder,
+        what=f"{type(estimator).__name__} of",
+        identity=identity,
+        started=started,
+        how="fitted",
         parameters={key: str(value)[:_LONGEST_VALUE] for key, value in own.items()},
-        metrics=dict(metrics),
+        metrics=metrics,
     )
-    write_report(str(folder), report)
     return flavour
 
 

@@ -14,13 +14,20 @@ from typing import Final
 
 from yarnmill import __version__
 from yarnmill.blobs import open_store
-from yarnmill.bundle.manifest import ONNX_NAME, Flavour, Lineage, Manifest, manifest_bytes
+from yarnmill.bundle.manifest import (
+    HOW_FORMS_ANSWER,
+    NATIVE_FLAVOURS,
+    ONNX_NAME,
+    Flavour,
+    Lineage,
+    Manifest,
+    manifest_bytes,
+)
 from yarnmill.bundle.manifest import bundle_id as id_of
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import blobs_of, put_bundle
 from yarnmill.config import Config
 from yarnmill.errors import JobFailedError, NotFoundError
-from yarnmill.flavours.native import NATIVE_FLAVOURS
 from yarnmill.flavours.prepare import prepare
 from yarnmill.records import Record
 from yarnmill.registry import Candidate, ModelVersion, Registry
@@ -111,7 +118,7 @@ def publish(  # noqa: PLR0913  # each by name
                 output_url, flavour, Path(folder), report, config, as_onnx=as_onnx, transformer=transformer
             )
             if manifest.flavour in NATIVE_FLAVOURS:
-                progress(f"{model}: answers {'as ONNX' if manifest.form == 'onnx' else 'natively'}")
+                progress(f"{model}: answers {HOW_FORMS_ANSWER[manifest.form]}")
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
             known = registry.versions.find_bundle(model, id_of(manifest_bytes(manifest)))
             version = store_and_register(registry, model, Path(folder), manifest, config, labels, project=project)

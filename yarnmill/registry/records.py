@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from yarnmill.bundle.manifest import Flavour
+from yarnmill.bundle.manifest import NATIVE_FLAVOURS, Flavour, said_form
 from yarnmill.records import Record
 from yarnmill.registry.inference import InferenceSchema
 
@@ -84,10 +84,6 @@ class Model(Record, frozen=True, kw_only=True):
     created_at: dt.datetime
 
 
-_HOW: Final = {"onnxruntime": "as ONNX", "tensorflow": "natively", "torch": "natively"}
-"""How a version answers that needs a library."""
-
-
 class ModelVersion(Record, frozen=True, kw_only=True):
     """Version 1, 2, 3 … of a model: one bundle.
 
@@ -123,8 +119,10 @@ class ModelVersion(Record, frozen=True, kw_only=True):
     @property
     def form(self) -> str:
         """The flavour, and how it answers where there are several ways: ``torch, as ONNX`` or ``torch, natively``."""
-        how = next((how for library, how in _HOW.items() if library in self.libraries), "")
-        return f"{self.flavour}, {how}" if how and self.flavour != "onnx" else self.flavour
+        if "onnxruntime" in self.libraries:
+            return said_form(self.flavour, "onnx")
+        is_native = any(flavour in self.libraries for flavour in NATIVE_FLAVOURS)
+        return said_form(self.flavour, "native" if is_native else self.flavour)
 
 
 class Layer(Record, frozen=True, kw_only=True):

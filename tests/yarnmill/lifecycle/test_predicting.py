@@ -122,7 +122,7 @@ def noted(registry: Registry, predict: Callable[[Say], RunReport]) -> None:
 def test_what_somebody_stops_is_interrupted_while_it_waits(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, carry_out: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(predicting, "_LOOK_S", 0.02)
+    monkeypatch.setattr(predicting, "_LOOK_S", 0.02)  # two seconds a look would only make the test long
     reader, writer = os.pipe()
 
     def predict(_follow: Say) -> RunReport:

@@ -122,7 +122,7 @@ def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
         assert track_pending(registry, mlflow, said.append) == 1
         return create(*arguments, **more)
 
-    monkeypatch.setattr(MlflowClient, "create_run", create_late)
+    monkeypatch.setattr(MlflowClient, "create_run", create_late)  # the real one, behind the other's in the race
     track_pending(registry, mlflow, said.append)
     assert [each.tracking_run_id for each in mlflow.runs()] == [registry.versions.get("rater", 1).tracking_run_id]
     assert (registry.versions.untracked(), said) == ([], [])

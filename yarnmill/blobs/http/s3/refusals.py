@@ -63,6 +63,7 @@ _OF_STATUS: Final = {
     416: "InvalidRange",
 }
 _RETRY_AFTER_S: Final = 5
+_LOOK: Final = "the server's log has the cause"
 _log = logging.getLogger(__name__)
 
 
@@ -119,19 +120,18 @@ def of_s3(problem: Exception, asked: str) -> S3Error:
 def _of_server(problem: Exception, asked: str) -> S3Error:
     match problem:
         case StorageFullError():
-            _log.error("%s: %s", asked, problem.what)
-            return S3Error("InsufficientStorage", "the store is full", mend="delete something, or make room")
+            found = S3Error("InsufficientStorage", "the store is full", mend="delete something, or make room")
         case ClusterUnavailableError():
-            _log.error("%s: %s", asked, problem.what)
-            return S3Error("ServiceUnavailable", "the store does not answer", mend="try again")
+            found = S3Error("ServiceUnavailable", "the store does not answer", mend="try again")
         case BadDataError():
-            _log.error("%s: %s", asked, problem.what)
-            return S3Error("InternalError", "its bytes are damaged, and none of them is handed out")
+            found = S3Error("InternalError", "its bytes are damaged, and none of them is handed out")
         case ConfigurationError():  # the server's own, as in the other interface
-            _log.error("%s: %s", asked, problem.what)
-            return S3Error("InternalError", "internal error", mend="the server's log has the cause")
-    _log.error("%s: unexpected error", asked, exc_info=problem)
-    return S3Error("InternalError", "internal error", mend="the server's log has the cause")
+            found = S3Error("InternalError", "internal error", mend=_LOOK)
+        case _:
+            _log.error("%s: unexpected error", asked, exc_info=problem)
+            return S3Error("InternalError", "internal error", mend=_LOOK)
+    _log.error("%s: %s", asked, problem.what)
+    return found
 
 
 def _of_http(error: HTTPException) -> S3Error:
