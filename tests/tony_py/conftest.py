@@ -150,7 +150,10 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self._read():
             pass
-        return self.process.wait(max(1.0, deadline - time.monotonic()))
+        try:
+            return self.process.wait(max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"goes on after {seconds:g} s, having shown: {self.text[-4000:]}") from None
 
     def _read(self) -> bool:
         if select.select([self._master], [], [], 0.2)[0]:

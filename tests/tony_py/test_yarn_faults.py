@@ -163,7 +163,8 @@ def test_a_lost_node_is_left_and_an_elastic_gang_goes_on_with_what_is_left(
 ) -> None:
     # The master and four workers need more cores than a node has, so both nodes are in use.
     worker = TaskType(command="python steps.py interrupted", instances=4, min_instances=2, memory=MEMORY)
-    timeouts = Timeouts(gang=Seconds(300.0), elastic=Seconds(5.0))
+    # On a busy machine the other node's workers may come seconds later, and the gang is not to begin without them.
+    timeouts = Timeouts(gang=Seconds(300.0), elastic=Seconds(20.0))
     run = running(application(hdfs, types={"worker": worker}, timeouts=timeouts))
     run.until_saved()
     hosts = {task: environment_of(pid)["NM_PORT"] for task, pid in executors_of(run.application_id).items()}

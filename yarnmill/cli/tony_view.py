@@ -1,5 +1,8 @@
 """A run shown while it goes on: a live table in a terminal, lines everywhere else."""
 
+import select
+import signal
+import socket
 import sys
 from types import TracebackType
 from typing import Final, Self
@@ -50,15 +53,36 @@ class LiveView:
 
     def interrupted(self) -> Decision:
         """Ask what the Ctrl-C meant."""
-        self._live.stop()
         try:
-            answer = click.prompt(_QUESTION, default="", show_default=False, err=True).strip().lower()
-        except (click.Abort, KeyboardInterrupt):
+            self._live.stop()
+            answer = _asked(f"{_QUESTION}: ")
+        except (EOFError, KeyboardInterrupt):
             return "kill"
         if answer.startswith(("d", "k")):
             return "detach" if answer.startswith("d") else "kill"
         self._live.start()
         return "stay"
+
+
+def _asked(question: str) -> str:
+    """Return what a person answers, in small letters; EOFError if nobody will, KeyboardInterrupt if that comes first.
+
+    ``input`` sleeps through an interrupt that comes just before it begins to read: Python has noted it by then and acts
+    on it after the next key. So a socket that Python writes to at a signal is waited for beside the terminal.
+    """
+    woken, waker = socket.socketpair()
+    with woken, waker:
+        waker.setblocking(False)
+        before = signal.set_wakeup_fd(waker.fileno())
+        try:
+            click.echo(question, nl=False, err=True)
+            select.select([sys.stdin, woken], [], [])
+            answer = sys.stdin.readline()
+        finally:
+            signal.set_wakeup_fd(before)
+    if not answer:
+        raise EOFError
+    return answer.strip().lower()
 
 
 class LinesOfTerminal(Lines):
