@@ -17,6 +17,7 @@ import pytest
 import requests
 from waiting import eventually
 
+from tony_py import client
 from tony_py.history import Event, read_history
 from tony_py.local import make_certificates
 from tony_py.notebook import Notebook, NotebookView, notebook_application
@@ -270,6 +271,17 @@ def test_the_application_of_a_session(config: Config) -> None:
     assert "token" not in str(application).lower()
 
 
+@pytest.fixture
+def nothing_left_running(hdfs: str) -> Iterator[None]:  # noqa: ARG001  # it needs a cluster
+    """End what a failing test leaves: a session goes on for hours and takes the room of later tests."""
+    before = {each.application_id for each in client.applications(running_only=True)}
+    yield
+    for each in client.applications(running_only=True):
+        if each.application_id not in before:
+            client.kill(each.application_id)
+
+
+@pytest.mark.usefixtures("nothing_left_running")
 def test_a_session_on_the_cluster_from_the_command_to_ctrl_c(
     hdfs: str, jupyter_python: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
