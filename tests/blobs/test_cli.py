@@ -66,12 +66,14 @@ def test_a_named_blob_lives_and_ends(
     assert {"  type: text/plain", "  owner: ana", "  meta stage: trial"} <= set(shown.splitlines())
     assert json.loads(said(0, "expire", blob_id, "never", "--output", "json"))["expires_at_ms"] is None
     assert "  expires: never" in said(0, "stat", blob_id)
-    said(0, "rm", "ml/models/rank/1")
+    assert json.loads(said(0, "rm", "ml/models/rank/1", "--output", "json")) == {"id": blob_id, "deleted": True}
     assert "was deleted" in said(3, "get", blob_id, str(tmp_path / "copy"))
     assert said(0, "ls") == ""
     assert json.loads(said(0, "restore", blob_id, "--output", "json"))["id"] == blob_id
     said(0, "get", "ml/models/rank/1", str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == b"weights"
+    assert json.loads(said(0, "get", blob_id, str(tmp_path / "again"), "--output", "json"))["size_bytes"] == 7
+    assert "standard output is the blob's" in said(2, "get", blob_id, "-", "--output", "json")
 
 
 def test_garbage_goes_only_when_it_was_said(root: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

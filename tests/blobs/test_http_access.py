@@ -343,8 +343,11 @@ def test_a_token_is_taken_back_by_a_command_while_the_server_runs(
     face: "Face", capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, tokens = face.put(b"x"), str(face.tokens)
-    assert run(yarnmill, ["blobs", "token", "new", "--tokens", tokens, "passing", "--may", "read", "--ttl", "1 d"]) == 0
-    token = capsys.readouterr().out.strip()
+    new = ["blobs", "token", "new", "--tokens", tokens, "passing", "--may", "read", "--ttl", "1 d"]
+    assert run(yarnmill, [*new, "--output", "json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    token = made.pop("token")
+    assert made == {"name": "passing"}
     assert face.call("GET", path, token=token).content == b"x"
     assert run(yarnmill, ["blobs", "token", "ls", "--tokens", tokens, "--output", "json"]) == 0
     listed = capsys.readouterr().out
@@ -356,7 +359,8 @@ def test_a_token_is_taken_back_by_a_command_while_the_server_runs(
         assert secret not in listed
     assert run(yarnmill, ["blobs", "token", "ls", "--tokens", tokens]) == 0
     assert "passing" in capsys.readouterr().out
-    assert run(yarnmill, ["blobs", "token", "rm", "--tokens", tokens, "passing"]) == 0
+    assert run(yarnmill, ["blobs", "token", "rm", "--tokens", tokens, "passing", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "passing", "removed": True}
     assert face.call("GET", path, token=token).status_code == 401
     assert face.call("GET", path).content == b"x"
     assert run(yarnmill, ["blobs", "token", "rm", "--tokens", tokens, "passing"]) == 3

@@ -93,11 +93,16 @@ def _id(text: str) -> str:
 @click.argument("blob")
 @click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
 @with_store
-def get(blob: str, path: Path, store: BlobStore) -> None:
+@output_option
+def get(blob: str, path: Path, store: BlobStore, output: str) -> None:
     """Write BLOB (its id or name) to the fresh file PATH once every byte is verified, or to standard output (`-`)."""
     if str(path) != "-":
-        store.download(_id(blob), path)
+        info = store.download(_id(blob), path)
+        if output == "json":
+            print_json(info)
         return
+    if output == "json":
+        raise ConfigurationError("--output json: standard output is the blob's", expected="a file as PATH")
     with store.open(_id(blob)) as stream:
         shutil.copyfileobj(stream, sys.stdout.buffer)
 
@@ -152,9 +157,12 @@ def stat(blob: str, store: BlobStore, output: str) -> None:
 @blobs.command()
 @click.argument("blob")
 @with_store
-def rm(blob: str, store: BlobStore) -> None:
+@output_option
+def rm(blob: str, store: BlobStore, output: str) -> None:
     """Delete BLOB (its id or name); it can be restored until it is collected."""
     store.delete(_id(blob))
+    if output == "json":
+        print_json({"id": _id(blob), "deleted": True})
 
 
 @blobs.command()

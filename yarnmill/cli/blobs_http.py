@@ -8,7 +8,7 @@ import click
 
 from yarnmill.blobs import open_store
 from yarnmill.cli.options import output_option, print_json, with_config
-from yarnmill.cli.tokens import end_of, print_tokens, ttl_option
+from yarnmill.cli.tokens import end_of, print_new_token, print_tokens, ttl_option
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
 
@@ -85,14 +85,18 @@ def _tokens_option(help_text: str) -> Callable[[F], F]:
 @click.option("--account", "accounts", multiple=True, help="Good for this account's blobs alone [for all].")
 @click.option("--may", default="read,write,delete", show_default=True, help="What it is good for.")
 @ttl_option
-def new(name: str, tokens: Path, accounts: tuple[str, ...], may: str, ttl: str) -> None:
+@output_option
+def new(  # click's options
+    name: str, tokens: Path, accounts: tuple[str, ...], may: str, ttl: str, output: str
+) -> None:
     """Add a token called NAME to a file and print it, this once: the file has only its hash."""
     from yarnmill.blobs.http.tokens import RIGHTS, add_token  # noqa: PLC0415
 
     rights = tuple(right for right in RIGHTS if right in may.split(","))
     if not rights or not set(may.split(",")) <= set(RIGHTS):
         raise ConfigurationError(f"--may {may}", expected="some of read,write,delete with commas between them")
-    click.echo(add_token(tokens, name, may=rights, accounts=accounts, expires_at_ms=end_of(ttl)))
+    secret = add_token(tokens, name, may=rights, accounts=accounts, expires_at_ms=end_of(ttl))
+    print_new_token(name, secret, output)
 
 
 @token.command()
@@ -109,11 +113,14 @@ def ls(tokens: Path, output: str) -> None:
 @token.command()
 @click.argument("name")
 @_tokens_option("The file.")
-def rm(name: str, tokens: Path) -> None:
+@output_option
+def rm(name: str, tokens: Path, output: str) -> None:
     """Take the token NAME back: running servers refuse it from the next request on, and its pair for S3 clients."""
     from yarnmill.blobs.http.tokens import remove_token  # noqa: PLC0415
 
     remove_token(tokens, name)
+    if output == "json":
+        print_json({"name": name, "removed": True})
 
 
 @token.command()

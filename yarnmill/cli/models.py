@@ -245,10 +245,14 @@ def collect(  # click's options
 
 
 @models.command()
+@output_option
 @with_config
-def migrate(config: Config) -> None:
+def migrate(output: str, config: Config) -> None:
     """Bring the registry's database to the newest schema; an embedded one is brought there by itself."""
     migrate_database(open_engine(config.registry_url))
+    if output == "json":
+        print_json({"schema": HEAD})
+        return
     click.echo(f"registry: schema {HEAD}")
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from yarnmill.cli.options import output_option, with_config
+from yarnmill.cli.options import output_option, print_json, with_config
 from yarnmill.cli.serving_simulate import simulate
-from yarnmill.cli.tokens import end_of, print_tokens, ttl_option
+from yarnmill.cli.tokens import end_of, print_new_token, print_tokens, ttl_option
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
 
@@ -41,9 +41,10 @@ def token() -> None:
 )
 @ttl_option
 @_tokens_option
+@output_option
 @with_config
-def new(  # click's options
-    name: str, *, role: str, projects: tuple[str, ...], ttl: str, tokens: Path | None, config: Config
+def new(  # noqa: PLR0913  # click's options
+    name: str, *, role: str, projects: tuple[str, ...], ttl: str, tokens: Path | None, output: str, config: Config
 ) -> None:
     """Add a token called NAME to the file and print it, this once: the file has only its hash.
 
@@ -53,7 +54,8 @@ def new(  # click's options
 
     asked = next(one for one in ROLES if one == role)
     path = _path(tokens, config)
-    click.echo(add_role_token(path, name, asked, projects or (ALL_PROJECTS,), expires_at_ms=end_of(ttl)))
+    secret = add_role_token(path, name, asked, projects or (ALL_PROJECTS,), expires_at_ms=end_of(ttl))
+    print_new_token(name, secret, output)
 
 
 @token.command()
@@ -71,12 +73,15 @@ def ls(tokens: Path | None, output: str, config: Config) -> None:
 @token.command()
 @click.argument("name")
 @_tokens_option
+@output_option
 @with_config
-def rm(name: str, tokens: Path | None, config: Config) -> None:
+def rm(name: str, tokens: Path | None, output: str, config: Config) -> None:
     """Take the token NAME back: running tiers refuse it from the next request on."""
     from serving.control.tokens import remove_role_token  # noqa: PLC0415
 
     remove_role_token(_path(tokens, config), name)
+    if output == "json":
+        print_json({"name": name, "removed": True})
 
 
 def _path(tokens: Path | None, config: Config) -> Path:

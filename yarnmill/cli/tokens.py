@@ -44,6 +44,14 @@ def print_tokens(
     print_table("tokens", ["name", *columns, "made", "expires"], rows)
 
 
+def print_new_token(name: str, token: str, output: str) -> None:
+    """Print a token, this once."""
+    if output == "json":
+        print_json({"name": name, "token": token})
+        return
+    click.echo(token)
+
+
 def _shown(entry: TokenEntry, columns: Sequence[str], cells: tuple[object, ...]) -> dict[str, object]:
     plain = {key: value for key, value in to_plain(entry).items() if key != "sha256"}
     return plain | dict(zip(columns, cells, strict=True))

@@ -37,7 +37,8 @@ def test_tokens_of_a_running_tier(
     reader = command("new", "ana", "--role", "reader", "--ttl", "1 d")
     with start_tier("--control", "--tokens", str(tokens), "--workers", "2", "--host", "0.0.0.0") as tier:  # noqa: S104
         assert [status(tier, token) for token in (reader, "not-a-token")] == [200, 401]
-        deployer = command("new", "ci", "--role", "deployer", "--project", "default")
+        made = json.loads(command("new", "ci", "--role", "deployer", "--project", "default", "--output", "json"))
+        deployer = made["token"]
         for _ in range(6):  # whichever worker is asked
             assert status(tier, deployer) == 200
             assert status(tier, reader, "POST", "/models/1/versions/1/endpoint", {}) == 403
@@ -49,7 +50,7 @@ def test_tokens_of_a_running_tier(
         looks = [person.get(f"{tier.url}/console/", timeout=20) for _ in range(6)]
         assert [look.url for look in looks] == [page.url] * 6  # every worker knows who is signed in
         assert (platform.home / "serving" / "console.key").stat().st_mode & 0o777 == 0o600
-        command("rm", "ana")
+        assert json.loads(command("rm", "ana", "--output", "json")) == {"name": "ana", "removed": True}
         assert person.get(page.url, timeout=20).url == f"{tier.url}/console/sign-in?next=/console/"
         assert [status(tier, reader) for _ in range(6)] == [401] * 6
         good = tokens.read_text()
