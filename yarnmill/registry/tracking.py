@@ -9,11 +9,12 @@ import logging
 import socket
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import requests
 import sqlalchemy as sa
 
 from yarnmill.blobs import open_store
@@ -36,6 +37,8 @@ _NOT_LABELS: Final = ("yarnmill.", "mlflow.")
 _PAGE: Final = 1000
 _PORTS: Final = {"http": 80, "https": 443}
 _CONNECT_S: Final = 10.0
+_ANSWER_S: Final = 30.0
+"""How long a server may take to say anything at all: MLflow waits two minutes, and eight times."""
 
 
 class TrackedRun(Record, frozen=True, kw_only=True):
@@ -149,7 +152,7 @@ def open_tracking(uri: str) -> "Iterator[MlflowClient]":
 
 
 def _probe(uri: str) -> None:
-    """Say at once that a database cannot be opened, or that no server listens: MLflow tries for some minutes."""
+    """Say soon that a database cannot be opened, or that no server answers: MLflow tries for some minutes."""
     server = urlsplit(uri)
     if server.scheme in _PORTS:
         if server.scheme in getproxies() and not proxy_bypass(server.hostname or ""):
@@ -161,6 +164,7 @@ def _probe(uri: str) -> None:
                 f"MLflow at {_shown(uri)}: nobody answers there ({problem})",
                 mend="check registry.tracking and what it names",
             ) from None
+        _await_answer(uri)
         return
     try:
         url = sa.make_url(uri)
@@ -168,6 +172,18 @@ def _probe(uri: str) -> None:
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
         return  # a place that MLflow knows how to reach
     probe(url)
+
+
+def _await_answer(uri: str) -> None:
+    """Say that a server takes the connection and then nothing; whatever else it does, MLflow tells."""
+    with suppress(requests.RequestException):
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=_ANSWER_S, stream=True, allow_redirects=False).close()
+        except requests.Timeout:
+            raise ClusterUnavailableError(
+                f"MLflow at {_shown(uri)}: takes the connection and says nothing for {_ANSWER_S:g} s",
+                mend="restart that server, or check registry.tracking and what it names",
+            ) from None
 
 
 def _shown(uri: str) -> str:

@@ -106,6 +106,19 @@ def test_a_server_of_mlflow_that_is_away_is_told_at_once(output: str, home: Path
     assert track_pending(Registry(back.registry_url), Tracking(back.tracking_uri), said.append) == 1
 
 
+def test_a_server_of_mlflow_that_says_nothing_is_left_soon(
+    output: str, home: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yarnmill.registry.tracking._ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        tracking = f"registry.tracking=http://127.0.0.1:{server.getsockname()[1]}"
+        silent = load_config(None, [settings[1], tracking], home=str(home))
+        said: list[str] = []
+        assert publish(output, "rater", "torch", silent, said.append).version == 1
+    assert said[-1].startswith("1 versions are registered but not in MLflow yet: MLflow at http://127.0.0.1:")
+    assert said[-1].endswith("takes the connection and says nothing for 0.5 s")
+
+
 def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
     output: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
