@@ -1,5 +1,6 @@
 """The registry's alerts as rules: what Prometheus' own test of rules makes of them over series as a tier has them."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ def test_alerts_are_set_listed_and_printed_as_rules(tmp_path: Path, capsys: pyte
     assert run(yarnmill, ["models", "alerts", "rules", *home]) == 0
     (rule,) = yaml.safe_load(capsys.readouterr().out)["groups"][0]["rules"]
     assert (rule["alert"], rule["for"], rule["labels"]["severity"]) == ("rank: slow", "300000ms", "critical")
-    assert run(yarnmill, ["models", "alerts", "rm", "rank", "slow", *home]) == 0
+    assert run(yarnmill, ["models", "alerts", "rm", "rank", "slow", *home, "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "slow", "removed": True}
     assert registry.alerts.find() == []
 
 

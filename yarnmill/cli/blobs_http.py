@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from yarnmill.blobs import open_store
-from yarnmill.cli.options import output_option, print_json, with_config
+from yarnmill.cli.options import output_option, print_json, print_removed, with_config
 from yarnmill.cli.tokens import end_of, print_new_token, print_tokens, ttl_option
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
@@ -86,9 +86,7 @@ def _tokens_option(help_text: str) -> Callable[[F], F]:
 @click.option("--may", default="read,write,delete", show_default=True, help="What it is good for.")
 @ttl_option
 @output_option
-def new(  # click's options
-    name: str, tokens: Path, accounts: tuple[str, ...], may: str, ttl: str, output: str
-) -> None:
+def new(name: str, tokens: Path, accounts: tuple[str, ...], may: str, ttl: str, output: str) -> None:
     """Add a token called NAME to a file and print it, this once: the file has only its hash."""
     from yarnmill.blobs.http.tokens import RIGHTS, add_token  # noqa: PLC0415
 
@@ -119,8 +117,7 @@ def rm(name: str, tokens: Path, output: str) -> None:
     from yarnmill.blobs.http.tokens import remove_token  # noqa: PLC0415
 
     remove_token(tokens, name)
-    if output == "json":
-        print_json({"name": name, "removed": True})
+    print_removed(name, output)
 
 
 @token.command()

@@ -6,7 +6,7 @@ from typing import get_args
 import click
 
 from yarnmill.cli.models_options import environment_option, expected_option
-from yarnmill.cli.options import output_option, print_json, print_table, with_config
+from yarnmill.cli.options import output_option, print_json, print_removed, print_table, with_config
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError
 from yarnmill.registry import Registry
@@ -90,10 +90,12 @@ def list_alerts(model: str | None, output: str, config: Config) -> None:
 @click.argument("name")
 @environment_option
 @expected_option
+@output_option
 @with_config
-def rm(model: str, name: str, *, environment: str | None, expected: int | None, config: Config) -> None:
+def rm(model: str, name: str, *, environment: str | None, expected: int | None, output: str, config: Config) -> None:
     """Take the alert NAME of MODEL away."""
     Registry(config.registry_url).alerts.delete(model, name, environment, expected=expected)
+    print_removed(name, output)
 
 
 @alerts.command()

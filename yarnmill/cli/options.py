@@ -73,6 +73,12 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(to_plain(value)), indent=2).decode())
 
 
+def print_removed(name: str, output: str) -> None:
+    """Say that something with a name was taken away, to programs: for people no news is good news."""
+    if output == "json":
+        print_json({"name": name, "removed": True})
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows as a table; an empty one says so."""
     if not rows:

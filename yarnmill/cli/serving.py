@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from yarnmill.cli.options import output_option, print_json, with_config
+from yarnmill.cli.options import output_option, print_removed, with_config
 from yarnmill.cli.serving_simulate import simulate
 from yarnmill.cli.tokens import end_of, print_new_token, print_tokens, ttl_option
 from yarnmill.config import Config
@@ -80,8 +80,7 @@ def rm(name: str, tokens: Path | None, output: str, config: Config) -> None:
     from serving.control.tokens import remove_role_token  # noqa: PLC0415
 
     remove_role_token(_path(tokens, config), name)
-    if output == "json":
-        print_json({"name": name, "removed": True})
+    print_removed(name, output)
 
 
 def _path(tokens: Path | None, config: Config) -> Path:

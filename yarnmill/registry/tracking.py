@@ -9,12 +9,11 @@ import logging
 import socket
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import requests
 import sqlalchemy as sa
 
 from yarnmill.blobs import open_store
@@ -176,14 +175,17 @@ def _probe(uri: str) -> None:
 
 def _await_answer(uri: str) -> None:
     """Say that a server takes the connection and then nothing; whatever else it does, MLflow tells."""
-    with suppress(requests.RequestException):
-        try:
-            requests.get(f"{uri.rstrip('/')}/health", timeout=_ANSWER_S, stream=True, allow_redirects=False).close()
-        except requests.Timeout:
-            raise ClusterUnavailableError(
-                f"MLflow at {_shown(uri)}: takes the connection and says nothing for {_ANSWER_S:g} s",
-                mend="restart that server, or check registry.tracking and what it names",
-            ) from None
+    import requests  # noqa: PLC0415  # a database needs none
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=_ANSWER_S, stream=True, allow_redirects=False).close()
+    except requests.Timeout:
+        raise ClusterUnavailableError(
+            f"MLflow at {_shown(uri)}: takes the connection and says nothing for {_ANSWER_S:g} s",
+            mend="restart that server, or check registry.tracking and what it names",
+        ) from None
+    except requests.RequestException:
+        return
 
 
 def _shown(uri: str) -> str:

@@ -17,7 +17,7 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Yield a descriptor to press keys at: standard input is the terminal that they come from."""
     master, slave = os.openpty()
     with os.fdopen(slave) as terminal:
-        monkeypatch.setattr("sys.stdin", terminal)
+        monkeypatch.setattr("sys.stdin", terminal)  # a real terminal: pytest's own standard input is none
         yield master
     os.close(master)
 

@@ -109,7 +109,7 @@ def test_a_server_of_mlflow_that_is_away_is_told_at_once(output: str, home: Path
 def test_a_server_of_mlflow_that_says_nothing_is_left_soon(
     output: str, home: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yarnmill.registry.tracking._ANSWER_S", 0.5)
+    monkeypatch.setattr("yarnmill.registry.tracking._ANSWER_S", 0.5)  # the same wait, not half a minute of it
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         tracking = f"registry.tracking=http://127.0.0.1:{server.getsockname()[1]}"
         silent = load_config(None, [settings[1], tracking], home=str(home))
