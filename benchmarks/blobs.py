@@ -3,9 +3,10 @@
     python benchmarks/blobs.py [--root file:///tmp/x | --root hdfs:///x] [--times 7]
 
 On a local disk the rival is a plain copy of the file by the operating system (`shutil.copyfile`), synced as the store's
-are; on HDFS it is what hdfs-native does alone, with the same sync. "Read" hands the bytes to the program: from memory
-to memory, it shows what checking them costs. Both sides take turns; the ratio is of their medians, above 1 the store is
-quicker. Small reads are of 10 KiB, from files of their own and from a pack. Prints the machine's load.
+are; on HDFS it is what hdfs-native does alone, with the same sync. "Read" hands the bytes to the program, by as many at
+a time on both sides: from memory to memory, it shows what checking them costs. Both sides take turns; the ratio is of
+their medians, above 1 the store is quicker. Small reads are of 10 KiB, from files of their own and from a pack. Prints
+the machine's load.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from yarnmill import fs
@@ -26,7 +28,7 @@ from yarnmill.blobs.packing import pack, packing
 from yarnmill.units import Seconds
 
 LARGE_BYTES, SMALL_BYTES, SMALL_BLOBS = 64 << 20, 10 << 10, 200
-READ_BYTES = 1 << 20
+READ_BYTES = (256 << 10, 1 << 20)
 LIMIT = 0.8
 
 
@@ -66,13 +68,13 @@ def large(store: FileSystemBlobStore, plain: str, folder: Path, times: int) -> N
     write()
     compare("write 64 MiB", put, write, times)
 
-    def get() -> None:
+    def get(at_once: int) -> None:
         with store.open(ids[-1]) as stream:
-            while stream.read(READ_BYTES):
+            while stream.read(at_once):
                 pass
 
-    def read() -> None:
-        for _ in fs.read_chunks(fs.join(plain, "0"), READ_BYTES):
+    def read(at_once: int) -> None:
+        for _ in fs.read_chunks(fs.join(plain, "0"), at_once):
             pass
 
     def download() -> None:
@@ -81,7 +83,8 @@ def large(store: FileSystemBlobStore, plain: str, folder: Path, times: int) -> N
     def copy() -> None:
         copy_plainly(fs.join(plain, "0"), str(folder / f"copy-{next(names)}"))
 
-    compare("read 64 MiB", get, read, times)
+    for at_once in READ_BYTES:
+        compare(f"read 64 MiB by {at_once >> 10} KiB", partial(get, at_once), partial(read, at_once), times)
     compare("fetch 64 MiB to a file", download, copy, times)
 
 
@@ -121,7 +124,7 @@ def compare(what: str, ours: Callable[[], None], theirs: Callable[[], None], tim
     mib = LARGE_BYTES / 2**20
     ratio = wall["theirs"] / wall["ours"]
     print(
-        f"{what:<24}{mib / wall['ours']:>8.0f} MiB/s, plain {mib / wall['theirs']:>6.0f}: {ratio:.2f} of it "
+        f"{what:<26}{mib / wall['ours']:>8.0f} MiB/s, plain {mib / wall['theirs']:>6.0f}: {ratio:.2f} of it "
         f"(asked {LIMIT}); CPU {cpu['ours'] * 1e3:.0f} ms beside {cpu['theirs'] * 1e3:.0f} ms",
         flush=True,
     )

@@ -208,7 +208,7 @@ class FileSystemBlobStore(RecordStore):
             raise
         with stream, fs.translated(place.url):
             source = f"blob {blob_id} at {place.url}"
-            reader = RecordReader(stream, place.stop, source)
+            reader = RecordReader(stream, place.stop, source, remote=place.url.startswith("hdfs:"))
             if reader.start != place.start or reader.known.id != blob_id:
                 raise damaged(source, f"it is the record of blob {reader.known.id}, or has bytes before it")
             yield reader, state, place

@@ -1,7 +1,6 @@
 """A blob that was found and opened: what is known of it and its bytes are one answer of the file system."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO, Final
@@ -13,7 +12,7 @@ from yarnmill.blobs.ids import BlobName, fresh_id
 from yarnmill.blobs.record import Known, RecordReader, RecordWriter
 from yarnmill.blobs.states import now_ms
 from yarnmill.blobs.store import Attributes, BlobInfo, BlobStore
-from yarnmill.blobs.streams import ChunkStream
+from yarnmill.blobs.streams import PieceStream
 
 _READ_BYTES: Final = 1 << 20
 
@@ -37,12 +36,16 @@ class OpenRecord:
     def part(self, start: int = 0, stop: int | None = None) -> IO[bytes]:
         """Return bytes as a stream; closing it closes the blob."""
         end = self.info.size_bytes if stop is None else min(stop, self.info.size_bytes)
-        return ChunkStream(self._chunks(start, end), self.close)  # type: ignore[return-value]  # typeshed
+        at = start
 
-    def _chunks(self, start: int, end: int) -> Iterator[bytes]:
-        if start < end:
+        def piece(most: int) -> bytes:
+            nonlocal at
             with fs.translated(self._url):
-                yield from self._reader.chunks(start, end)
+                found = self._reader.piece(at, end, most)
+            at += len(found)
+            return found
+
+        return PieceStream(piece, self.close)  # type: ignore[return-value]  # typeshed
 
     def close(self) -> None:
         """Close the file; nothing happens if it is."""

@@ -23,8 +23,8 @@ from yarnmill.records import Record, canonical_json, parse_json
 CHUNK_BYTES: Final = 256 * 1024
 _TAIL: Final = struct.Struct("<QII4sQ")  # content, JSON, chunk size, mark, checksum of all after the content
 _MARK: Final = b"YMb1"
-_CHUNKS_READ: Final = 4
-"""At once: each read of HDFS is a request."""
+_MOST_CHUNKS: Final = 4
+"""So many are read at once at most."""
 
 _TAIL_READ: Final = 64 * 1024
 _CHECKSUM_BYTES: Final = 8
@@ -99,6 +99,8 @@ class RecordReader:
         Where the record ends in it; it begins where its lengths say.
     source
         What errors call it.
+    remote
+        Whether each reading is a request to another machine, which is to bring more than one chunk.
 
     Raises
     ------
@@ -106,8 +108,9 @@ class RecordReader:
         If no whole record ends there.
     """
 
-    def __init__(self, stream: IO[bytes], stop: int, source: str) -> None:
+    def __init__(self, stream: IO[bytes], stop: int, source: str, *, remote: bool = False) -> None:
         self._stream, self._source = stream, source
+        self._least_chunks = _MOST_CHUNKS if remote else 1
         # One read brings a small blob whole.
         self._tail, self._tail_start = b"", max(0, stop - _TAIL_READ)
         self._tail = self._read(self._tail_start, stop - self._tail_start)
@@ -127,27 +130,39 @@ class RecordReader:
         after = self._read(end - after_bytes, after_bytes)
         if _checksum(after, (self.size_bytes, about_bytes, self._chunk_bytes)) != checksum:
             raise self._damaged("what is known of it does not fit its checksum")
-        self._checksums = after[: chunks * _CHECKSUM_BYTES]
+        self._checksums = struct.unpack_from(f"<{chunks}Q", after)
         self.known = parse_json(after[chunks * _CHECKSUM_BYTES :], Known, source=source)
 
-    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
-        """Yield the content from one byte up to another, some chunks at a time once they are known to be sound."""
+    def piece(self, start: int, stop: int, most: int) -> bytes:
+        """Return content from one byte on and before another, once its chunks are known to be sound; empty at the end.
+
+        One reading brings as many chunks as ``most`` bytes are, four at most, one at least: whoever reads as many
+        bytes as whole chunks have gets them without a copy.
+        """
         stop = min(stop, self.size_bytes)
-        step = self._chunk_bytes * _CHUNKS_READ
-        for first in range(start // self._chunk_bytes * self._chunk_bytes, stop, step):
-            # To the end of the chunk that ``stop`` lies in.
-            last = min(first + step, -(-stop // self._chunk_bytes) * self._chunk_bytes, self.size_bytes)
-            data = self._read(self.start + first, last - first)
-            self._check(first, last, data)
-            yield data if start <= first and last <= stop else data[max(0, start - first) : stop - first]
+        if start >= stop:
+            return b""
+        number = start // self._chunk_bytes
+        wanted = min(max(most // self._chunk_bytes, self._least_chunks), _MOST_CHUNKS)
+        # To the end of the chunk that ``stop`` lies in at most.
+        end = min(number + wanted, -(-stop // self._chunk_bytes)) * self._chunk_bytes
+        first, last = number * self._chunk_bytes, min(end, self.size_bytes)
+        data = self._read(self.start + first, last - first)
+        self._check(first, last, data)
+        return data if start == first and last <= stop else data[start - first : stop - first]
+
+    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the content from one byte up to another, some chunks at a time."""
+        while data := self.piece(start, stop, _MOST_CHUNKS * self._chunk_bytes):
+            yield data
+            start += len(data)
 
     def _check(self, first: int, last: int, data: bytes) -> None:
         view = memoryview(data)
         for at in range(first, last, self._chunk_bytes):
-            number = at // self._chunk_bytes
             chunk = view[at - first : at - first + self._chunk_bytes]
-            expected = self._checksums[number * _CHECKSUM_BYTES : (number + 1) * _CHECKSUM_BYTES]
-            if len(data) < last - first or xxhash.xxh3_64_intdigest(chunk).to_bytes(8, "little") != expected:
+            expected = self._checksums[at // self._chunk_bytes]
+            if len(data) < last - first or xxhash.xxh3_64_intdigest(chunk) != expected:
                 raise self._damaged(f"its bytes {at} to {min(at + self._chunk_bytes, last)} do not fit their checksum")
 
     def whole(self) -> Iterator[bytes]:

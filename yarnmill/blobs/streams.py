@@ -1,4 +1,4 @@
-"""A readable stream over bytes that come in chunks."""
+"""A readable stream over bytes that come in pieces."""
 
 import io
 import sys
@@ -11,12 +11,20 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-class ChunkStream(io.RawIOBase):
-    """A stream over an iterator of chunks, none of them empty; ``done`` is called when it is closed."""
+class PieceStream(io.RawIOBase):
+    """A stream over pieces.
 
-    def __init__(self, chunks: Iterator[bytes], done: Callable[[], object]) -> None:
+    Parameters
+    ----------
+    piece
+        Gives the next piece, of whatever size but empty only at the end; its argument is how many bytes are wanted.
+    done
+        Is called when the stream is closed.
+    """
+
+    def __init__(self, piece: Callable[[int], bytes], done: Callable[[], object]) -> None:
         super().__init__()
-        self._chunks, self._done = chunks, done
+        self._piece, self._done = piece, done
         self._rest = memoryview(b"")
 
     @override
@@ -32,7 +40,7 @@ class ChunkStream(io.RawIOBase):
 
     @override
     def read(self, size: int | None = -1) -> bytes:
-        """Return as many bytes as were asked for, fewer only at the end; a chunk that fits is not copied."""
+        """Return as many bytes as were asked for, fewer only at the end; a piece that fits is not copied."""
         wanted = sys.maxsize if size is None or size < 0 else size
         parts = []
         while wanted > 0 and (part := self._take(wanted)):
@@ -42,10 +50,10 @@ class ChunkStream(io.RawIOBase):
 
     def _take(self, most: int) -> bytes:
         if not self._rest:
-            chunk = next(self._chunks, b"")
-            if len(chunk) <= most:
-                return chunk
-            self._rest = memoryview(chunk)
+            piece = self._piece(most)
+            if len(piece) <= most:
+                return piece
+            self._rest = memoryview(piece)
         taken, self._rest = bytes(self._rest[:most]), self._rest[most:]
         return taken
 
@@ -54,3 +62,8 @@ class ChunkStream(io.RawIOBase):
         if not self.closed:
             super().close()
             self._done()
+
+
+def stream_of(chunks: Iterator[bytes]) -> PieceStream:
+    """Return a stream over an iterator of chunks, none of them empty."""
+    return PieceStream(lambda _: next(chunks, b""), lambda: None)

@@ -156,7 +156,7 @@ class AmbryBlobStore(RecordStore):
         place = self._place(blob_id)
         source = f"blob {blob_id} at {self._url}"
         with RangeFile(self._rest, place) as file:
-            reader = RecordReader(file, file.size_bytes, source)  # type: ignore[arg-type]  # typeshed
+            reader = RecordReader(file, file.size_bytes, source, remote=True)  # type: ignore[arg-type]  # typeshed
             if reader.start or reader.known.id != blob_id:
                 raise damaged(source, f"it is the record of blob {reader.known.id}, or has bytes before it")
             yield reader, _info(reader, file.headers)

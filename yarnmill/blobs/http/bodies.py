@@ -7,7 +7,7 @@ from flask import request
 from gunicorn.http.errors import ParseException
 
 from yarnmill.blobs.http.refusals import BadRequestError, SlowClientError, TooLargeError
-from yarnmill.blobs.streams import ChunkStream
+from yarnmill.blobs.streams import stream_of
 from yarnmill.units import render_bytes
 
 READ_BYTES: Final = 256 * 1024
@@ -56,7 +56,7 @@ def measured(chunks: Iterator[bytes], size_bytes: int | None, most_bytes: int | 
     most_bytes
         How many they may be at most, None: any number.
     """
-    return ChunkStream(_measured(chunks, size_bytes, most_bytes), lambda: None)  # type: ignore[return-value]  # typeshed
+    return stream_of(_measured(chunks, size_bytes, most_bytes))  # type: ignore[return-value]  # typeshed
 
 
 def _measured(chunks: Iterator[bytes], size_bytes: int | None, most_bytes: int | None) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from yarnmill.blobs.http.s3.awschunked import decoded
 from yarnmill.blobs.http.s3.checksums import CHECKSUM, CONTENT_MD5, algorithm_of, checksum_headers, compared
 from yarnmill.blobs.http.s3.identity import CONTENT_SHA256, UNSIGNED, Caller
 from yarnmill.blobs.http.s3.refusals import S3Error
-from yarnmill.blobs.streams import ChunkStream
+from yarnmill.blobs.streams import stream_of
 
 _MOST_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 _DECODED_LENGTH: Final = "x-amz-decoded-content-length"
@@ -76,7 +76,7 @@ class Payload:
         chunks = compared(self._counted(self._plain()), tuple(self._said), self._said)
         if self._announced:
             chunks = compared(chunks, self._announced, self._trailers)
-        return ChunkStream(chunks, lambda: None)  # type: ignore[return-value]  # typeshed
+        return stream_of(chunks)  # type: ignore[return-value]  # typeshed
 
     def document(self) -> bytes:
         """Return the bytes of a body that is a document."""
@@ -86,7 +86,7 @@ class Payload:
     def _plain(self) -> Iterator[bytes]:
         if self._caller.payload not in _STREAMING:
             return _received()
-        raw = io.BufferedReader(ChunkStream(_received(), lambda: None))
+        raw = io.BufferedReader(stream_of(_received()))
         return decoded(raw, self._caller.signatures, self._trailers)
 
     def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
