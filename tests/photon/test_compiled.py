@@ -1,6 +1,8 @@
 """How compiled code is kept: processes that compile at once must not take one another's code for their own."""
 
 import multiprocessing
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +14,7 @@ from typing import Any
 import numba
 import pytest
 
-from photon.compiled import compiled_and_kept
+from photon.compiled import compiled, compiled_and_kept
 
 THIS: ModuleType = sys.modules[__name__]
 
@@ -69,3 +71,34 @@ def test_those_who_compile_at_once_in_an_empty_cache_are_given_their_own_code(tm
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
+
+
+def called(cache: Path, *names: str) -> list[float]:
+    """Call functions of :mod:`kept_functions` in a process of their own."""
+    program = Path(__file__).with_name("kept_functions.py")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, str(program), *names]
+    return [float(line) for line in subprocess.check_output(command, env=environment, text=True).split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [("with_one", "with_ten"), ("with_ten", "with_one")])
+def test_what_two_processes_kept_is_told_apart_in_a_third(tmp_path: Path, order: tuple[str, str]) -> None:
+    right = {"with_one": [6.0], "with_ten": [51.0]}
+    for name, given in right.items():
+        assert called(tmp_path, name) == given  # the first that its process compiles, as is the other
+    assert called(tmp_path, *order) == [*right[order[0]], *right[order[1]]]
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    def function(number: float) -> float:
+        return 3 * number
+
+    compiled(function)
+
+    def another(number: float) -> float:
+        return 4 * number
+
+    another.__qualname__ = function.__qualname__
+    with pytest.raises(TypeError, match="two compiled functions of this name"):
+        compiled(another)
