@@ -14,7 +14,7 @@ unexport PYTHONPATH
 # Without .pyc files every program compiles all that it imports: a third of the quick tests' time, seconds for MLflow.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo demo-down test test-unit browser kerberos prometheus lint format lock clean announce hadoop training horovod
+.PHONY: help env demo demo-down test test-unit browser kerberos prometheus lint format lock clean announce hadoop spark-classes training horovod
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ help:  ## list the targets
 
 # ---- set-up ---------------------------------------------------------------------------------------------------
 
-env: $(VENV)/.complete hadoop $(if $(FAST),,training)  ## set everything up: environments, Hadoop
+env: $(VENV)/.complete hadoop spark-classes $(if $(FAST),,training)  ## set everything up: environments, Hadoop
 
 announce:
 	@conf/environments/announce.sh $(if $(FAST),fast,full) $(VENV)
@@ -43,6 +43,9 @@ $(VENV)/.complete: setup.py $(LOCKS)/platform.lock $(LOCKS)/installer.lock | ann
 
 hadoop: $(VENV)/.complete
 	@$(BIN)/yarnmill cluster fetch
+
+spark-classes: $(VENV)/.complete
+	@$(BIN)/yarnmill env spark-classes
 
 training: $(VENV)/.complete
 	@$(BIN)/yarnmill env build training

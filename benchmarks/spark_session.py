@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
-LOCAL = {"spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-"""For runs of seconds in this process: the quick compiler alone, and no collector's threads."""
+from yarnmill.sparkclasses import class_sharing
+
+LOCAL = {"spark.driver.extraJavaOptions": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC {class_sharing()}"}
+"""For runs of seconds in this process: the quick compiler alone, no collector's threads, classes from the archive."""
 
 
 def quiet_session(master: str, settings: Mapping[str, str]) -> SparkSession:

@@ -26,6 +26,7 @@ from postgresql import running_postgres
 from yarnmill import environments, fs
 from yarnmill.config import load_config
 from yarnmill.localcluster.cluster import ClusterState, LocalCluster
+from yarnmill.sparkclasses import class_sharing
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -118,7 +119,7 @@ def spark() -> "Iterator[SparkSession]":
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.python.daemon.module", "photon.spark.daemon")  # its workers need not import anything
         # The JVM's second compiler pays off in hours; in the minutes of a test run it is half of the JVM's work.
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        .config("spark.driver.extraJavaOptions", f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC {class_sharing()}")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.sql.session.timeZone", "UTC")  # this and the next as jobs.entry sets them

@@ -4,10 +4,8 @@ Everything that the command names is already kept under the hash of its content,
 same bytes whenever it is sent. Making a plan asks no cluster anything.
 """
 
-import importlib.util
 import shlex
 from importlib.resources import files
-from pathlib import Path
 from typing import Final
 
 from jobs.job import JobConfig
@@ -15,9 +13,9 @@ from jobs.shipped_code import code_archive
 from photon.spark.session_settings import SESSION_SETTINGS
 from yarnmill.archives import keep
 from yarnmill.config import SparkSettings
-from yarnmill.errors import ConfigurationError
 from yarnmill.javaoptions import QUICK_JAVA
 from yarnmill.records import Record, canonical_json
+from yarnmill.sparkclasses import archived_class_path, class_sharing, spark_home
 
 _CONFIG_NAME: Final = "job.json"
 _CLIENT_JAVA: Final = f"{QUICK_JAVA} -XX:+UseSerialGC"  # it sends, waits and ends
@@ -79,23 +77,11 @@ def plan(  # what a run is made of
         fingerprint=fingerprint,
         run_id=run_id,
         command=tuple(command),
-        java_options=f"{_CLIENT_JAVA} -Dlog4j2.configurationFile={log4j.path}",
+        java_options=" ".join(
+            filter(None, (_CLIENT_JAVA, class_sharing(), f"-Dlog4j2.configurationFile={log4j.path}"))
+        ),
         containers=_containers(settings),
     )
-
-
-def spark_home() -> Path:
-    """Return the folder of the pyspark that this Python has, found without importing it.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is none.
-    """
-    found = importlib.util.find_spec("pyspark")
-    if found is None or not found.submodule_search_locations:
-        raise ConfigurationError("this Python has no pyspark", mend="make env, or pip install pyspark==4.1.4")
-    return Path(found.submodule_search_locations[0])
 
 
 def _spark_conf(settings: SparkSettings, python: str, run_id: str) -> dict[str, str]:
@@ -117,6 +103,25 @@ def _spark_conf(settings: SparkSettings, python: str, run_id: str) -> dict[str, 
         "spark.yarn.report.interval": "500ms",
         "spark.yarn.tags": f"yarnmill,{run_id}",
         **SESSION_SETTINGS,
+        **({} if settings.jars else _shared_classes()),
+    }
+
+
+def _shared_classes() -> dict[str, str]:
+    """Return what makes the JVMs in containers take Spark's classes from the archive, if this machine has one.
+
+    The archive fits where the jars come first, before a container's own folder; a node without it does without.
+    """
+    sharing = class_sharing()
+    if not sharing:
+        return {}
+    executor = f"{SESSION_SETTINGS['spark.executor.extraJavaOptions']} {sharing}"
+    first = archived_class_path()
+    return {
+        "spark.driver.extraClassPath": first,
+        "spark.driver.extraJavaOptions": sharing,
+        "spark.executor.extraClassPath": first,
+        "spark.executor.extraJavaOptions": executor,
     }
 
 
