@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work(spark, folder)
     for name in _ON_YARN:
-        spark._jvm.java.lang.Class.forName(name)  # noqa: SLF001  # there is no other way to a class
+        spark._jvm.java.lang.Class.forName(name)  # type: ignore[union-attr]  # noqa: SLF001  # no other way to a class
     spark.stop()
 
 
