@@ -13,10 +13,8 @@ times something.
 """
 
 import argparse
-import ctypes
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ import pyarrow.parquet as pq
 import scipy.optimize
 import scipy.sparse
 from glmix_data import SETTINGS, frame_of, make_data
+from spark_session import run_whole
 
 from photon.cell_terms import CellTerms
 from photon.entities import group
@@ -41,8 +40,6 @@ from photon.rows import Examples, Floats, SparseRows
 
 PHOTON = {"wall": 80.0, "cpu": 150.0, "above": 1.7e-4}
 """Photon ML for Spark 3.5 on two idle cores of a machine like this one, 3 sweeps, no validation."""
-
-_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
@@ -133,17 +130,8 @@ def write(data: LocalData, folder: Path) -> None:
 
 def spark_fit(folder: Path, sweeps: int) -> float:
     """Fit in a program of its own and return the objective; all its processes have ended then."""
-    # A JVM whose driver has gone is nobody's child; here it becomes ours, so that its CPU is counted.
-    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     program = Path(__file__).with_name("glmix_on_spark.py")
-    done = subprocess.run(
-        [sys.executable, str(program), str(folder), str(sweeps)], stdout=subprocess.PIPE, text=True, check=True
-    )
-    while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            return float(done.stdout.split()[-1])
+    return float(run_whole([sys.executable, str(program), str(folder), str(sweeps)]).split()[-1])
 
 
 def joint_optimum(data: LocalData) -> float:
