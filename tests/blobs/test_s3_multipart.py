@@ -280,4 +280,5 @@ def test_memory_does_not_grow_with_the_blob(start_face: "Start", root: str, tmp_
         round_trip(face, s3, tmp_path / "f", 40)
         small = peak_bytes(face)
         round_trip(face, s3, tmp_path / "f", 300)
-        assert peak_bytes(face) - small < 24 << 20
+        # 11 to 30 MiB have been seen, of threads that met more often; what held a blob would hold 260 more.
+        assert peak_bytes(face) - small < 65 << 20
