@@ -120,13 +120,13 @@ def verify(name: str, output: str, config: Config, *, files_only: bool) -> None:
 @bundle.command()
 @click.argument("bundle", metavar="ID")
 @click.option(
-    "--cache", type=click.Path(path_type=Path), default=None, help="Folder of bundles by id [<home>/bundles]."
+    "--cache", type=click.Path(path_type=Path), default=None, help="Folder of bundles by id [<home>/cache/bundles]."
 )
 @output_option
 @with_config
 def fetch(bundle: str, cache: Path | None, output: str, config: Config) -> None:
     """Fetch bundle ID from the blob store into a local cache, verified, and print its folder."""
-    folder = cache or config.home_path / "bundles"
+    folder = cache or config.home_path / "cache" / "bundles"
     fetched = fetch_bundle(_store(config), bundle, folder, limit_bytes=config.bundles.limit_bytes)
     if output == "json":
         print_json({"bundle_id": bundle, "folder": str(fetched)})

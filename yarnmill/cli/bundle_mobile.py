@@ -55,5 +55,6 @@ def held_bundle(name: str, config: Config) -> HeldBundle:
     """Return a bundle by its id, fetched into the cache, or by its local folder."""
     if is_content_id(name):
         store = open_store(config.storage.blobs)
-        return fetch_held(store, name, config.home_path / "bundles", limit_bytes=config.bundles.limit_bytes)
+        cache = config.home_path / "cache" / "bundles"
+        return fetch_held(store, name, cache, limit_bytes=config.bundles.limit_bytes)
     return HeldBundle(Path(name))
