@@ -31,7 +31,7 @@ from yarnmill.errors import JobFailedError, NotFoundError
 from yarnmill.flavours.prepare import prepare
 from yarnmill.records import Record
 from yarnmill.registry import Candidate, ModelVersion, Registry
-from yarnmill.registry.names import parse_model_name
+from yarnmill.registry.names import check_labels, parse_model_name
 from yarnmill.registry.tracking import Tracking, track_pending
 from yarnmill.report import REPORT_NAME, RunReport, read_report
 
@@ -103,6 +103,7 @@ def publish(  # noqa: PLR0913  # each by name
         If the output is damaged or does not fit its signature.
     """
     parse_model_name(model)
+    check_labels(labels or {})  # before anything is stored that nobody would refer to
     report = _successful_report(output_url)
     registry = Registry(config.registry_url)
     # Converted, or behind a transformer, it is another bundle of the same run.
