@@ -225,5 +225,6 @@ def verify(store: BlobStore, output: str) -> None:
     if report.damaged:
         raise BadDataError(
             f"{report.store}: {len(report.damaged)} damaged of {report.blobs} blobs",
-            mend="keep the damaged files for inspection under other names, then put the blobs again from their source",
+            mend="keep the damaged files for inspection under other names (no packs: they have other blobs too), "
+            "then put the blobs again from their source",
         )
