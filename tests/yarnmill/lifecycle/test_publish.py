@@ -20,6 +20,7 @@ from yarnmill.config import Config, load_config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
 from yarnmill.lifecycle.publish import pack_output, publish, store_and_register
 from yarnmill.registry import Registry
+from yarnmill.registry.search import Query
 from yarnmill.registry.tracking import Tracking, track_pending
 
 pytestmark = pytest.mark.programs
@@ -141,6 +142,16 @@ def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
     track_pending(registry, mlflow, said.append)
     assert [each.tracking_run_id for each in mlflow.runs()] == [registry.versions.get("rater", 1).tracking_run_id]
     assert (registry.versions.untracked(), said) == ([], [])
+
+
+def test_a_version_that_was_trained_from_another_is_its_child(train: Train, config: Config, root: str) -> None:
+    first = train("first", REPORT)
+    publish(first, "rater", "torch", config)
+    read = (f"{root}/runs/nothing", first)
+    publish(train("second", msgspec.structs.replace(REPORT, run_id="run-2", inputs=read)), "rater", "torch", config)
+    registry = Registry(config.registry_url)
+    assert [version.parent for version in registry.versions.find("rater")] == [None, "rater/1"]
+    assert [version.name for version in registry.search.versions(Query(parent="rater/1"))] == ["rater/2"]
 
 
 def test_what_did_not_succeed_is_not_published(train: Train, root: str, config: Config) -> None:
