@@ -87,7 +87,7 @@ def entry_named(entries: Sequence[Entry], name: str) -> Entry:
     """Return the entry of a name; NotFoundError if there is none."""
     found = next((one for one in entries if one.name == name), None)
     if found is None:
-        names = ", ".join(one.name for one in entries)
+        names = ", ".join(one.name or "''" for one in entries)
         raise NotFoundError(f"no token {name!r}", expected=f"one of {names}" if names else "")
     return found
 
@@ -228,9 +228,13 @@ def add_entry(
 
     Raises
     ------
+    ConfigurationError
+        If nobody could read the name in a list.
     ConflictError
         If the file has a token of that name, or somebody is changing it.
     """
+    if not (entry.name.strip() and entry.name.isprintable()):
+        raise ConfigurationError(f"{entry.name!r} cannot name a token", expected="a name in printable characters")
     with changing_tokens(path) as replace:
         file = load(path) if path.exists() else fresh()
         if any(one.name == entry.name for one in file.tokens):

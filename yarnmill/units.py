@@ -12,6 +12,12 @@ from yarnmill.errors import ConfigurationError
 
 _QUANTITY: Final = re.compile(r"^\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[A-Za-z]*)\s*$")
 _MEBIBYTES: Final = {"mib": 1, "gib": 1024, "tib": 1024 * 1024, "mb": 1, "gb": 1024, "m": 1, "g": 1024, "": 1}
+_YEAR_10000_MS: Final = 253_402_300_800_000
+"""No calendar of Python goes so far, and a program may have given a blob such an end."""
+
+_MOST_SECONDS: Final = 1000 * 365 * 86400.0
+"""A thousand years: what is added to the time of day has to have a date."""
+
 _SECONDS: Final = {"us": 1e-6, "ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
@@ -53,11 +59,11 @@ class Seconds(float):
         Raises
         ------
         ConfigurationError
-            If the text has no known unit or the duration is negative.
+            If the text has no known unit or the duration is negative or over a thousand years.
         """
         seconds = _scaled(value, _SECONDS, "10 min") if isinstance(value, str) else float(value)
-        if seconds < 0:
-            raise ConfigurationError(f"{value!r} is no duration", expected="0 or more seconds")
+        if not 0 <= seconds <= _MOST_SECONDS:
+            raise ConfigurationError(f"{value!r} is no duration", expected="0 s to 1000 years, as 365000 d")
         return cls(seconds)
 
 
@@ -84,4 +90,6 @@ def render_seconds(seconds: float) -> str:
 
 def render_time(at_ms: int) -> str:
     """Return a moment (milliseconds since 1970) as a person reads it: ``0`` → ``'1970-01-01 00:00:00 UTC'``."""
+    if at_ms >= _YEAR_10000_MS:
+        return "after the year 9999"
     return dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from yarnmill import fs
+from yarnmill.blobs import open_store
 from yarnmill.cli.main import run, yarnmill
 
 
@@ -121,22 +122,66 @@ def test_small_blobs_are_packed(root: str, tmp_path: Path, capsys: pytest.Captur
         ["--name", "a/b/c", "MODEL"],
         ["--meta", "x"],
         ["--ttl", "soon"],
+        ["--name", "a/b/\udcff"],
+        ["--meta", "x=\udcff"],
+        ["--owner", "\udcff"],
     ],
 )
 def test_what_cannot_be_said_of_a_blob_is_refused(options: list[str], root: str, model: Path) -> None:
     words = [str(model) if word == "MODEL" else word for word in options]
     assert run(yarnmill, ["blobs", "put", str(model), *words, "--root", root]) == 2
-    assert run(yarnmill, ["blobs", "verify", "--root", root]) == 0
+    assert list(open_store(root).ids()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status"), [(["stat", "0" * 64], 3), (["stat", "../x"], 2), (["get", "x", "y"], 2)]
+    ("arguments", "status"),
+    [
+        (["stat", "0" * 64], 3),
+        (["stat", "../x"], 2),
+        (["get", "x", "y"], 2),
+        (["ls", "ml"], 2),
+        (["ls", "/models"], 2),
+        (["verify"], 3),
+    ],
 )
 def test_a_mistake_is_one_message(
     tmp_path: Path, arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(yarnmill, ["blobs", *arguments, "--root", f"file://{tmp_path}"]) == status
     assert capsys.readouterr().err.startswith("error (")
+
+
+def test_an_error_says_the_name_that_was_asked_for(
+    root: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: str) -> str:
+        assert run(yarnmill, ["blobs", *arguments, "--root", root]) == 3
+        return capsys.readouterr().err
+
+    assert "no blob ml/models/rank/1" in told("stat", "ml/models/rank/1")
+    run(yarnmill, ["blobs", "put", str(model), "--name", "ml/models/rank/1", "--root", root])
+    run(yarnmill, ["blobs", "rm", "ml/models/rank/1", "--root", root])
+    assert "blob ml/models/rank/1 was deleted" in told("get", "ml/models/rank/1", str(tmp_path / "copy"))
+
+
+def test_a_damaged_blob_hides_none_of_its_neighbours(
+    root: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        run(yarnmill, ["blobs", "put", str(model), "--name", f"ml/models/{number}", "--root", root])
+    fs.write_bytes(fs.join(root, "names", "ml", "models", "1="), b"", overwrite=True)
+    capsys.readouterr()
+    assert run(yarnmill, ["blobs", "ls", "ml/models/", "--root", root]) == 21
+    shown = capsys.readouterr()
+    assert shown.out == "ml/models/0  7\nml/models/2  7\n"
+    assert "1 damaged and not listed, ml/models/1 the first" in shown.err
+    assert run(yarnmill, ["blobs", "ls", "--root", root, "--output", "json"]) == 21
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_a_pack_of_nothing_is_never_written(root: str, model: Path) -> None:
+    assert run(yarnmill, ["blobs", "put", str(model), "--root", root]) == 0
+    assert run(yarnmill, ["blobs", "pack", "--least", "0", "--root", root]) == 2
 
 
 def test_an_unknown_file_system_is_refused(model: Path) -> None:

@@ -61,7 +61,20 @@ def test_a_name_is_its_id_and_its_path(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "a/b", "a/b/", "../b/c", "a/../c", ".a/b/c", "a/b c/d", "a/b/\0", "a/b/" + "x" * 1025, "a/b/" + "é" * 90],
+    [
+        "",
+        "a",
+        "a/b",
+        "a/b/",
+        "../b/c",
+        "a/../c",
+        ".a/b/c",
+        "a/b c/d",
+        "a/b/\0",
+        "a/b/\udcff",
+        "a/b/" + "x" * 1025,
+        "a/b/" + "é" * 90,
+    ],
 )
 def test_what_cannot_be_a_name_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="cannot be the name of a blob"):

@@ -138,8 +138,10 @@ def test_what_is_not_there_cannot_be_deployed(registry: Registry) -> None:
         registry.deployments.begin("nobody", 1)
     with pytest.raises(NotFoundError, match="rater has no version 5"):
         registry.deployments.begin("rater", 5)
-    with pytest.raises(NotFoundError, match="was never deployed"):
-        registry.deployments.undeploy("rater", 1)
+    for number in (1, 10**30):
+        with pytest.raises(NotFoundError, match="was never deployed"):
+            registry.deployments.undeploy("rater", number)
+    assert registry.deployments.history("rater", version=10**30) == registry.verdicts.find("rater", 10**30) == []
 
 
 def test_a_stale_view_is_a_conflict(registry: Registry, run: Let) -> None:

@@ -7,6 +7,7 @@ from registered import bundle
 
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
 from yarnmill.registry import Candidate, Registry
+from yarnmill.registry.alerts import Wanted
 from yarnmill.registry.gates import Gate, GateRule, judge
 from yarnmill.registry.inference import InferenceSchema, RankingOutput, RegressionOutput
 from yarnmill.registry.records import Condition
@@ -91,6 +92,17 @@ def test_an_alert_is_set_changed_and_deleted(registry: Registry, candidate: Cand
     on = {"alert": "slow", "condition": "latency_p99_s above 0.05 for 60 s, warning", "receiver": "team@example.com"}
     seen = [{}, {**on, "enabled": True}, {**on, "enabled": False}, {}]
     assert [(entry.before, entry.after) for entry in trace] == list(pairwise(seen))
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_an_alert_that_no_number_could_raise_is_refused(registry: Registry, candidate: Candidate, bound: float) -> None:
+    registry.versions.register(bundle(candidate, 1))
+    condition = Condition(metric="error_rate", comparison="above", bound=bound)
+    with pytest.raises(ConfigurationError, match="expected: a finite number"):
+        registry.alerts.put("rater", "broken", condition, receiver="team")
+    with pytest.raises(ConfigurationError, match="expected: a finite number"):
+        registry.alerts.replace("rater", [Wanted(name="broken", condition=condition)], receiver="team")
+    assert registry.alerts.find() == []
 
 
 def test_a_schema_is_made_changed_and_deleted(registry: Registry, candidate: Candidate) -> None:

@@ -70,6 +70,12 @@ def test_what_served_lately_stays_for_a_while(
     assert due(registry) == ["rater/1"]
 
 
+@pytest.mark.parametrize(("keep", "days"), [(0, 7.0), (1, -1.0), (1, float("nan")), (1, 1e300)])
+def test_a_policy_that_cannot_be_is_refused(keep: int, days: float) -> None:
+    with pytest.raises(ConfigurationError, match=r"keep 0|served within"):
+        Policy(keep=keep, served_within_days=days)
+
+
 def test_what_a_kept_one_was_made_from_stays(registry: Registry, publish: Publish) -> None:
     publish(1, model="base")
     publish(2, model="base", parent=f"{1:064x}")

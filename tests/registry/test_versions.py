@@ -86,8 +86,11 @@ def test_what_is_not_there_is_not_found(registry: Registry, candidate: Candidate
     with pytest.raises(NotFoundError, match="nobody: no such model"):
         registry.versions.find("nobody")
     registry.versions.register(candidate)
-    with pytest.raises(NotFoundError, match="rater has no version 9"):
-        registry.versions.get("rater", 9)
+    for number in (9, 0, -1, 2**31, 10**30):
+        with pytest.raises(NotFoundError, match=f"rater has no version {number}"):
+            registry.versions.get("rater", number)
+        with pytest.raises(NotFoundError, match=f"rater has no version {number}"):
+            registry.deployments.begin("rater", number)
     with pytest.raises(NotFoundError, match="rater has no version 9"):
         registry.versions.label("rater", 9, {"a": "b"})
 

@@ -57,6 +57,9 @@ def test_names_are_had_once_and_found(tmp_path: Path) -> None:
     add_entry(path, TokenEntry(name="b", sha256=""), load, Entries, rm="rm")
     with pytest.raises(ConflictError, match="has a token 'a'"):
         add_entry(path, entries[0], load, Entries, rm="rm")
+    for name in ("", " ", "a\nb", "\udcff"):
+        with pytest.raises(ConfigurationError, match="cannot name a token"):
+            add_entry(path, TokenEntry(name=name, sha256=""), load, Entries, rm="rm")
     assert [one.name for one in load(path).tokens] == ["a", "b"]
     remove_entry(path, "a", load)
     assert [one.name for one in load(path).tokens] == ["b"]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yarnmill.errors import ConfigurationError
-from yarnmill.units import Mebibytes, Seconds, render_bytes, render_seconds
+from yarnmill.units import Mebibytes, Seconds, render_bytes, render_seconds, render_time
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_what_is_no_memory_is_refused(text: str | float) -> None:
         Mebibytes.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1 s", -1, "1 month"])
+@pytest.mark.parametrize("text", ["", "soon", "-1 s", -1, "1 month", float("nan"), "365001 d", "9" * 400 + " d"])
 def test_what_is_no_duration_is_refused(text: str | float) -> None:
     with pytest.raises(ConfigurationError):
         Seconds.parse(text)
@@ -50,3 +50,16 @@ def test_sizes_are_read_by_people(size: int, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.25, "0.2 s"), (75.2, "1 min 15 s"), (3 * 3600 + 61, "3 h 1 min")])
 def test_times_are_read_by_people(seconds: float, text: str) -> None:
     assert render_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "text"),
+    [
+        (0, "1970-01-01 00:00:00 UTC"),
+        (253_402_300_799_000, "9999-12-31 23:59:59 UTC"),
+        (253_402_300_800_000, "after the year 9999"),
+        (1 << 62, "after the year 9999"),
+    ],
+)
+def test_moments_are_read_by_people(at_ms: int, text: str) -> None:
+    assert render_time(at_ms) == text

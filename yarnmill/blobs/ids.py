@@ -63,15 +63,26 @@ def parse_name(text: str) -> BlobName:
     problem = ""
     if not all(_ACCOUNT.fullmatch(part) for part in (account, container)):
         problem = "account and container are letters, digits and ._- , at most 63 of them"
-    elif not name or "\0" in name:
+    elif not name:
         problem = "a name after account/container/"
-    elif len(name.encode(errors="replace")) > _MOST_NAME_BYTES:
+    elif not is_plain_text(name) or "\0" in name:
+        problem = "text in UTF-8 without a NUL"
+    elif len(name.encode()) > _MOST_NAME_BYTES:
         problem = f"a name of at most {_MOST_NAME_BYTES} bytes"
     elif any(len(escaped(part)) > _MOST_PART_BYTES for part in name.split("/")):
         problem = f"parts between / of at most {_MOST_PART_BYTES} characters, a character that is escaped being three"
     if problem:
         raise ConfigurationError(f"{text!r} cannot be the name of a blob", expected=problem)
     return BlobName(account=account, container=container, name=name)
+
+
+def is_plain_text(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: one that came in as other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def escaped(part: str) -> str:
@@ -114,6 +125,11 @@ def name_of(blob_id: str) -> BlobName | None:
     except (binascii.Error, ValueError, YarnMillError):
         return None
     return name if name.id == blob_id else None  # one spelling each
+
+
+def shown(blob_id: str) -> str:
+    """Return a blob's name if it has one, else its id."""
+    return str(name_of(blob_id) or blob_id)
 
 
 def parse_blob_id(text: str) -> str:

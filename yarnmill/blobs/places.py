@@ -24,7 +24,7 @@ from itertools import groupby, islice
 from typing import IO, Final
 
 from yarnmill import fs
-from yarnmill.blobs.ids import BlobName, is_blob_id, name_of, parse_blob_id, parse_name, unescaped
+from yarnmill.blobs.ids import BlobName, is_blob_id, name_of, parse_blob_id, parse_name, shown, unescaped
 from yarnmill.blobs.packs import Packs, Place
 from yarnmill.blobs.states import State
 from yarnmill.errors import ConflictError, NotFoundError
@@ -57,6 +57,11 @@ class Places:
         """The folder where packs lie out of sight for the moment in which they are removed."""
         return fs.join(self.incoming, "packs")
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was ever put here."""
+        return any(fs.exists(fs.join(self.url, folder)) for folder in ("blobs", "names", "packs"))
+
     def open(self, blob_id: str, look: Callable[[], State]) -> tuple[IO[bytes], Place]:
         """Return a blob's file, open, and where in it the blob is; NotFoundError if it is nowhere.
 
@@ -79,7 +84,7 @@ class Places:
             if state.has_ended or not (self.bring_back(blob_id) or state.changes):
                 break
         self._refuse_if_broken()
-        raise NotFoundError(f"{self.url}: no blob {blob_id}", mend=f"yarnmill blobs ls --root {self.url}")
+        raise NotFoundError(f"{self.url}: no blob {shown(blob_id)}", mend=f"yarnmill blobs ls --root {self.url}")
 
     def is_there(self, blob_id: str) -> bool:
         """Return whether a blob lies anywhere, also since a moment ago."""

@@ -1,5 +1,6 @@
 """What a record and the state beside it say together: a blob as it stands now."""
 
+from yarnmill.blobs.ids import shown
 from yarnmill.blobs.record import Known
 from yarnmill.blobs.states import State, now_ms
 from yarnmill.blobs.store import BlobInfo
@@ -35,4 +36,4 @@ def refuse_expired(info: BlobInfo) -> None:
 
 def gone(blob_id: str, why: str) -> GoneError:
     """Return the error of a blob that was there."""
-    return GoneError(f"blob {blob_id} {why}")
+    return GoneError(f"blob {shown(blob_id)} {why}")

@@ -11,11 +11,12 @@ from typing import Any
 import click
 
 from yarnmill.blobs import Attributes, BlobInfo, BlobStore, parse_name
+from yarnmill.blobs.ids import is_plain_text, shown
 from yarnmill.blobs.scrub import scrub
 from yarnmill.blobs.states import now_ms
 from yarnmill.cli.blobs_garbage import gc, pack
 from yarnmill.cli.blobs_http import serve, token
-from yarnmill.cli.blobs_store import shown, with_store
+from yarnmill.cli.blobs_store import refuse_no_store, with_store
 from yarnmill.cli.options import output_option, print_json, print_table
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.units import Seconds, render_bytes, render_time
@@ -52,6 +53,8 @@ def _attributes(content_type: str, owner: str, ttl: str, meta: tuple[str, ...]) 
     pairs = [each.partition("=") for each in meta]
     if wrong := next((each for each, (key, sign, _) in zip(meta, pairs, strict=True) if not (key and sign)), None):
         raise ConfigurationError(f"--meta {wrong!r}", expected="NAME=VALUE")
+    if odd := next((text for text in (content_type, owner, *meta) if not is_plain_text(text)), None):
+        raise ConfigurationError(f"{odd!r} cannot be kept", expected="text in UTF-8")
     return Attributes(
         content_type=content_type or Attributes().content_type,
         owner=owner,
@@ -112,13 +115,22 @@ def get(blob: str, path: Path, store: BlobStore, output: str) -> None:
 @with_store
 @output_option
 def ls(names: str, store: BlobStore, output: str) -> None:
-    """List all blobs, or those in a container whose names begin with a prefix."""
-    infos = _live(store, _ids(store, names))
+    """List all blobs, or those in a container whose names begin with a prefix.
+
+    Exit status 21 if there are damaged ones, which are not listed.
+    """
+    damaged: list[str] = []
+    infos = _live(store, _ids(store, names), damaged)
     if output == "json":
         print_json(list(infos))
-        return
-    for info in infos:
-        click.echo(f"{shown(info.id)}  {info.size_bytes}")
+    else:
+        for info in infos:
+            click.echo(f"{shown(info.id)}  {info.size_bytes}")
+    if damaged:
+        raise BadDataError(
+            f"{store.url}: {len(damaged)} damaged and not listed, {shown(damaged[0])} the first",
+            mend=f"yarnmill blobs verify --root {store.url}",
+        )
 
 
 def _ids(store: BlobStore, names: str) -> Iterator[str]:
@@ -126,13 +138,19 @@ def _ids(store: BlobStore, names: str) -> Iterator[str]:
         return store.ids()
     account, _, rest = names.partition("/")
     container, _, prefix = rest.partition("/")
+    if not (account and container):
+        raise ConfigurationError(f"{names!r} names no container", expected="ACCOUNT/CONTAINER/, or a prefix behind it")
     return iter([name.id for name in store.names(account, container, prefix)])
 
 
-def _live(store: BlobStore, ids: Iterator[str]) -> Iterator[BlobInfo]:
+def _live(store: BlobStore, ids: Iterator[str], damaged: list[str]) -> Iterator[BlobInfo]:
+    """Yield what is known of blobs; those of which nothing is, for they are damaged, go into the list."""
     for blob_id in ids:
         with suppress(NotFoundError):  # deleted, expired
-            yield store.stat(blob_id)
+            try:
+                yield store.stat(blob_id)
+            except BadDataError:
+                damaged.append(blob_id)
 
 
 @blobs.command()
@@ -193,6 +211,7 @@ def expire(blob: str, ttl: str, store: BlobStore, output: str) -> None:
 @output_option
 def verify(store: BlobStore, output: str) -> None:
     """Read every blob and report all damage; exit status 21 if there is any. Nothing is changed."""
+    refuse_no_store(store)  # that nothing is damaged where nothing is would be no news
     report = scrub(store)
     if output == "json":
         print_json(report)
@@ -206,5 +225,6 @@ def verify(store: BlobStore, output: str) -> None:
     if report.damaged:
         raise BadDataError(
             f"{report.store}: {len(report.damaged)} damaged of {report.blobs} blobs",
-            mend="keep the damaged files for inspection under other names, then put the blobs again from their source",
+            mend="keep the damaged files for inspection under other names (no packs: they have other blobs too), "
+            "then put the blobs again from their source",
         )

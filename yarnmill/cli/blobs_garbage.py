@@ -6,9 +6,10 @@ import click
 
 from yarnmill.blobs import BlobInfo, BlobStore, open_store
 from yarnmill.blobs.collect import collect, garbage
+from yarnmill.blobs.ids import shown
 from yarnmill.blobs.packing import pack as pack_now
 from yarnmill.blobs.packing import packing, renew, worn
-from yarnmill.cli.blobs_store import files_of, root_option, shown, with_store
+from yarnmill.cli.blobs_store import files_of, root_option, with_store
 from yarnmill.cli.options import output_option, plan_option, print_json, print_table, with_config
 from yarnmill.config import Config
 from yarnmill.errors import NotFoundError
@@ -67,7 +68,13 @@ def _unreferenced(store: BlobStore, older: str, config: Config, *, act: bool) ->
 
 @click.command()
 @click.option("--age", default="1 h", show_default=True, help="Only blobs that were put so long ago.")
-@click.option("--least", default=16, show_default=True, help="Fewer blobs than these stay files of their own.")
+@click.option(
+    "--least",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Fewer blobs than these stay files of their own.",
+)
 @plan_option
 @with_store
 @output_option

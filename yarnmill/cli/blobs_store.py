@@ -7,10 +7,9 @@ from typing import Any
 import click
 
 from yarnmill.blobs import BlobStore, FileSystemBlobStore, open_store
-from yarnmill.blobs.ids import name_of
 from yarnmill.cli.options import with_config
 from yarnmill.config import Config
-from yarnmill.errors import ConfigurationError
+from yarnmill.errors import ConfigurationError, NotFoundError
 
 root_option = click.option("--root", default=None, help="Root of the store: file://… or hdfs://… [storage.blobs].")
 
@@ -27,13 +26,18 @@ def with_store(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def refuse_no_store(store: BlobStore) -> None:
+    """Raise NotFoundError if nothing was ever put where a store should be: the root is another, or a disk not there."""
+    if isinstance(store, FileSystemBlobStore) and not store.places.is_begun:
+        raise NotFoundError(
+            f"{store.url}: no blob store is there",
+            expected="the root of one that something was put into",
+            mend="--root, or the key storage.blobs",
+        )
+
+
 def files_of(store: BlobStore) -> FileSystemBlobStore:
     """Return a store whose files are ours to keep; ConfigurationError if another does that."""
     if not isinstance(store, FileSystemBlobStore):
         raise ConfigurationError(f"{store.url}: keeps house by itself", expected="file:// or hdfs://")
     return store
-
-
-def shown(blob_id: str) -> str:
-    """Return a blob's name if it has one, else its id."""
-    return str(name_of(blob_id) or blob_id)

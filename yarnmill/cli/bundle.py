@@ -11,6 +11,7 @@ from yarnmill.bundle.manifest import Comparison, Field, Flavour, Manifest, bundl
 from yarnmill.bundle.pack import read_manifest, verify_bundle
 from yarnmill.bundle.store import fetch_bundle, put_bundle, read_bundle_manifest, verify_stored
 from yarnmill.cli.bundle_diff import print_difference
+from yarnmill.cli.bundle_fresh import fresh_folder
 from yarnmill.cli.bundle_mobile import held_bundle, mobile
 from yarnmill.cli.options import output_option, print_json, print_table, with_config
 from yarnmill.config import Config
@@ -37,8 +38,8 @@ def pack(  # noqa: PLR0913  # its options
     # What opens a model loads its libraries: not for the commands below.
     from yarnmill.lifecycle.publish import pack_output  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = pack_output(output_url, flavour, folder, config, as_onnx=as_onnx)
+    with fresh_folder(folder):
+        manifest = pack_output(output_url, flavour, folder, config, as_onnx=as_onnx)
     if stores:
         put_bundle(open_store(config.storage.blobs), folder, manifest)
     packed = bundle_id(manifest_bytes(manifest))
@@ -120,13 +121,13 @@ def verify(name: str, output: str, config: Config, *, files_only: bool) -> None:
 @bundle.command()
 @click.argument("bundle", metavar="ID")
 @click.option(
-    "--cache", type=click.Path(path_type=Path), default=None, help="Folder of bundles by id [<home>/bundles]."
+    "--cache", type=click.Path(path_type=Path), default=None, help="Folder of bundles by id [<home>/cache/bundles]."
 )
 @output_option
 @with_config
 def fetch(bundle: str, cache: Path | None, output: str, config: Config) -> None:
     """Fetch bundle ID from the blob store into a local cache, verified, and print its folder."""
-    folder = cache or config.home_path / "bundles"
+    folder = cache or config.home_path / "cache" / "bundles"
     fetched = fetch_bundle(_store(config), bundle, folder, limit_bytes=config.bundles.limit_bytes)
     if output == "json":
         print_json({"bundle_id": bundle, "folder": str(fetched)})

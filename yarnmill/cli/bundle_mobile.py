@@ -9,6 +9,7 @@ from yarnmill.blobs import is_content_id, open_store
 from yarnmill.bundle.cache import HeldBundle
 from yarnmill.bundle.manifest import bundle_id, manifest_bytes
 from yarnmill.bundle.store import fetch_held, put_bundle
+from yarnmill.cli.bundle_fresh import fresh_folder
 from yarnmill.cli.options import output_option, print_json, with_config
 from yarnmill.config import Config
 
@@ -36,8 +37,7 @@ def mobile(  # noqa: PLR0913  # its options
     # What opens a model loads its libraries: not for the other commands.
     from yarnmill.flavours.mobile import make_mobile  # noqa: PLC0415
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with held_bundle(name, config) as source:
+    with held_bundle(name, config) as source, fresh_folder(folder):
         manifest = make_mobile(form, source.folder, folder, rows, config.training_python)
     if stores:
         put_bundle(open_store(config.storage.blobs), folder, manifest)
@@ -55,5 +55,6 @@ def held_bundle(name: str, config: Config) -> HeldBundle:
     """Return a bundle by its id, fetched into the cache, or by its local folder."""
     if is_content_id(name):
         store = open_store(config.storage.blobs)
-        return fetch_held(store, name, config.home_path / "bundles", limit_bytes=config.bundles.limit_bytes)
+        cache = config.home_path / "cache" / "bundles"
+        return fetch_held(store, name, cache, limit_bytes=config.bundles.limit_bytes)
     return HeldBundle(Path(name))

@@ -12,7 +12,7 @@ import click
 from yarnmill.cli.demo_server import free_port
 from yarnmill.cli.options import output_option, print_json, with_config
 from yarnmill.config import Config
-from yarnmill.errors import ConfigurationError
+from yarnmill.errors import ClusterUnavailableError, ConfigurationError
 from yarnmill.registry import Registry
 from yarnmill.registry.tracking import Tracking, track_pending
 
@@ -73,14 +73,21 @@ def _serve(arguments: list[str], environment: dict[str, str]) -> int:
 @output_option
 @with_config
 def sync(output: str, config: Config) -> None:
-    """Bring MLflow in step with the registry: runs that are missing, labels that changed."""
+    """Bring MLflow in step with the registry: runs that are missing, labels that changed.
+
+    Exit status 10 if it is still behind, as it is while MLflow does not answer: to be tried again.
+    """
     registry = Registry(config.registry_url)
     done = track_pending(registry, Tracking(config.tracking_uri), _say)
     behind = len(registry.versions.untracked())
     if output == "json":
         print_json({"done": done, "behind": behind})
-        return
-    click.echo(f"{done} versions brought in step, {behind} still behind")
+    else:
+        click.echo(f"{done} versions brought in step, {behind} still behind")
+    if behind:
+        raise ClusterUnavailableError(
+            f"MLflow is behind by {behind} versions", mend="mend what was said of each, then yarnmill mlflow sync"
+        )
 
 
 _say: Callable[[str], None] = lambda message: click.echo(message, err=True)  # noqa: E731

@@ -29,7 +29,9 @@ def alerts() -> None:
 @click.option("--above", type=float, default=None, help="Raised above this: a share, seconds, requests a second, PSI.")
 @click.option("--below", type=float, default=None, help="Raised below this.")
 @click.option("--for", "for_", default="1 min", show_default=True, help="Raised if it has been so for as long.")
-@click.option("--severity", type=click.Choice(get_args(Severity)), default="warning", show_default=True)
+@click.option(
+    "--severity", type=click.Choice(get_args(Severity)), default="warning", show_default=True, help="How grave it is."
+)
 @click.option("--receiver", required=True, help="Who is told: a label that Alertmanager routes by.")
 @click.option("--off", is_flag=True, help="Keep it, and raise nothing.")
 @environment_option

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yarnmill.blobs import open_store
 from yarnmill.bundle.manifest import TRANSFORMER_NAME, Signature
-from yarnmill.bundle.store import fetch_held
+from yarnmill.bundle.store import fetch_held, verify_stored
 from yarnmill.config import Config
 from yarnmill.errors import NotFoundError, YarnMillError
 from yarnmill.flavours.example import check_example
@@ -130,6 +130,9 @@ def carry_out(registry: Registry, deployment: Deployment, config: Config) -> Non
 
 def _try(registry: Registry, deployment: Deployment, config: Config) -> None:
     cache, store = config.home_path / "cache" / "bundles", open_store(deployment.blobs_url)
+    if (cache / deployment.bundle_id).is_dir():
+        # What is fetched is verified; from the cache alone it could answer here, and be fetched by no other tier.
+        verify_stored(store, deployment.bundle_id)
     with fetch_held(store, deployment.bundle_id, cache, limit_bytes=config.bundles.limit_bytes) as held:
         predictor = open_predictor(
             held.folder, allow_code=config.bundles.allow_code, training_python=config.training_python

@@ -9,6 +9,7 @@ import importlib.metadata
 import platform
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,11 +28,11 @@ from yarnmill.bundle.manifest import bundle_id as id_of
 from yarnmill.bundle.pack import pack
 from yarnmill.bundle.store import blobs_of, put_bundle
 from yarnmill.config import Config
-from yarnmill.errors import JobFailedError, NotFoundError
+from yarnmill.errors import JobFailedError, NotFoundError, YarnMillError
 from yarnmill.flavours.prepare import prepare
 from yarnmill.records import Record
 from yarnmill.registry import Candidate, ModelVersion, Registry
-from yarnmill.registry.names import parse_model_name
+from yarnmill.registry.names import check_labels, parse_model_name
 from yarnmill.registry.tracking import Tracking, track_pending
 from yarnmill.report import REPORT_NAME, RunReport, read_report
 
@@ -103,6 +104,7 @@ def publish(  # noqa: PLR0913  # each by name
         If the output is damaged or does not fit its signature.
     """
     parse_model_name(model)
+    check_labels(labels or {})  # before anything is stored that nobody would refer to
     report = _successful_report(output_url)
     registry = Registry(config.registry_url)
     # Converted, or behind a transformer, it is another bundle of the same run.
@@ -121,7 +123,10 @@ def publish(  # noqa: PLR0913  # each by name
                 progress(f"{model}: answers {HOW_FORMS_ANSWER[manifest.form]}")
             progress(f"{model}: storing {len(manifest.files)} files in {config.storage.blobs}")
             known = registry.versions.find_bundle(model, id_of(manifest_bytes(manifest)))
-            version = store_and_register(registry, model, Path(folder), manifest, config, labels, project=project)
+            parent = _trained_from(registry, model, report)
+            version = store_and_register(
+                registry, model, Path(folder), manifest, config, labels, project=project, parent=parent
+            )
             created = known is None
         progress(f"{model}: version {version.version} {'registered' if created else 'is this bundle; up to date'}")
     track_pending(registry, Tracking(config.tracking_uri), progress)
@@ -135,8 +140,28 @@ def _published_before(registry: Registry, model: str, flavour: Flavour, report: 
     return known
 
 
-def _candidate(
-    model: str, bundle_id: str, manifest: Manifest, config: Config, labels: dict[str, str] | None, project: str
+def _trained_from(registry: Registry, model: str, report: RunReport) -> str | None:
+    """Return the bundle of the version whose output a run read, as one does that starts from an earlier model.
+
+    It stands in the registry alone: the same output is the same bundle, whatever was published before it.
+    """
+    for url in report.inputs:
+        with suppress(YarnMillError):  # the output of no run, or not there any more
+            earlier = registry.versions.find_run(model, read_report(url).run_id)
+            if earlier is not None:
+                return earlier.bundle_id
+    return None
+
+
+def _candidate(  # noqa: PLR0913  # what, of what, where
+    model: str,
+    bundle_id: str,
+    manifest: Manifest,
+    config: Config,
+    labels: dict[str, str] | None,
+    *,
+    project: str,
+    parent: str | None,
 ) -> Candidate:
     lineage = manifest.lineage
     return Candidate(
@@ -152,7 +177,7 @@ def _candidate(
         inputs=lineage.inputs,
         code_version=lineage.code_version,
         libraries=manifest.environment,
-        parent=lineage.parent,
+        parent=parent,
         blobs=blobs_of(bundle_id, manifest),
     )
 
@@ -166,11 +191,25 @@ def store_and_register(  # noqa: PLR0913  # what, of what, where
     labels: dict[str, str] | None = None,
     *,
     project: str = "default",
+    parent: str | None = None,
 ) -> ModelVersion:
-    """Put a packed folder into the blob store and make it a version of a model; both again change nothing."""
+    """Put a packed folder into the blob store and make it a version of a model; both again change nothing.
+
+    ``parent``: the bundle that it was made from, if its manifest does not say.
+    """
     store = open_store(config.storage.blobs)
     bundle_id = put_bundle(store, folder, manifest)
-    version = registry.versions.register(_candidate(model, bundle_id, manifest, config, labels, project))
+    version = registry.versions.register(
+        _candidate(
+            model,
+            bundle_id,
+            manifest,
+            config,
+            labels,
+            project=project,
+            parent=manifest.lineage.parent or parent,
+        )
+    )
     if not all(store.exists(blob) for blob in blobs_of(bundle_id, manifest)):
         # Someone retired a version that shares a file, between our look and our registration.
         put_bundle(store, folder, manifest)

@@ -1,5 +1,6 @@
 """Alerts: conditions on a model's endpoint, and who is told."""
 
+import math
 from collections.abc import Container, Iterable
 from typing import Final
 
@@ -38,13 +39,14 @@ class Alerts:
         Raises
         ------
         ConfigurationError
-            If nothing can be named so, or nobody is told.
+            If nothing can be named so, the bound is no finite number, or nobody is told.
         NotFoundError
             If there is no such model or environment.
         ConflictError
             If the alert is not at revision ``expected`` (0: not there yet).
         """
         wanted = Wanted(name=parse_name(name, "an alert"), condition=condition, enabled=enabled)
+        _check(wanted)
         _check_receiver(receiver)
 
         def put(session: Session) -> Alert:
@@ -71,12 +73,14 @@ class Alerts:
         Raises
         ------
         ConfigurationError
-            If nothing can be named so, two are named alike, or nobody is told.
+            If nothing can be named so, two are named alike, a bound is no finite number, or nobody is told.
         NotFoundError
             If there is no such model or environment.
         """
         asked = tuple(wanted)
         named = {parse_name(one.name, "an alert"): one for one in asked}
+        for one in asked:
+            _check(one)
         _check_receiver(receiver)
         if len(named) < len(asked):
             raise ConfigurationError(f"alerts of {model}: two of one name", expected="a name each")
@@ -128,6 +132,13 @@ _Place = tuple[int, int]
 
 def _place(session: Session, model: str, environment: str | None) -> _Place:
     return session.model_id(model, lock=True), session.environment_id(environment, lock=True)
+
+
+def _check(wanted: Wanted) -> None:
+    if not math.isfinite(wanted.condition.bound):  # it would never be raised, or always
+        raise ConfigurationError(
+            f"alert {wanted.name}: the bound is {wanted.condition.bound}", expected="a finite number"
+        )
 
 
 def _check_receiver(receiver: str) -> None:

@@ -15,7 +15,7 @@ from yarnmill.errors import ConflictError, NotFoundError
 from yarnmill.registry import engine as database
 from yarnmill.registry.migrate import ensure_schema
 from yarnmill.registry.records import AuditValue
-from yarnmill.registry.schema import AUDIT, ENVIRONMENT, MODEL, VERSION
+from yarnmill.registry.schema import AUDIT, ENVIRONMENT, LARGEST_NUMBER, MODEL, VERSION
 
 T = TypeVar("T")
 _ATTEMPTS: Final = 8
@@ -59,7 +59,8 @@ class Session:
     def version_id(self, model: str, number: int) -> int:
         """Return a version's row id; NotFoundError if there is no such version or it is retired."""
         query = sa.select(VERSION.c.id, VERSION.c.retired_at).join(MODEL)
-        row = self.execute(query.where(MODEL.c.name == model, VERSION.c.number == number)).one_or_none()
+        here = MODEL.c.name == model, VERSION.c.number == findable(number)
+        row = self.execute(query.where(*here)).one_or_none()
         if row is None:
             self.model_id(model)
             raise NotFoundError(f"{model} has no version {number}", mend=f"yarnmill versions list {model}")
@@ -81,6 +82,11 @@ class Session:
         if found is None:
             raise NotFoundError(f"{environment}: no such environment", mend="yarnmill models environments list")
         return int(found)
+
+
+def findable(number: int) -> int:
+    """Return a version's number as a database can look for it: 0, which no version has, for what is none."""
+    return number if 0 < number <= LARGEST_NUMBER else 0
 
 
 class Database:

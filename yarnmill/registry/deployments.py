@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from yarnmill.errors import ConflictError, NotFoundError
 from yarnmill.registry import rows
-from yarnmill.registry.database import Database, Session, check_revision
+from yarnmill.registry.database import Database, Session, check_revision, findable
 from yarnmill.registry.records import AuditValue, Deployment, DeploymentStatus, EndpointStatus, VersionEndpoint
 from yarnmill.registry.schema import DEPLOYMENT, ENVIRONMENT, MODEL, VERSION, VERSION_ENDPOINT
 
@@ -110,7 +110,7 @@ class Deployments:
         """Return deployments, all or those of a model, of one of its versions or in an environment, newest first."""
         query = rows.DEPLOYMENTS.order_by(DEPLOYMENT.c.id.desc())
         if version is not None:
-            query = query.where(VERSION.c.number == version)
+            query = query.where(VERSION.c.number == findable(version))
         with self._database.reading() as session:
             found = session.execute(_narrowed(query, model, environment))
             return [rows.record_of(row, Deployment) for row in found]
@@ -190,7 +190,11 @@ def _end(session: Session, deployment: Deployment, status: DeploymentStatus, mes
 
 def _endpoint(session: Session, model: str, version: int, environment: str | None) -> VersionEndpoint:
     environment_id = session.environment_id(environment)
-    here = (MODEL.c.name == model, VERSION.c.number == version, VERSION_ENDPOINT.c.environment_id == environment_id)
+    here = (
+        MODEL.c.name == model,
+        VERSION.c.number == findable(version),
+        VERSION_ENDPOINT.c.environment_id == environment_id,
+    )
     found = endpoints_where(session, *here)
     if not found:
         session.model_id(model)

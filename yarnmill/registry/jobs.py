@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from yarnmill.errors import ConflictError, NotFoundError
 from yarnmill.registry import rows
-from yarnmill.registry.database import Database, Session
+from yarnmill.registry.database import Database, Session, findable
 from yarnmill.registry.records import JobStatus, PredictionJob
 from yarnmill.registry.schema import MODEL, PREDICTION_JOB, PROJECT, VERSION
 
@@ -110,7 +110,7 @@ def _of(model: str | None, version: int | None, project: str | None) -> list[sa.
     if model is not None:
         conditions.append(MODEL.c.name == model)
     if version is not None:
-        conditions.append(VERSION.c.number == version)
+        conditions.append(VERSION.c.number == findable(version))
     if project is not None:
         conditions.append(MODEL.c.project_id.in_(sa.select(PROJECT.c.id).where(PROJECT.c.name == project)))
     return conditions

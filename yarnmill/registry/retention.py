@@ -15,6 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
 from yarnmill.registry import rows
 from yarnmill.registry.database import Database, Session
@@ -27,6 +28,7 @@ from yarnmill.registry.schema import (
     VERSION_LABEL,
 )
 
+_MOST_DAYS: Final = 36_500
 _MODELS_TOGETHER: Final = 100
 """What is kept is found out anew in each transaction, over all models: a version may come from another model's."""
 
@@ -42,11 +44,13 @@ class Policy(Record, frozen=True, kw_only=True):
     served_within_days: float
 
     def __post_init__(self) -> None:
-        """Refuse a policy that would keep nothing to go back to."""
+        """Refuse a policy that would keep nothing to go back to, and days that no calendar has."""
         if self.keep < 1:
-            raise ValueError(f"keep {self.keep} versions: at least 1 must be kept")
-        if not self.served_within_days >= 0:
-            raise ValueError(f"served within {self.served_within_days} days: not a time")
+            raise ConfigurationError(f"keep {self.keep} versions", expected="1 or more")
+        if not 0 <= self.served_within_days <= _MOST_DAYS:
+            raise ConfigurationError(
+                f"served within {self.served_within_days} days", expected=f"days from 0 to {_MOST_DAYS}"
+            )
 
 
 class Retirement(Record, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ HEAD: Final = "0003"
 """Revision of the schema below."""
 VERSION_TABLE: Final = "yarnmill_schema"
 """Where Alembic keeps the revision: MLflow may live in the same database and keeps its own in ``alembic_version``."""
+LARGEST_NUMBER: Final = 2**31 - 1
+"""Of a version; SQLite takes no number over 64 bits, not even to look for it."""
 LONGEST_INPUT: Final = 1000
 """Characters of an input's URL that are searched."""
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from yarnmill.errors import ConfigurationError
 from yarnmill.records import Record
 from yarnmill.registry import rows
-from yarnmill.registry.database import Database, Session
+from yarnmill.registry.database import Database, Session, findable
 from yarnmill.registry.names import parse_version_name
 from yarnmill.registry.records import ModelVersion
 from yarnmill.registry.schema import (
@@ -71,7 +71,7 @@ class Search:
         """Return the versions that a version was made from, its parent first; retired ones are among them."""
         with self._database.reading() as session:
             steps = sa.select(VERSION.c.id, VERSION.c.parent_id, sa.literal(0).label("step"))
-            start = steps.join(MODEL).where(MODEL.c.name == model, VERSION.c.number == number)
+            start = steps.join(MODEL).where(MODEL.c.name == model, VERSION.c.number == findable(number))
             line = start.cte("line", recursive=True)
             up = sa.select(VERSION.c.id, VERSION.c.parent_id, line.c.step + 1).where(VERSION.c.id == line.c.parent_id)
             line = line.union_all(up)

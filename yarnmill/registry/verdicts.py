@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from yarnmill.records import Record, to_plain
 from yarnmill.registry import rows
-from yarnmill.registry.database import Database, Session
+from yarnmill.registry.database import Database, Session, findable
 from yarnmill.registry.gates import Gate, RuleResult
 from yarnmill.registry.schema import ENVIRONMENT, MODEL, VERDICT, VERSION
 
@@ -81,5 +81,5 @@ class Verdicts:
         with self._database.reading() as session:
             session.model_id(model)
             query = _VERDICTS.where(MODEL.c.name == model).order_by(VERDICT.c.id.desc())
-            found = session.execute(query if version is None else query.where(VERSION.c.number == version))
+            found = session.execute(query if version is None else query.where(VERSION.c.number == findable(version)))
             return [rows.record_of(row, Verdict) for row in found]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from yarnmill.errors import ConfigurationError, ConflictError, NotFoundError
 from yarnmill.records import convert
 from yarnmill.registry import rows
-from yarnmill.registry.database import Database, Session, check_revision
+from yarnmill.registry.database import Database, Session, check_revision, findable
 from yarnmill.registry.names import check_labels, parse_model_name, parse_name
 from yarnmill.registry.projects import project_id
 from yarnmill.registry.records import AuditValue, Candidate, Model, ModelVersion, Rule
@@ -162,7 +162,8 @@ class Versions:
 
 def version_of(session: Session, model: str, number: int) -> ModelVersion:
     """Return one version, retired or not; NotFoundError if there is no such model or version."""
-    row = session.execute(rows.VERSIONS.where(MODEL.c.name == model, VERSION.c.number == number)).one_or_none()
+    here = MODEL.c.name == model, VERSION.c.number == findable(number)
+    row = session.execute(rows.VERSIONS.where(*here)).one_or_none()
     if row is None:
         session.version_id(model, number)  # says what is not there
         raise AssertionError

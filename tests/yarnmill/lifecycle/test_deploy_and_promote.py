@@ -12,6 +12,7 @@ from trained import REPORT, Train
 
 from yarnmill import fs
 from yarnmill.blobs import open_store
+from yarnmill.bundle.store import read_bundle_manifest
 from yarnmill.cli.main import run, yarnmill
 from yarnmill.config import Config
 from yarnmill.errors import BadDataError, ConflictError, JobFailedError, NotFoundError
@@ -73,6 +74,25 @@ def test_a_version_that_cannot_be_fetched_fails_and_what_served_goes_on(config: 
     assert answers(registry) == [Rule.only(1)]
     store.undelete(bundle_id)
     assert deploy("rater", 2, config).rule == Rule.only(2)
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_version_that_only_the_cache_has_fails(config: Config, registry: Registry) -> None:
+    deploy("rater", 2, config)
+    deploy("rater", 1, config)
+    store, version = open_store(config.storage.blobs), registry.versions.get("rater", 2)
+    weights = read_bundle_manifest(store, version.bundle_id).files[-1].sha256
+    url = fs.join(store.url, "blobs", weights[:2], weights)
+    sound = fs.read_bytes(url)
+    fs.write_bytes(url, bytes([sound[0] ^ 1]) + sound[1:], overwrite=True)
+    with pytest.raises(BadDataError, match=f"{weights} .* is damaged"):
+        deploy("rater", 2, config)
+    fs.write_bytes(url, sound, overwrite=True)
+    store.delete(version.bundle_id)
+    with pytest.raises(NotFoundError, match="was deleted"):
+        deploy("rater", 2, config)
+    assert answers(registry) == [Rule.only(1)]
+    assert registry.deployments.get("rater", 2).status == "running"
 
 
 @pytest.mark.usefixtures("versions")

@@ -20,6 +20,7 @@ from yarnmill.config import Config, load_config
 from yarnmill.errors import ClusterUnavailableError, ConfigurationError, JobFailedError, NotFoundError
 from yarnmill.lifecycle.publish import pack_output, publish, store_and_register
 from yarnmill.registry import Registry
+from yarnmill.registry.search import Query
 from yarnmill.registry.tracking import Tracking, track_pending
 
 pytestmark = pytest.mark.programs
@@ -102,6 +103,8 @@ def test_a_server_of_mlflow_that_is_away_is_told_at_once(output: str, home: Path
     said: list[str] = []
     assert publish(output, "rater", "torch", away, said.append).version == 1
     assert said[-1].startswith("1 versions are registered but not in MLflow yet: MLflow at http://ana:***@127.0.0.1:")
+    sync = ["mlflow", "sync", "--home", str(home), "--set", settings[1]]
+    assert run(yarnmill, [*sync, "--set", f"registry.tracking=http://127.0.0.1:{port}"]) == 10
     back = load_config(None, [settings[1]], home=str(home))
     assert track_pending(Registry(back.registry_url), Tracking(back.tracking_uri), said.append) == 1
 
@@ -141,6 +144,16 @@ def test_of_two_who_bring_mlflow_in_step_at_once_one_leaves_a_run(
     assert (registry.versions.untracked(), said) == ([], [])
 
 
+def test_a_version_that_was_trained_from_another_is_its_child(train: Train, config: Config, root: str) -> None:
+    first = train("first", REPORT)
+    publish(first, "rater", "torch", config)
+    read = (f"{root}/runs/nothing", first)
+    publish(train("second", msgspec.structs.replace(REPORT, run_id="run-2", inputs=read)), "rater", "torch", config)
+    registry = Registry(config.registry_url)
+    assert [version.parent for version in registry.versions.find("rater")] == [None, "rater/1"]
+    assert [version.name for version in registry.search.versions(Query(parent="rater/1"))] == ["rater/2"]
+
+
 def test_what_did_not_succeed_is_not_published(train: Train, root: str, config: Config) -> None:
     with pytest.raises(NotFoundError, match=r"report\.json"):
         publish(f"{root}/runs/none", "rater", "torch", config)
@@ -149,7 +162,10 @@ def test_what_did_not_succeed_is_not_published(train: Train, root: str, config: 
         publish(failed, "rater", "torch", config)
     with pytest.raises(ConfigurationError, match="cannot name a model"):
         publish(failed, "a/b", "torch", config)
+    with pytest.raises(ConfigurationError, match="cannot be a label's key"):
+        publish(train("labelled", REPORT), "rater", "torch", config, labels={"": "x"})
     assert Registry(config.registry_url).versions.models() == []
+    assert list(open_store(config.storage.blobs).ids()) == []
 
 
 def test_the_commands_tell_the_same_story(
@@ -181,6 +197,7 @@ def test_the_commands_tell_the_same_story(
     assert shown("bundle", "fetch", bundle_id, "--cache", cache) == f"{cache}/{bundle_id}\n"
     fetched = json.loads(shown("bundle", "fetch", bundle_id, "--cache", cache, "--output", "json"))
     assert fetched == {"bundle_id": bundle_id, "folder": f"{cache}/{bundle_id}"}
+    assert shown("bundle", "fetch", bundle_id) == f"{home}/cache/bundles/{bundle_id}\n"
     assert (
         json.loads(shown("bundle", "show", str(tmp_path / "cache" / bundle_id), "--output", "json"))["flavour"]
         == "torch"
@@ -188,6 +205,9 @@ def test_the_commands_tell_the_same_story(
     assert shown("bundle", "pack", output, str(tmp_path / "packed"), "--flavour", "torch").strip() == bundle_id
     repacked = shown("bundle", "pack", output, str(tmp_path / "again"), "--flavour", "torch", "--output", "json")
     assert json.loads(repacked) == {"bundle_id": bundle_id}
+    refused = ["bundle", "pack", output, str(tmp_path / "fresh"), "--flavour", "lightgbm", *settings]
+    assert run(yarnmill, [*refused, "--home", str(home)]) == 3
+    assert not (tmp_path / "fresh").exists()
     assert json.loads(shown("mlflow", "sync", "--output", "json")) == {"done": 0, "behind": 0}
     assert run(yarnmill, ["models", "deploy", "rater", "1", "--expected", "9", "--home", str(home)]) == 4
     assert run(yarnmill, ["models", "deploy", "rater", "2", "--home", str(home)]) == 3

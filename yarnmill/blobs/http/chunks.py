@@ -12,6 +12,8 @@ import msgspec
 from yarnmill.blobs import Attributes, BlobInfo, BlobStore
 from yarnmill.blobs.http.bodies import READ_BYTES, measured, received
 from yarnmill.blobs.http.headers import (
+    ACCOUNT,
+    CONTAINER,
     SESSION,
     TTL,
     Arguments,
@@ -70,7 +72,8 @@ def stitched(store: BlobStore, key: str, attributes: Attributes) -> Iterator[byt
             raise BadRequestError(f"signedChunkIds[{number}]: of another session", expected="chunks of one session")
         if (chunk.account, chunk.container) != (attributes.account, attributes.container):
             raise BadRequestError(
-                f"signedChunkIds[{number}]: of another account or container", expected="those that it was uploaded for"
+                f"signedChunkIds[{number}]: uploaded for {_whose(chunk.account, chunk.container)}",
+                expected=f"chunks for {_whose(attributes.account, attributes.container)}, by {ACCOUNT} and {CONTAINER}",
             )
         try:
             store.stat(chunk.blob)
@@ -78,6 +81,10 @@ def stitched(store: BlobStore, key: str, attributes: Attributes) -> Iterator[byt
             what = f"signedChunkIds[{number}]: not there any more"
             raise BadRequestError(what, mend="upload it again") from None
     return joined(store, [chunk.blob for chunk in chunks])
+
+
+def _whose(account: str, container: str) -> str:
+    return f"{account}/{container}" if account or container else "no account"
 
 
 def joined(store: BlobStore, ids: Iterable[str]) -> Iterator[bytes]:

@@ -68,7 +68,7 @@ class RangeError(RequestError):
     status = 416
 
     def __init__(self, what: str, size_bytes: int) -> None:
-        super().__init__(what, expected=f"a range that begins before {size_bytes}")
+        super().__init__(what, expected=f"a range that begins before {size_bytes}" if size_bytes else "no range")
         self.size_bytes = size_bytes
 
 
