@@ -81,9 +81,15 @@ def test_what_a_kept_one_was_made_from_stays(registry: Registry, publish: Publis
     publish(2, model="base", parent=f"{1:064x}")
     publish(3, model="base")
     publish(4, parent=f"{2:064x}")
-    assert due(registry) == []
+    assert due(registry) == ["base/1"]
     publish(5)
     assert due(registry) == ["base/1", "base/2", "rater/1"]
+
+
+def test_of_a_chain_of_trainings_the_last_two_stay(registry: Registry, publish: Publish) -> None:
+    for number in range(1, 7):
+        publish(number, parent=f"{number - 1:064x}" if number > 1 else None)
+    assert due(registry) == [f"rater/{number}" for number in range(1, 5)]
 
 
 @pytest.mark.programs

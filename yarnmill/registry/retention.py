@@ -36,8 +36,8 @@ _MODELS_TOGETHER: Final = 100
 class Policy(Record, frozen=True, kw_only=True):
     """What is kept: the newest ``keep`` versions of a model, and what served within ``served_within_days``.
 
-    Kept in any case: a version that serves, runs or is being deployed, what a kept one was made from, and one with the
-    label ``keep``.
+    Kept in any case: a version that serves, runs or is being deployed, and one with the label ``keep``; and the version
+    that any of these was made from, which itself keeps none.
     """
 
     keep: int
@@ -178,7 +178,7 @@ def _due(session: Session, policy: Policy, model: str | None) -> list[Retirement
 
 
 def _kept(session: Session, policy: Policy) -> sa.Select[tuple[int]]:
-    """Return the query for every version that stays, and all that those were made from."""
+    """Return the query for every version that stays by itself, and what each of those was made from."""
     newest = sa.func.row_number().over(partition_by=VERSION.c.model_id, order_by=VERSION.c.number.desc())
     ranked = sa.select(VERSION.c.id, newest.label("rank")).where(VERSION.c.retired_at.is_(None)).subquery()
     live = VERSION_ENDPOINT.c.status.in_(["pending", "running", "serving"])
@@ -188,11 +188,10 @@ def _kept(session: Session, policy: Policy) -> sa.Select[tuple[int]]:
         sa.select(VERSION_ENDPOINT.c.version_id).where(live),
         sa.select(ROUTED.c.version_id).where(ROUTED.c.until.is_(None) | (ROUTED.c.until >= lately)),
         sa.select(VERSION_LABEL.c.version_id).where(VERSION_LABEL.c.key == "keep"),
-    ).subquery()
-    kept = sa.select(own.c[0].label("id")).cte("kept", recursive=True)
-    parents = sa.select(VERSION.c.parent_id).where(VERSION.c.id == kept.c.id, VERSION.c.parent_id.is_not(None))
-    every = kept.union(parents)
-    return sa.select(every.c.id)
+    ).cte("kept")
+    # And no further back: of a model that is trained each night from the one before, every version is an ancestor.
+    parents = sa.select(VERSION.c.parent_id).join(own, VERSION.c.id == own.c[0]).where(VERSION.c.parent_id.is_not(None))
+    return sa.select(sa.union(sa.select(own.c[0]), parents).subquery().c[0])
 
 
 def _retiring(policy: Policy, groups: list[list[Retirement]]) -> Callable[[Session], list[Retirement]]:
