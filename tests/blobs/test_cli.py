@@ -47,6 +47,16 @@ def test_damage_is_told_by_exit_status_21(
     shown = capsys.readouterr()
     assert [damage["blob"] for damage in json.loads(shown.out)["damaged"]] == [blob_id]
     assert "1 damaged of 1 blobs" in shown.err
+    assert f"yarnmill blobs quarantine --root {root}" in shown.err
+    assert run(yarnmill, ["blobs", "quarantine", "0" * 64, "--root", root]) == 0
+    assert "nothing is damaged" in capsys.readouterr().out
+    assert run(yarnmill, ["blobs", "quarantine", blob_id, "--root", root, "--plan"]) == 0
+    assert blob_id in capsys.readouterr().out
+    assert run(yarnmill, ["blobs", "quarantine", "--root", root, "--output", "json"]) == 0
+    (aside,) = json.loads(capsys.readouterr().out)
+    assert b"Weights" in fs.read_bytes(aside["aside"])
+    assert run(yarnmill, ["blobs", "put", str(model), "--root", root]) == 0
+    assert run(yarnmill, ["blobs", "verify", "--root", root]) == 0
 
 
 def test_a_named_blob_lives_and_ends(

@@ -7,7 +7,7 @@ take so long.
 
 import io
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
@@ -92,14 +92,14 @@ def worn(store: FileSystemBlobStore) -> Iterator[Pack]:
             yield each
 
 
-def renew(store: FileSystemBlobStore, old: Pack) -> None:
-    """Write a pack anew without what was collected; NotFoundError if somebody else did."""
+def renew(store: FileSystemBlobStore, old: Pack, without: Collection[str] = ()) -> None:
+    """Write a pack anew without what was collected and without some others; NotFoundError if somebody else did."""
     places, is_collected = store.places, _collected(store)
     # Of packs that share a blob the first by name keeps it, also while others write others anew.
     before = [each for each in places.packs.all() if each.url < old.url]
     ids = list(old.ids())
     dead = [blob_id for blob_id in ids if is_collected(blob_id)]
-    gone = {*dead, *(blob_id for blob_id in ids if any(_is_sound_in(each, blob_id) for each in before))}
+    gone = {*dead, *without, *(blob_id for blob_id in ids if any(_is_sound_in(each, blob_id) for each in before))}
     with _new_pack(store) as writer:
         for blob_id in ids:
             if blob_id not in gone:
@@ -143,8 +143,17 @@ def _sound_record(place: Place, blob_id: str) -> bytes:
 
 def _is_sound_in(pack: Pack, blob_id: str) -> bool:
     place = pack.find(blob_id)
+    return place is not None and is_sound(place, blob_id)
+
+
+def is_sound(place: Place, blob_id: str) -> bool:
+    """Return whether a blob lies somewhere, whole and as it was put."""
     try:
-        return place is not None and bool(_sound_record(place, blob_id))
+        with fs.open_read(place.url) as stream, fs.translated(place.url):
+            reader = RecordReader(stream, place.stop, f"blob {blob_id} at {place.url}")
+            for _ in reader.whole():
+                pass
+            return reader.start == place.start and reader.known.id == blob_id
     except (NotFoundError, BadDataError):
         return False
 

@@ -190,8 +190,7 @@ def damaged(source: str, problem: str) -> BadDataError:
     """Return the error of a blob that is not what was put."""
     return BadDataError(
         f"{source} is damaged: {problem}",
-        mend="keep the damaged file for inspection under another name (no pack: it has other blobs too), "
-        "then put the blob again from its source",
+        mend="yarnmill blobs quarantine sets it aside; then put the blob again from its source",
     )
 
 

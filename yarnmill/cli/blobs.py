@@ -16,7 +16,8 @@ from yarnmill.blobs.scrub import scrub
 from yarnmill.blobs.states import now_ms
 from yarnmill.cli.blobs_garbage import gc, pack
 from yarnmill.cli.blobs_http import serve, token
-from yarnmill.cli.blobs_store import refuse_no_store, with_store
+from yarnmill.cli.blobs_quarantine import quarantine
+from yarnmill.cli.blobs_store import blob_id_of, refuse_no_store, with_store
 from yarnmill.cli.options import output_option, print_json, print_table
 from yarnmill.errors import BadDataError, ConfigurationError, NotFoundError
 from yarnmill.units import Seconds, render_bytes, render_time
@@ -29,6 +30,7 @@ def blobs() -> None:
 
 blobs.add_command(gc)
 blobs.add_command(pack)
+blobs.add_command(quarantine)
 blobs.add_command(serve)
 blobs.add_command(token)
 
@@ -87,11 +89,6 @@ def put(files: tuple[str, ...], name: str, attributes: Attributes | None, store:
         click.echo(f"{info.id}  {file}")
 
 
-def _id(text: str) -> str:
-    """Return the id of a blob that was given by its id or by its name."""
-    return parse_name(text).id if "/" in text else text
-
-
 @blobs.command()
 @click.argument("blob")
 @click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
@@ -100,13 +97,13 @@ def _id(text: str) -> str:
 def get(blob: str, path: Path, store: BlobStore, output: str) -> None:
     """Write BLOB (its id or name) to the fresh file PATH once every byte is verified, or to standard output (`-`)."""
     if str(path) != "-":
-        info = store.download(_id(blob), path)
+        info = store.download(blob_id_of(blob), path)
         if output == "json":
             print_json(info)
         return
     if output == "json":
         raise ConfigurationError("--output json: standard output is the blob's", expected="a file as PATH")
-    with store.open(_id(blob)) as stream:
+    with store.open(blob_id_of(blob)) as stream:
         shutil.copyfileobj(stream, sys.stdout.buffer)
 
 
@@ -159,7 +156,7 @@ def _live(store: BlobStore, ids: Iterator[str], damaged: list[str]) -> Iterator[
 @output_option
 def stat(blob: str, store: BlobStore, output: str) -> None:
     """Show what is known of BLOB (its id or name) without reading it."""
-    info = store.stat(_id(blob))
+    info = store.stat(blob_id_of(blob))
     if output == "json":
         print_json(info)
         return
@@ -178,9 +175,9 @@ def stat(blob: str, store: BlobStore, output: str) -> None:
 @output_option
 def rm(blob: str, store: BlobStore, output: str) -> None:
     """Delete BLOB (its id or name); it can be restored until it is collected."""
-    store.delete(_id(blob))
+    store.delete(blob_id_of(blob))
     if output == "json":
-        print_json({"id": _id(blob), "deleted": True})
+        print_json({"id": blob_id_of(blob), "deleted": True})
 
 
 @blobs.command()
@@ -189,7 +186,7 @@ def rm(blob: str, store: BlobStore, output: str) -> None:
 @output_option
 def restore(blob: str, store: BlobStore, output: str) -> None:
     """Bring back the deleted BLOB (its id or name)."""
-    info = store.undelete(_id(blob))
+    info = store.undelete(blob_id_of(blob))
     if output == "json":
         print_json(info)
 
@@ -201,7 +198,7 @@ def restore(blob: str, store: BlobStore, output: str) -> None:
 @output_option
 def expire(blob: str, ttl: str, store: BlobStore, output: str) -> None:
     """Let BLOB (its id or name) live so long from now on, such as '30 d', or for ever."""
-    info = store.update_ttl(_id(blob), None if ttl == "never" else now_ms() + int(Seconds.parse(ttl) * 1000))
+    info = store.update_ttl(blob_id_of(blob), None if ttl == "never" else now_ms() + int(Seconds.parse(ttl) * 1000))
     if output == "json":
         print_json(info)
 
@@ -225,6 +222,5 @@ def verify(store: BlobStore, output: str) -> None:
     if report.damaged:
         raise BadDataError(
             f"{report.store}: {len(report.damaged)} damaged of {report.blobs} blobs",
-            mend="keep the damaged files for inspection under other names (no packs: they have other blobs too), "
-            "then put the blobs again from their source",
+            mend=f"yarnmill blobs quarantine --root {report.store}, then put the blobs again from their source",
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from yarnmill.blobs import BlobStore, FileSystemBlobStore, open_store
+from yarnmill.blobs import BlobStore, FileSystemBlobStore, open_store, parse_name
 from yarnmill.cli.options import with_config
 from yarnmill.config import Config
 from yarnmill.errors import ConfigurationError, NotFoundError
@@ -41,3 +41,8 @@ def files_of(store: BlobStore) -> FileSystemBlobStore:
     if not isinstance(store, FileSystemBlobStore):
         raise ConfigurationError(f"{store.url}: keeps house by itself", expected="file:// or hdfs://")
     return store
+
+
+def blob_id_of(text: str) -> str:
+    """Return the id of a blob that was given by its id or by its name."""
+    return parse_name(text).id if "/" in text else text
