@@ -95,7 +95,7 @@ def test_garbage_goes_only_when_it_was_said(root: str, model: Path, capsys: pyte
     blob_id = said("put", str(model)).split()[0]
     said("rm", blob_id)
     assert said("gc") == "to collect: none\n"
-    assert "gc --collect removes them" in said("gc", "--kept", "0 s")
+    assert "the same with --collect removes them" in said("gc", "--kept", "0 s")
     said("restore", blob_id)
     said("rm", blob_id)
     plan = json.loads(said("gc", "--kept", "0 s", "--output", "json"))

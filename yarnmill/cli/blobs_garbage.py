@@ -55,7 +55,7 @@ def gc(kept: str, unreferenced: str, *, act: bool, root: str | None, config: Con
     elif plan or strangers:
         size += sum(one.size_bytes for one in strangers)
         count = len(plan) + len(strangers)
-        click.echo(f"{files.url}: {count}, {render_bytes(size)}; yarnmill blobs gc --collect removes them")
+        click.echo(f"{files.url}: {count}, {render_bytes(size)}; the same with --collect removes them")
 
 
 def _unreferenced(store: BlobStore, older: str, config: Config, *, act: bool) -> list[BlobInfo]:

@@ -136,7 +136,8 @@ def promote(  # noqa: PLR0913  # click's options
     config: Config,
 ) -> None:
     """Judge VERSION of MODEL by a gate, and let it answer if it passes (exit status 20 if not)."""
-    from yarnmill.lifecycle.promote import promote as promote_version  # noqa: PLC0415  # as above
+    from yarnmill.lifecycle.promote import GateFailedError  # noqa: PLC0415  # as above
+    from yarnmill.lifecycle.promote import promote as promote_version  # noqa: PLC0415
     from yarnmill.lifecycle.scorepairs import ScoreTables  # noqa: PLC0415
 
     if (scores is None) != (serving_scores is None):
@@ -146,7 +147,12 @@ def promote(  # noqa: PLR0913  # click's options
         raise NotFoundError(f"{path}: no such file", expected="a gate's rules in YAML")
     tables = None if scores is None or serving_scores is None else ScoreTables(candidate=scores, serving=serving_scores)
     gate = parse_yaml(path.read_text(), Gate, source=str(path))
-    promotion = promote_version(model, version, gate, config, environment=environment, scores=tables, progress=say)
+    try:
+        promotion = promote_version(model, version, gate, config, environment=environment, scores=tables, progress=say)
+    except GateFailedError as failure:
+        if output == "json":
+            print_json(failure.promotion)
+        raise
     if output == "json":
         print_json(promotion)
         return

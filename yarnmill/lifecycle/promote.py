@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from typing_extensions import override
+
 from yarnmill.config import Config
 from yarnmill.errors import JobFailedError
 from yarnmill.lifecycle.deploy import deploy
@@ -13,10 +15,34 @@ from yarnmill.registry.verdicts import Verdict
 
 
 class Promotion(Record, frozen=True, kw_only=True):
-    """What a promotion did: the verdict, and the revision of the endpoint that the version answers at."""
+    """What a promotion did: the verdict, and the revision of the endpoint that answers, by the version if it passed."""
 
     verdict: Verdict
     revision: int
+
+
+class GateFailedError(JobFailedError):
+    """A version that does not pass its gate.
+
+    Parameters
+    ----------
+    version
+        Its name.
+    promotion
+        The verdict, and the revision of the endpoint, which is as it was.
+    """
+
+    def __init__(self, version: str, promotion: Promotion) -> None:
+        self._version, self.promotion, verdict = version, promotion, promotion.verdict
+        failed = "; ".join(f"{result.rule}: {result.reason}" for result in verdict.results if not result.passed)
+        super().__init__(
+            f"{version} does not pass its gate (verdict {verdict.id}): {failed}",
+            mend="train a better one, or change the gate; what served goes on serving",
+        )
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._version, self.promotion)
 
 
 def promote(  # noqa: PLR0913  # each by name
@@ -51,7 +77,7 @@ def promote(  # noqa: PLR0913  # each by name
     ------
     NotFoundError
         If there is no such version or environment, or no score table.
-    JobFailedError
+    GateFailedError
         If it fails its gate: the verdict is kept, what served goes on serving.
     ConflictError
         If what serves changed meanwhile.
@@ -78,11 +104,7 @@ def promote(  # noqa: PLR0913  # each by name
     for result in verdict.results:
         progress(f"{'passed' if result.passed else 'FAILED'}: {result.rule}: {result.reason}")
     if not verdict.passed:
-        failed = "; ".join(f"{result.rule}: {result.reason}" for result in verdict.results if not result.passed)
-        raise JobFailedError(
-            f"{candidate.name} does not pass its gate (verdict {verdict.id}): {failed}",
-            mend="train a better one, or change the gate; what served goes on serving",
-        )
+        raise GateFailedError(candidate.name, Promotion(verdict=verdict, revision=revision))
     endpoint = deploy(model, version, config, environment=where, expected=revision, progress=progress)
     return Promotion(verdict=verdict, revision=endpoint.revision)
 

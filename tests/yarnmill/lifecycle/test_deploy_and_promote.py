@@ -214,6 +214,10 @@ def test_the_commands_tell_the_same_story(
     assert "passed its gate and answers" in shown("models", "promote", "rater", "1", "--gate", str(gate))
     assert status("models", "promote", "rater", "2", "--gate", str(gate)) == 20
     assert "FAILED: test_auc minus serving's >= 0: -0.03" in capsys.readouterr().err
+    assert status("models", "promote", "rater", "2", "--gate", str(gate), "--output", "json") == 20
+    refused = json.loads(capsys.readouterr().out)
+    assert refused["verdict"]["results"][0]["passed"] is False
+    assert refused["revision"] == 1
     promoted = json.loads(shown("models", "promote", "rater", "3", "--gate", str(gate), "--output", "json"))
     assert promoted["verdict"]["results"][0]["seen"] == pytest.approx(0.03)
     assert "version 1 answers" in shown("models", "roll-back", "rater")
@@ -221,7 +225,7 @@ def test_the_commands_tell_the_same_story(
     assert "rater/3 in production: terminated" in shown("models", "undeploy", "rater", "3")
     assert "nothing answers" in shown("models", "stop", "rater")
     story = json.loads(shown("models", "show", "rater", "--output", "json"))
-    assert [one["passed"] for one in story["verdicts"]] == [True, False, True]
+    assert [one["passed"] for one in story["verdicts"]] == [True, False, False, True]
     assert "FAILED" not in shown("models", "show", "rater")
     assert "stage=final" in shown("versions", "label", "rater/2", "stage=final")
     found = json.loads(shown("versions", "search", "--label", "stage=final", "--output", "json"))
