@@ -49,7 +49,7 @@ def test_damage_is_told_by_exit_status_21(
     assert "1 damaged of 1 blobs" in shown.err
     assert f"yarnmill blobs quarantine --root {root}" in shown.err
     assert run(yarnmill, ["blobs", "quarantine", "0" * 64, "--root", root]) == 0
-    assert "nothing is damaged" in capsys.readouterr().out
+    assert "set aside: none" in capsys.readouterr().out
     assert run(yarnmill, ["blobs", "quarantine", blob_id, "--root", root, "--plan"]) == 0
     assert blob_id in capsys.readouterr().out
     assert run(yarnmill, ["blobs", "quarantine", "--root", root, "--output", "json"]) == 0

@@ -23,7 +23,9 @@ def test_every_command_of_the_guide_works(guide: str, tmp_path: Path) -> None:
     assert "was deleted" in done.stderr
     for said in ("ml/models/rank/1  8", "meta stage: trial", "1 collected", "would pack 21 blobs", "packed 21 blobs"):
         assert said in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("21 blobs, 59 B, 0 damaged")
+    verified, quarantined = done.stdout.splitlines()[-2:]
+    assert verified.endswith("21 blobs, 59 B, 0 damaged")
+    assert quarantined == "to set aside: none"
 
 
 def test_the_guide_s_python_works(guide: str, tmp_path: Path) -> None:

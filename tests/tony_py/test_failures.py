@@ -93,11 +93,18 @@ def test_a_window_forgets() -> None:
     assert budgets.spend("infra").may_retry
 
 
-def test_one_loss_spends_one_retry_however_many_are_aborted_by_it() -> None:
-    words = ("terminate called after throwing an instance of 'std::runtime_error'", "  what():  HTTP request failed.")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "  what():  HTTP request failed.",
+        "  what():  [enforce fail at gloo/transport/tcp/pair.cc:510] op.preamble.length <= op.nbytes. 8 vs 4",
+    ],
+)
+def test_one_loss_spends_one_retry_however_many_are_aborted_by_it(words: str) -> None:
+    said = ("terminate called after throwing an instance of 'std::runtime_error'", words)
     now = [0.0]
     budgets = Budgets(Retries(infra=2), clock=lambda: now[0])
-    aborted = incident_of_end(TaskId("worker", 0), end(134, *words), 0.0, outlives_peers=True)
+    aborted = incident_of_end(TaskId("worker", 0), end(134, *said), 0.0, outlives_peers=True)
     assert (aborted.kind, aborted.is_aftermath) == ("infra", True)
     lost = incident_of_end(TaskId("worker", 1), end(137), 0.0, outlives_peers=True)
     assert not lost.is_aftermath
@@ -107,7 +114,7 @@ def test_one_loss_spends_one_retry_however_many_are_aborted_by_it() -> None:
     assert budgets.spend_for(aborted).words == "retry 2 of 2 (retries.infra)"
     now[0] = 122.0
     assert not budgets.spend_for(aborted).may_retry
-    alone = incident_of_end(TaskId("worker", 0), end(134, *words), 0.0)
+    alone = incident_of_end(TaskId("worker", 0), end(134, *said), 0.0)
     assert (alone.kind, alone.is_aftermath) == ("user", False)
 
 

@@ -29,7 +29,8 @@ _TEXTS_OF_OOM: Final = re.compile(
 _TEXTS_OF_A_LOST_PEER: Final = re.compile(
     r"connection (reset|refused|closed)|closed by (remote )?peer|connect timeout|broken pipe|socket closed|"
     r"UnavailableError|HorovodInternalError|NCCL (error|timeout|communicator was aborted)|gloo.*(timed out|timeout)|"
-    r"collective ops.*aborted|heartbeat timeout|peer.*(unreachable|is down)|what\(\): +HTTP request failed",
+    r"collective ops.*aborted|heartbeat timeout|peer.*(unreachable|is down)|what\(\): +HTTP request failed|"
+    r"op\.preamble\.\w+ <= op\.nbytes",  # gloo: a message of the collective that broke off, read as one of the next
     re.IGNORECASE,
 )
 _TEXTS_OF_MEMORY_LIMIT: Final = re.compile(r"memory (limit|used)|(physical|virtual) memory", re.IGNORECASE)

@@ -30,5 +30,3 @@ def quarantine(blobs: tuple[str, ...], plan: bool, store: BlobStore, output: str
         return
     rows = [(shown(one.blob), one.url, one.size_bytes, one.aside) for one in found]
     print_table("to set aside" if plan else "set aside", ["blob", "from", "bytes", "to"], rows)
-    if not found:
-        click.echo("nothing is damaged")
