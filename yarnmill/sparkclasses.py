@@ -18,6 +18,9 @@ from typing import Final
 from yarnmill.building import locked, run_tool
 from yarnmill.errors import ConfigurationError
 
+SILENT: Final = "-Xlog:cds=off -Xlog:cds+dynamic=off"
+"""What Java has to tell of an archive, such as that it cannot take it, it tells on standard output: a program's own."""
+
 _OF_THE_CALLER: Final = ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_DIST_CLASSPATH")
 """Variables that would put folders on the class path, which Java does not archive with the jars."""
 
@@ -38,7 +41,8 @@ def spark_home() -> Path:
 
 def archive_file() -> Path:
     """Return where the archive for these jars and this Java is, or will be."""
-    jars = sorted((jar.name, jar.stat().st_size, jar.stat().st_mtime_ns) for jar in (spark_home() / "jars").iterdir())
+    found = ((jar.name, jar.stat()) for jar in (spark_home() / "jars").iterdir())
+    jars = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found)
     decides = f"{_java()}\n{spark_home()}\n{jars}"
     name = f"spark-{hashlib.sha256(decides.encode()).hexdigest()[:12]}.jsa"
     return Path(sys.prefix) / "share" / "yarnmill" / name
@@ -47,8 +51,7 @@ def archive_file() -> Path:
 def class_sharing() -> str:
     """Return the options with which a JVM of Spark takes its classes from the archive; empty if there is none."""
     archive = archive_file()
-    # A JVM that cannot take it would tell so on its standard output, which may be a program's.
-    return f"-XX:SharedArchiveFile={archive} -Xlog:cds=off -Xlog:cds+dynamic=off" if archive.is_file() else ""
+    return f"-XX:SharedArchiveFile={archive} {SILENT}" if archive.is_file() else ""
 
 
 def archived_class_path() -> str:

@@ -14,6 +14,9 @@ from typing import Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sql
 
+from yarnmill.javaoptions import QUICK_JAVA
+from yarnmill.sparkclasses import SILENT
+
 _ON_YARN: Final = (
     "org.apache.hadoop.hdfs.DistributedFileSystem",
     "org.apache.hadoop.yarn.client.api.impl.AMRMClientImpl",
@@ -32,13 +35,13 @@ _ON_YARN: Final = (
 def main() -> None:
     """Run it."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    keeping = f"-XX:ArchiveClassesAtExit={sys.argv[1]} -Xlog:cds=off -Xlog:cds+dynamic=off"
+    keeping = f"-XX:ArchiveClassesAtExit={sys.argv[1]} {SILENT}"
     spark = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.extraJavaOptions", f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC {keeping}")
+        .config("spark.driver.extraJavaOptions", f"{QUICK_JAVA} -XX:+UseSerialGC {keeping}")
         .config("spark.sql.shuffle.partitions", "2")
         .getOrCreate()
     )

@@ -112,7 +112,7 @@ def test_the_processes_of_the_others_outlive_a_killed_worker(horovod: Make, loca
     assert report.metrics == pytest.approx({"first": 1.0, "second": 1.0, "bias": 0.5, "size": 3.0}, abs=1e-2)
     output, events = Path(app.output), read_history(f"{app.output}/history.jsonl")
     if any("op.preamble" in event.detail for event in events if event.event == "restart"):
-        return  # once in some ten losses gloo aborts a survivor, which is lost with its peer then
+        return  # once in some ten runs gloo aborts a survivor, which is lost with its peer then
     for index in others:
         assert len({each["pid"] for each in trains(output, index)}) == 1
         assert trains(output, index)[0]["step"] == 0

@@ -60,7 +60,7 @@ def test_other_jars_are_another_archive(tmp_path: Path, monkeypatch: pytest.Monk
     jar = tmp_path / "jars" / "spark-core.jar"
     jar.parent.mkdir()
     jar.write_bytes(b"1")
-    # No other Spark is at hand.
+    # The jars of this Python's Spark are everybody's here: none may be changed, and no second Spark can be had beside.
     monkeypatch.setattr(sparkclasses, "spark_home", lambda: tmp_path)
     assert class_sharing() == ""
     first = sparkclasses.archive_file()

@@ -38,9 +38,10 @@ def damaged_copies(store: FileSystemBlobStore, blob_ids: Iterable[str] | None = 
 
 
 def quarantine(store: FileSystemBlobStore, found: Iterable[Quarantined]) -> Iterator[Quarantined]:
-    """Set damaged copies aside and yield them as they are then; those that are sound by now, or gone, stay out of it.
+    """Set damaged copies aside and yield them as they are then.
 
-    A pack is written anew without them, its other blobs as they are.
+    A pack is written anew without them, its other blobs as they are; one that somebody else wrote anew since they were
+    found is left to the next run.
     """
     packed: dict[str, list[Quarantined]] = {}
     for one in found:

@@ -68,7 +68,8 @@ def plan(  # what a run is made of
         *("--master", "yarn", "--deploy-mode", "cluster", "--name", f"yarnmill {job}", "--queue", settings.queue),
         *("--py-files", archive.path, "--files", f"{sent.path}#{_CONFIG_NAME}"),
     ]
-    for key, value in _spark_conf(settings, python, run_id).items():
+    sharing = class_sharing()
+    for key, value in _spark_conf(settings, python, run_id, sharing).items():
         command += ["--conf", f"{key}={value}"]
     command += [entry.path, job, "--config", _CONFIG_NAME, "--fingerprint", fingerprint, "--run-id", run_id]
     return SparkSubmission(
@@ -77,14 +78,12 @@ def plan(  # what a run is made of
         fingerprint=fingerprint,
         run_id=run_id,
         command=tuple(command),
-        java_options=" ".join(
-            filter(None, (_CLIENT_JAVA, class_sharing(), f"-Dlog4j2.configurationFile={log4j.path}"))
-        ),
+        java_options=" ".join(filter(None, (_CLIENT_JAVA, sharing, f"-Dlog4j2.configurationFile={log4j.path}"))),
         containers=_containers(settings),
     )
 
 
-def _spark_conf(settings: SparkSettings, python: str, run_id: str) -> dict[str, str]:
+def _spark_conf(settings: SparkSettings, python: str, run_id: str, sharing: str) -> dict[str, str]:
     return {
         "spark.driver.memory": f"{settings.driver_memory}m",
         "spark.driver.memoryOverhead": f"{_DRIVER_OVERHEAD_MIB}m",
@@ -103,18 +102,15 @@ def _spark_conf(settings: SparkSettings, python: str, run_id: str) -> dict[str, 
         "spark.yarn.report.interval": "500ms",
         "spark.yarn.tags": f"yarnmill,{run_id}",
         **SESSION_SETTINGS,
-        **({} if settings.jars else _shared_classes()),
+        **({} if settings.jars or not sharing else _shared_classes(sharing)),
     }
 
 
-def _shared_classes() -> dict[str, str]:
-    """Return what makes the JVMs in containers take Spark's classes from the archive, if this machine has one.
+def _shared_classes(sharing: str) -> dict[str, str]:
+    """Return what makes the JVMs in containers take Spark's classes from this machine's archive.
 
     The archive fits where the jars come first, before a container's own folder; a node without it does without.
     """
-    sharing = class_sharing()
-    if not sharing:
-        return {}
     executor = f"{SESSION_SETTINGS['spark.executor.extraJavaOptions']} {sharing}"
     first = archived_class_path()
     return {
